@@ -1,0 +1,120 @@
+/* fmath - exp and log from IEEE operations alone; see fmath.h.
+ * exp: x = k*ln2 + r, |r| <= ln2/2, Taylor to r^13 (remainder < 4e-18), times 2^k.
+ * log: x = m*2^e, m in [sqrt(1/2), sqrt(2)), f = (m-1)/(m+1), 2*(f + f^3/3 + ... + f^21/21). */
+#include "base/fmath.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LN2_HIGH 6.93147180369123816490e-01
+#define LN2_LOW 1.90821492927058770002e-10
+#define SQRT2 1.41421356237309504880
+
+static double
+from_bits(uint64_t bits)
+{
+    double x;
+
+    memcpy(&x, &bits, sizeof(x));
+    return x;
+}
+
+/* 2^k for -1022 <= k <= 1023. */
+static double
+two_to(int k)
+{
+    return from_bits((uint64_t)(k + 1023) << 52);
+}
+
+double
+fmath_exp(double x)
+{
+    double k, r, sum = 1.0;
+    int exponent;
+
+    if (x != x)
+        return x;
+    if (x > 709.782712893384)
+        return (double)INFINITY;
+    if (x < -745.2)
+        return 0.0;
+    k = floor(x * (1.0 / 0.6931471805599453) + 0.5);
+    r = (x - k * LN2_HIGH) - k * LN2_LOW;
+    for (int i = 13; i >= 1; i--)
+        sum = 1.0 + sum * r / i;
+    exponent = (int)k;
+    if (exponent < -1021) /* the result is subnormal: scale twice */
+        return sum * two_to(exponent + 100) * two_to(-100);
+    if (exponent > 1023)
+        return sum * two_to(1023) * two_to(exponent - 1023);
+    return sum * two_to(exponent);
+}
+
+double
+fmath_log(double x)
+{
+    uint64_t bits;
+    int exponent = 0;
+    double m, f, f2, sum = 0.0;
+
+    if (x != x || x < 0.0)
+        return (double)NAN;
+    if (x == 0.0)
+        return -(double)INFINITY;
+    if (x > 1.7976931348623157e308)
+        return x;
+    if (x < 2.2250738585072014e-308) { /* subnormal */
+        x *= 0x1p54;
+        exponent = -54;
+    }
+    memcpy(&bits, &x, sizeof(bits));
+    exponent += (int)(bits >> 52) - 1023;
+    m = from_bits((bits & 0xfffffffffffffu) | (UINT64_C(1023) << 52));
+    if (m > SQRT2) {
+        m *= 0.5;
+        exponent++;
+    }
+    f = (m - 1.0) / (m + 1.0);
+    f2 = f * f;
+    for (int i = 21; i >= 1; i -= 2)
+        sum = sum * f2 + 1.0 / i;
+    return exponent * LN2_HIGH + (2.0 * f * sum + exponent * LN2_LOW);
+}
+
+double
+fmath_pow(double x, double y)
+{
+    return fmath_exp(y * fmath_log(x));
+}
+
+double
+fmath_normal_quantile(double p)
+{
+    static const double a[] = {-3.969683028665376e+01, 2.209460984245205e+02,
+                               -2.759285104469687e+02, 1.383577518672690e+02,
+                               -3.066479806614716e+01, 2.506628277459239e+00};
+    static const double b[] = {-5.447609879822406e+01, 1.615858368580409e+02,
+                               -1.556989798598866e+02, 6.680131188771972e+01,
+                               -1.328068155288572e+01};
+    static const double c[] = {-7.784894002430293e-03, -3.223964580411365e-01,
+                               -2.400758277161838e+00, -2.549732539343734e+00,
+                               4.374664141464968e+00,  2.938163982698783e+00};
+    static const double d[] = {7.784695709041462e-03, 3.224671290700398e-01,
+                               2.445134137142996e+00, 3.754408661907416e+00};
+    double q, r, sign = 1.0;
+
+    if (p < 0.02425 || p > 1.0 - 0.02425) { /* tails */
+        if (p > 0.5) {
+            p = 1.0 - p;
+            sign = -1.0;
+        }
+        q = sqrt(-2.0 * fmath_log(p));
+        return sign * (((((c[0] * q + c[1]) * q + c[2]) * q + c[3]) * q + c[4]) * q + c[5]) /
+               ((((d[0] * q + d[1]) * q + d[2]) * q + d[3]) * q + 1.0);
+    }
+    q = p - 0.5;
+    r = q * q;
+    return (((((a[0] * r + a[1]) * r + a[2]) * r + a[3]) * r + a[4]) * r + a[5]) * q /
+           (((((b[0] * r + b[1]) * r + b[2]) * r + b[3]) * r + b[4]) * r + 1.0);
+}

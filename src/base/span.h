@@ -1,0 +1,60 @@
+#ifndef BASE_SPAN_H
+#define BASE_SPAN_H
+/* span - some bytes that somebody else owns: a pointer and how many. Not terminated by a zero.
+ * A plain value; it lives no longer than the bytes it points at. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/err.h"
+
+struct span {
+    const char *data; /* may be NULL only when bytes is 0 */
+    size_t bytes;
+};
+
+/* A span over a string literal or an array of char that ends in a zero. */
+#define SPAN_LIT(text) ((struct span){(text), sizeof(text) - 1})
+
+static inline struct span
+span_of(const char *text) /* zero-terminated */
+{
+    return (struct span){text, strlen(text)};
+}
+
+static inline bool
+span_eq(struct span a, struct span b)
+{
+    return a.bytes == b.bytes && (a.bytes == 0 || memcmp(a.data, b.data, a.bytes) == 0);
+}
+
+static inline bool
+span_eq_text(struct span a, const char *text)
+{
+    return span_eq(a, span_of(text));
+}
+
+/* Equal when ASCII letters are compared without case (HTTP header names, scheme names). */
+bool span_eq_nocase(struct span a, struct span b);
+bool span_starts(struct span s, struct span prefix);
+
+/* s without spaces and tabs at both ends. */
+struct span span_trim(struct span s);
+
+/* s from offset `from` on; empty when from >= s.bytes. */
+struct span span_from(struct span s, size_t from);
+
+/* Where `byte` first stands in s, else s.bytes. */
+size_t span_find(struct span s, char byte);
+
+/* A whole decimal number without sign, spaces or a value over UINT64_MAX. ERR_PARSE otherwise. */
+MUST_USE enum err span_u64(struct span s, uint64_t *ret_value);
+
+/* A decimal number, with optional sign, fraction and exponent, locale-free; also "NaN", "+Inf",
+ * "-Inf" as Prometheus writes them. ERR_PARSE otherwise. */
+MUST_USE enum err span_f64(struct span s, double *ret_value);
+
+/* Copy s into text[size] and end it with a zero, cut to size - 1 bytes. size >= 1. */
+void span_copy(struct span s, char *text, size_t size);
+#endif

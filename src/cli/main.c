@@ -1,0 +1,6 @@
+/* main - the table of subcommands. */
+int
+main(void)
+{
+    return 2;
+}

@@ -1,0 +1,105 @@
+#ifndef CORE_ACTION_H
+#define CORE_ACTION_H
+/* action - what core wants done, and why: at most ACTIONS_MAX a step, and at most one decision
+ * with the candidates it weighed. Plain values without pointers, like events. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/event.h"
+
+#define ACTIONS_MAX 4u
+#define DECISION_CANDIDATES_MAX 24u /* kept in a decision: the best by cost, and the nearest node */
+
+enum action_kind {
+    ACTION_NONE = 0,
+    ACTION_DISPATCH, /* send this attempt to that node */
+    ACTION_REFUSE,   /* answer the client: it cannot be done */
+    ACTION_KIND_COUNT
+};
+
+/* Why a request is refused; the driver turns it into status and words. */
+enum refusal {
+    REFUSAL_NONE = 0,
+    REFUSAL_NO_NODE,     /* no node has or can load the model */
+    REFUSAL_NOT_READY,   /* nodes have it, none is ready or loading */
+    REFUSAL_DRAINING,    /* those that have it are draining */
+    REFUSAL_FAILING,     /* those that have it keep failing */
+    REFUSAL_FULL,        /* every node's limit, or core's own request table, is reached */
+    REFUSAL_ALL_TRIED,   /* attempts are used up, or no node is left to try */
+    REFUSAL_REQUEST,     /* the engine said the request itself is wrong: pass its answer on */
+    REFUSAL_STARTED,     /* it failed after content had been passed on: outcome B */
+    REFUSAL_COUNT
+};
+
+struct action_dispatch {
+    uint64_t request;
+    uint32_t attempt; /* 1.. */
+    uint32_t node;
+    float first_ms, done_ms, sigma_ms;      /* predicted, from this step on */
+    float first_limit_ms, gap_limit_ms;     /* the driver raises FIRST_BYTE or STALL after these */
+};
+
+struct action_refuse {
+    uint64_t request;
+    uint32_t refusal; /* enum refusal */
+    uint32_t attempts; /* tries made before */
+    float retry_after_ms;
+    uint32_t failure; /* enum failure of the last try; FAILURE_NONE if there was none */
+};
+
+struct action {
+    uint32_t kind; /* enum action_kind */
+    union {
+        struct action_dispatch dispatch;
+        struct action_refuse refuse;
+    };
+};
+
+/* Milliseconds per term, as routing.md names them. */
+struct terms {
+    float net_ms, ready_ms, queue_ms, prefill_ms, step_ms; /* step: one decode step */
+    float first_ms, done_ms, proof_ms;
+    float sigma_ms; /* deviation of first_ms */
+};
+
+/* Why a candidate was not chosen. */
+enum why_not {
+    WHY_CHOSEN = 0,
+    WHY_SLOWER,     /* costs more milliseconds */
+    WHY_TIED,       /* as good: the softmin took another of the best three */
+    WHY_ABSENT,     /* does not have the model */
+    WHY_NOT_READY,  /* has it, not ready, and others are */
+    WHY_DRAINING,
+    WHY_FAILING,
+    WHY_FULL,
+    WHY_TRIED,      /* an earlier attempt failed there */
+    WHY_RULE,       /* the configured rule does not look at milliseconds */
+    WHY_COUNT
+};
+
+struct decision_candidate {
+    uint32_t node;
+    uint16_t region;
+    uint16_t why; /* enum why_not */
+    struct terms terms;
+    float fail_ms; /* p_fail * (detect + redo elsewhere) */
+    float cost_ms; /* first + 0.1*done + fail */
+};
+
+struct decision {
+    uint64_t request, now_ns;
+    uint32_t attempt;
+    uint32_t rule; /* enum rule_id */
+    uint16_t model;
+    uint16_t candidate_count; /* 0: the step made no decision */
+    uint32_t considered;      /* nodes that have the model in any state */
+    float prompt_tokens, hit_tokens, output_tokens; /* as estimated */
+    struct decision_candidate candidates[DECISION_CANDIDATES_MAX]; /* the chosen one first */
+};
+
+struct actions {
+    uint32_t count;
+    struct action list[ACTIONS_MAX];
+    struct decision decision;
+};
+#endif

@@ -1,0 +1,2 @@
+/* capacity - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* choose - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* core - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,93 @@
+#ifndef CORE_CORE_H
+#define CORE_CORE_H
+/* core - event in, bounded actions out.
+ *
+ * One core decides for one gateway. It reads no clock, file or socket, starts no thread, calls
+ * nobody back and allocates nothing after core_init; its generator is part of its state. So the
+ * same configuration and the same (now, event) pairs give the same actions on every machine: the
+ * gateway and the simulator run this very code, and a record can be replayed byte for byte.
+ *
+ * One thread at a time (the gateway's door, role/gateway/decide.c, holds a lock around it). */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "core/action.h"
+#include "core/event.h"
+
+#define CORE_NODES_MAX 131072u
+#define CORE_MODELS_MAX 256u
+#define CORE_REGIONS_MAX 64u /* a bit set of regions is one word */
+#define CORE_CLASSES_MAX 32u
+#define CORE_NODE_MODELS_MAX 32u  /* models of one node that are kept; more are ignored */
+#define CORE_REQUESTS_MAX 1048576u
+
+/* Sizes and seed: fixed for the life of a core. A plain value; part of a record's head. */
+struct core_config {
+    uint64_t seed;
+    uint32_t nodes_max, models_max, regions_max, classes_max;
+    uint32_t placements_max; /* (node, model) pairs */
+    uint32_t requests_max;   /* in flight */
+    uint32_t own_region;     /* this gateway's */
+    uint32_t rule;           /* enum rule_id, until an EVENT_SETTINGS */
+};
+
+struct core;
+
+/* Bytes that core_init needs for *c; 0 when a field is out of range. */
+size_t core_bytes(const struct core_config *c);
+
+/* Build a core in memory[bytes], 64-byte aligned and zeroed, which the caller owns and frees after
+ * the last use of *ret_core. ERR_ARG: a field is out of range, or bytes < core_bytes(c). */
+MUST_USE enum err core_init(void *memory, size_t bytes, const struct core_config *c,
+                            struct core **ret_core);
+
+/* Take one event at now_ns (monotonic; a smaller value than before counts as the one before).
+ * *ret_actions is written whole: count, and decision.candidate_count, may be 0. Events that name
+ * what does not exist (anything outside may be late or hostile) do nothing.
+ * Only ret_actions->list[0..count) and decision.candidates[0..candidate_count) hold values. */
+void core_step(struct core *core, uint64_t now_ns, const struct event *event,
+               struct actions *ret_actions);
+
+/* Where would this request go, and why? A copied generator, nothing reserved, *core unchanged. */
+void core_explain(const struct core *core, uint64_t now_ns, const struct event_arrived *request,
+                  struct decision *ret_decision);
+
+/* ---- Reading: short holds; at most CORE_VIEW_MAX nodes a call. */
+#define CORE_VIEW_MAX 64u
+
+struct node_view {
+    uint32_t node;
+    uint16_t region, class, site, operator;
+    uint32_t state; /* enum node_state */
+    uint32_t slots, own_outstanding;
+    float report_age_ms; /* NAN: never heard */
+    float running, waiting, queue_tokens, kv_tokens_used, kv_tokens_cap;
+    float rtt_ms, residual, sigma_log, p_fail;
+    float prefill_tok_s, decode_tok_s;             /* at full load, by curve and residual */
+    float free_prefill_tok_s, free_decode_tok_s;   /* what it can take on top of now */
+    uint32_t models_ready;
+};
+
+struct placement_view {
+    uint32_t node;
+    uint16_t model, state; /* enum model_state */
+    float ready_in_ms;
+    uint16_t region;
+};
+
+/* Fill at most CORE_VIEW_MAX views of known nodes with index >= from; *ret_next is where to go on,
+ * UINT32_MAX at the end. Returns how many. */
+uint32_t core_view_nodes(const struct core *core, uint64_t now_ns, uint32_t from,
+                         struct node_view *ret_views, uint32_t *ret_next);
+uint32_t core_view_placements(const struct core *core, uint64_t now_ns, uint32_t from,
+                              struct placement_view *ret_views, uint32_t *ret_next);
+
+struct model_view {
+    uint16_t model;
+    float bytes_per_token[SCRIPT_CLASS_COUNT];
+    float output_tokens_mean;
+    uint64_t requests_total;
+};
+void core_view_model(const struct core *core, uint16_t model, struct model_view *ret_view);
+#endif

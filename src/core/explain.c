@@ -1,0 +1,2 @@
+/* explain - to be written. */
+typedef int not_empty_yet;

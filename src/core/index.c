@@ -1,0 +1,2 @@
+/* index - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* isolation - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* learn - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* predict - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* readiness - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* retry - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* rule - to be written. */
+typedef int not_empty_yet;

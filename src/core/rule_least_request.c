@@ -1,0 +1,2 @@
+/* rule_least_request - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* rule_nearest - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* engine_cache - to be written. */
+typedef int not_empty_yet;

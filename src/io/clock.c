@@ -1,0 +1,2 @@
+/* clock - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* http_server - to be written. */
+typedef int not_empty_yet;

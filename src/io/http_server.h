@@ -1,0 +1,114 @@
+#ifndef IO_HTTP_SERVER_H
+#define IO_HTTP_SERVER_H
+/* http_server - HTTP/1.1 towards clients: listeners, keep-alive connections, whole requests in,
+ * responses by length or chunked out. No decision is taken here.
+ *
+ * A connection carries one exchange at a time (pipelined requests wait in the socket). The body is
+ * read whole before fn.request is called, in one piece with HTTP_BODY_PADDING readable bytes
+ * behind it. Malformed or forbidden heads (wire/http1 has the policy) are answered here with 400,
+ * 413, 414, 431 or 408 as JSON {"error":{...}} and the connection is closed.
+ *
+ * Back-pressure: http_response_write never blocks or refuses; http_response_pending says how much
+ * waits for the client, and fn.drained is called when it has fallen to low_water_bytes again after
+ * it was over high_water_bytes. A server belongs to one loop and its thread. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/arena.h"
+#include "base/span.h"
+#include "io/loop.h"
+
+#define HTTP_HEAD_BYTES_MAX 65536u  /* request line and headers; 431 (414 for the target) */
+#define HTTP_TARGET_BYTES_MAX 8192u
+#define HTTP_HEADERS_MAX 100u
+#define HTTP_BODY_PADDING 64u       /* simdjson reads past the end */
+
+struct http_header {
+    struct span name, value; /* name as sent: compare with span_eq_nocase */
+};
+
+struct http_exchange; /* one request and its response */
+
+struct http_request {
+    struct span method, target; /* target as sent: path and query */
+    struct span path, query;    /* query without '?', empty when there is none */
+    const struct http_header *headers;
+    size_t header_count;
+    struct span body; /* mutable by nobody; HTTP_BODY_PADDING bytes behind it are readable */
+};
+
+/* Called on the loop's thread. `user` is what http_server_open got. */
+struct http_server_fn {
+    /* A whole request. Answer now or later; r lives until the exchange ends. */
+    void (*request)(struct http_exchange *x, const struct http_request *r, void *user);
+    /* The client went away before the response was complete. Called at most once, never after
+     * done. The exchange is still valid until the callback returns; then it is gone. */
+    void (*gone)(struct http_exchange *x, void *user);
+    /* Pending bytes fell below the low-water mark after they were above the high one. */
+    void (*drained)(struct http_exchange *x, void *user);
+    /* The response is complete and handed to the kernel; the exchange is gone after this. */
+    void (*done)(struct http_exchange *x, void *user);
+};
+
+struct http_server_limits {
+    size_t body_bytes_max;          /* 413 above it, naming limits.body_bytes_max */
+    size_t connections_max;         /* accept stops above it */
+    uint64_t head_ns, body_idle_ns; /* from first byte to whole head; silence within a body: 408 */
+    uint64_t keep_alive_ns;         /* idle between exchanges: closed */
+    uint64_t write_idle_ns;         /* the client takes no byte: closed */
+    size_t high_water_bytes, low_water_bytes;
+    /* Bytes of bodies in all connections of the process; 503 naming limits.buffers_bytes_max.
+     * Both may be NULL (no limit in common). The counter is shared by all loops, updated atomically. */
+    _Atomic size_t *buffers_bytes;
+    size_t buffers_bytes_max;
+};
+
+struct http_server;
+
+/* Listen on address (SO_REUSEADDR; SO_REUSEPORT when reuse_port, so that each loop has a listener of
+ * its own; bound to device when not NULL, as SO_BINDTODEVICE has it). ERR_IO: logged. On success the caller
+ * owns *ret_server. */
+MUST_USE enum err http_server_open(struct loop *loop, const struct sockaddr *address,
+                                   socklen_t address_bytes, bool reuse_port, const char *device,
+                                   const struct http_server_limits *limits,
+                                   const struct http_server_fn *fn, void *user,
+                                   struct http_server **ret_server);
+/* The bound address (port 0 was filled in). */
+void http_server_address(const struct http_server *s, struct sockaddr_storage *ret_address);
+/* Accept no more; connections without an exchange close, others after their response. */
+void http_server_drain(struct http_server *s);
+size_t http_server_exchanges(const struct http_server *s); /* in progress */
+size_t http_server_connections(const struct http_server *s);
+/* Close everything at once (fn.gone is called for open exchanges). NULL: does nothing. */
+void http_server_close(struct http_server *s);
+
+/* ---- The exchange. */
+struct arena *http_exchange_arena(struct http_exchange *x); /* dropped with the exchange */
+void *http_exchange_user(const struct http_exchange *x);    /* NULL until set */
+void http_exchange_set_user(struct http_exchange *x, void *user);
+void http_exchange_peer(const struct http_exchange *x, struct sockaddr_storage *ret_peer,
+                        struct sockaddr_storage *ret_local);
+/* The last value of the header named so; empty when there is none. */
+struct span http_request_header(const struct http_request *r, struct span name);
+
+/* A whole response. Content-Length is written here; headers[] must not contain it, nor
+ * Connection, Transfer-Encoding or Date (which are written as needed). Copies everything. */
+void http_respond(struct http_exchange *x, unsigned status, const struct http_header *headers,
+                  size_t header_count, struct span body);
+/* Or in parts, chunked (HTTP/1.0 clients: ended by close): start, write any number, end. */
+void http_response_start(struct http_exchange *x, unsigned status,
+                         const struct http_header *headers, size_t header_count);
+/* Or in parts with a known length. */
+void http_response_start_length(struct http_exchange *x, unsigned status,
+                                const struct http_header *headers, size_t header_count,
+                                uint64_t body_bytes);
+/* Parts are joined into one write per connection and loop pass. Copies. An empty part does nothing. */
+void http_response_write(struct http_exchange *x, struct span part);
+void http_response_writev(struct http_exchange *x, const struct span *parts, size_t part_count);
+void http_response_end(struct http_exchange *x);
+/* Break the response off so that the client sees it is not whole: the connection is closed. */
+void http_response_abort(struct http_exchange *x);
+size_t http_response_pending(const struct http_exchange *x);
+#endif

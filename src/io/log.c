@@ -1,0 +1,2 @@
+/* log - to be written. */
+typedef int not_empty_yet;

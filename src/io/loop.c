@@ -1,0 +1,2 @@
+/* loop - to be written. */
+typedef int not_empty_yet;

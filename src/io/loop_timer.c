@@ -1,0 +1,2 @@
+/* loop_timer - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* worker - to be written. */
+typedef int not_empty_yet;

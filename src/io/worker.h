@@ -1,0 +1,23 @@
+#ifndef IO_WORKER_H
+#define IO_WORKER_H
+/* worker - one thread for what would block a loop: name look-ups, reading files again.
+ * A job runs on the worker's thread, then its `done` on the loop that asked. Jobs run in order.
+ * Queue and answers go through loop_post: no lock of its own. */
+#include "base/err.h"
+#include "io/loop.h"
+
+struct worker;
+struct worker_job;
+typedef void worker_fn(struct worker_job *job);
+struct worker_job { /* the caller's, alive until done was called */
+    struct loop_post post; /* private */
+    worker_fn *run;        /* on the worker's thread */
+    worker_fn *done;       /* on reply_to's thread */
+    struct loop *reply_to;
+};
+
+MUST_USE enum err worker_open(struct worker **ret_worker);
+/* Waits for the running job; queued ones are dropped without done. */
+void worker_close(struct worker *worker);
+void worker_submit(struct worker *worker, struct worker_job *job);
+#endif

@@ -1,0 +1,2 @@
+/* emulate - to be written. */
+typedef int not_empty_yet;

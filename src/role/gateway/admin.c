@@ -1,0 +1,2 @@
+/* admin - to be written. */
+typedef int not_empty_yet;

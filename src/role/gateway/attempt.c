@@ -1,0 +1,2 @@
+/* attempt - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* decide - to be written. */
+typedef int not_empty_yet;

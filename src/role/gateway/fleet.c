@@ -1,0 +1,2 @@
+/* fleet - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* gateway - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* metrics - to be written. */
+typedef int not_empty_yet;

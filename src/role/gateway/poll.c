@@ -1,0 +1,2 @@
+/* poll - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* recorder - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* reload - to be written. */
+typedef int not_empty_yet;

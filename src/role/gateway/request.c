@@ -1,0 +1,2 @@
+/* request - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* stream - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* adapter - to be written. */
+typedef int not_empty_yet;

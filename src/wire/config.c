@@ -1,0 +1,2 @@
+/* config - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* engine_named - to be written. */
+typedef int not_empty_yet;

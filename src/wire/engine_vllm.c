@@ -1,0 +1,2 @@
+/* engine_vllm - to be written. */
+typedef int not_empty_yet;

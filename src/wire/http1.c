@@ -1,0 +1,2 @@
+/* http1 - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* json - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,1 @@
+// json_simd - to be written.

@@ -1,0 +1,2 @@
+/* keys - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* openai - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* prometheus - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* record - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* rtt_table - to be written. */
+typedef int not_empty_yet;

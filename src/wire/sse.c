@@ -1,0 +1,2 @@
+/* sse - to be written. */
+typedef int not_empty_yet;

@@ -1,0 +1,2 @@
+/* yaml_tree - to be written. */
+typedef int not_empty_yet;
