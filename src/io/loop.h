@@ -18,10 +18,12 @@
 struct loop;
 
 /* ---- Life. */
-MUST_USE enum err loop_open(struct loop **ret_loop);
-/* Everything the loop watches must have been removed; pending posts are dropped. */
+MUST_USE
+enum err loop_open(struct loop **ret_loop); /* ERR_MEMORY, ERR_IO (logged) */
+/* Everything the loop watches must have been removed and all timers stopped; pending posts are
+ * dropped. NULL: does nothing. */
 void loop_close(struct loop *loop);
-/* Run until loop_stop. */
+/* Run until loop_stop; at once when it was called before. May be run again. */
 void loop_run(struct loop *loop);
 /* One pass: wait at most max_wait_ns (0: do not wait), then callbacks. For tests. */
 void loop_pass(struct loop *loop, uint64_t max_wait_ns);
@@ -31,8 +33,8 @@ void loop_stop(struct loop *loop);
 uint64_t loop_now_ns(const struct loop *loop);
 
 /* ---- Descriptors: level-triggered. The caller owns the descriptor and closes it after remove. */
-#define LOOP_READ 1u
-#define LOOP_WRITE 2u
+#define LOOP_READ   1u
+#define LOOP_WRITE  2u
 #define LOOP_HANGUP 4u /* reported only: error or hang-up, whatever was asked for */
 
 struct loop_watch;
@@ -44,8 +46,10 @@ struct loop_watch { /* embed it; zero it before the first loop_add */
     struct loop *loop; /* NULL: not added */
     uint32_t slot;     /* private */
 };
-MUST_USE enum err loop_add(struct loop *loop, struct loop_watch *watch, int fd, unsigned interest,
-                           loop_watch_fn *fn);
+/* ERR_FULL, ERR_MEMORY, ERR_IO (logged): not added. */
+MUST_USE
+enum err loop_add(struct loop *loop, struct loop_watch *watch, int fd, unsigned interest,
+                  loop_watch_fn *fn);
 void loop_interest(struct loop_watch *watch, unsigned interest); /* no call when nothing changes */
 void loop_remove(struct loop_watch *watch);                      /* not added: does nothing */
 

@@ -1,2 +1,99 @@
-/* worker - to be written. */
-typedef int not_empty_yet;
+/* worker - a thread with a loop of its own whose only business is posts; see worker.h.
+ * A job travels by its one loop_post: to the worker's loop, and when it has run, to the loop that
+ * asked. */
+#include "io/worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "io/log.h"
+
+struct worker {
+    struct loop *loop;
+    pthread_t thread;
+    atomic_bool closing;
+};
+
+static void *
+thread_main(void *argument)
+{
+    struct worker *worker = argument;
+
+    loop_run(worker->loop);
+    return NULL;
+}
+
+enum err
+worker_open(struct worker **ret_worker)
+{
+    struct worker *worker = calloc(1, sizeof(*worker));
+    sigset_t all, before;
+    enum err err;
+    int failed;
+
+    if (worker == NULL)
+        return ERR_MEMORY;
+    err = loop_open(&worker->loop);
+    if (err != ERR_OK)
+        goto out;
+    /* Signals are for the threads that expect them: the worker inherits a full mask. */
+    must(sigfillset(&all) == 0);
+    must(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
+    failed = pthread_create(&worker->thread, NULL, thread_main, worker);
+    must(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+    if (failed != 0) {
+        log_error("worker: no thread: %s", strerror(failed));
+        err = ERR_IO;
+        goto out;
+    }
+    *ret_worker = worker;
+    worker = NULL;
+out:
+    if (worker != NULL)
+        loop_close(worker->loop);
+    free(worker);
+    return err;
+}
+
+void
+worker_close(struct worker *worker)
+{
+    if (worker == NULL)
+        return;
+    atomic_store(&worker->closing, true);
+    loop_stop(worker->loop);
+    must(pthread_join(worker->thread, NULL) == 0);
+    loop_close(worker->loop);
+    free(worker);
+}
+
+static void
+finish_job(struct loop_post *post)
+{
+    struct worker_job *job = CONTAINER_OF(post, struct worker_job, post);
+
+    job->done(job);
+}
+
+static void
+run_job(struct loop_post *post)
+{
+    struct worker_job *job = CONTAINER_OF(post, struct worker_job, post);
+
+    if (atomic_load(&job->worker->closing))
+        return;
+    job->run(job);
+    loop_post(job->reply_to, &job->post, finish_job);
+}
+
+void
+worker_submit(struct worker *worker, struct worker_job *job)
+{
+    job->worker = worker;
+    loop_post(worker->loop, &job->post, run_job);
+}

@@ -9,15 +9,18 @@
 struct worker;
 struct worker_job;
 typedef void worker_fn(struct worker_job *job);
-struct worker_job { /* the caller's, alive until done was called */
+struct worker_job {        /* the caller's, alive until done was called */
     struct loop_post post; /* private */
+    struct worker *worker; /* private */
     worker_fn *run;        /* on the worker's thread */
     worker_fn *done;       /* on reply_to's thread */
     struct loop *reply_to;
 };
 
-MUST_USE enum err worker_open(struct worker **ret_worker);
-/* Waits for the running job; queued ones are dropped without done. */
+/* ERR_MEMORY, ERR_IO (logged): nothing was opened. */
+MUST_USE
+enum err worker_open(struct worker **ret_worker);
+/* Waits for the running job; queued ones are dropped without done. NULL: does nothing. */
 void worker_close(struct worker *worker);
 void worker_submit(struct worker *worker, struct worker_job *job);
 #endif

@@ -1,0 +1,71 @@
+/* log_test - what reaches standard error: one line a call, cut and cleaned. */
+#include "io/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tap.h"
+
+#define HEAD_BYTES 31u /* "2026-11-21T10:00:00.123Z warn  " */
+
+static char got[4096];
+static int pipe_fds[2];
+
+/* What one call of log_line left on standard error, zero-terminated in got; how many bytes. */
+static size_t
+caught(void)
+{
+    ssize_t bytes = read(pipe_fds[0], got, sizeof(got) - 1);
+
+    got[bytes > 0 ? bytes : 0] = '\0';
+    return bytes > 0 ? (size_t)bytes : 0;
+}
+
+static bool
+is_head(const char *text, const char *level)
+{
+    static const char shape[] = "dddd-dd-ddTdd:dd:dd.dddZ ";
+
+    for (size_t i = 0; i < sizeof(shape) - 1; i++) {
+        if (shape[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != shape[i])
+            return false;
+    }
+    return strncmp(text + sizeof(shape) - 1, level, 6) == 0;
+}
+
+int
+main(void)
+{
+    int standard_error = dup(STDERR_FILENO);
+    char text[3000];
+    size_t bytes;
+
+    if (standard_error < 0 || pipe2(pipe_fds, O_NONBLOCK) != 0 ||
+        dup2(pipe_fds[1], STDERR_FILENO) < 0)
+        return tap_skip("no pipe");
+    errno = ENOENT;
+    log_warn("n%d is %s", 7, "late");
+    CHECK(errno == ENOENT, "errno survives");
+    CHECK(caught() == HEAD_BYTES + 11 && is_head(got, "warn  ") &&
+              strcmp(got + HEAD_BYTES, "n7 is late\n") == 0,
+          "time, level, text, newline");
+    log_error("a\nb\x1b[2Jc\x7f");
+    CHECK(caught() > 0 && is_head(got, "error ") && strcmp(got + HEAD_BYTES, "a?b?[2Jc?\n") == 0,
+          "control bytes become question marks");
+    log_debug("quiet");
+    CHECK(caught() == 0, "debug is off at first");
+    log_set_level(LOG_DEBUG);
+    log_debug("loud");
+    CHECK(caught() > 0 && is_head(got, "debug "), "debug can be turned on");
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    log_info("%s", text);
+    bytes = caught();
+    CHECK(bytes == LOG_LINE_BYTES_MAX && got[bytes - 1] == '\n' && got[bytes - 2] == 'x',
+          "a long line is cut and still ended");
+    dup2(standard_error, STDERR_FILENO);
+    return tap_done();
+}
