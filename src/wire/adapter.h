@@ -1,8 +1,9 @@
 #ifndef WIRE_ADAPTER_H
 #define WIRE_ADAPTER_H
-/* adapter - what is known of each kind of model server: how to tell it, where its load and its models
- * stand, and what its traps are. One adapter is one row of names (engine_<kind>.c) and at most a few
- * functions; the next engine fills in another row. Parsing only: role/gateway/poll asks. */
+/* adapter - what is known of each kind of model server: how to tell it, where its load and its
+ * models stand, and what its traps are. One adapter is one row of names (engine_<kind>.c) and at
+ * most a few functions; the next engine fills in another row. Parsing only: role/gateway/poll asks.
+ */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,8 +26,8 @@ enum engine_kind {
     ENGINE_KIND_COUNT
 };
 
-#define ADAPTER_MODELS_MAX 32u
-#define ADAPTER_MODEL_BYTES_MAX 256u
+#define ADAPTER_MODELS_MAX         32u
+#define ADAPTER_MODEL_BYTES_MAX    256u
 #define ADAPTER_DOCUMENT_BYTES_MAX 1048576u /* of /metrics, /v1/models ... */
 
 struct adapter_model {
@@ -44,7 +45,33 @@ struct adapter_models {
 struct adapter_load {
     float running, waiting, prefill_tokens_in_flight;
     float kv_tokens_used, kv_tokens_cap, slots;
+    float kv_used_fraction; /* 0..1: all that ORCA says of KV; used = this * the cap known before */
     bool sleeping;
+};
+
+/* Where one figure of a report goes. Several samples of one field (an engine of several ranks) are
+ * added; fractions and block sizes are averaged. */
+enum adapter_field {
+    ADAPTER_RUNNING,         /* requests */
+    ADAPTER_WAITING,         /* requests */
+    ADAPTER_PREFILL_TOKENS,  /* tokens in flight */
+    ADAPTER_KV_USED,         /* tokens */
+    ADAPTER_KV_CAP,          /* tokens */
+    ADAPTER_KV_FRACTION,     /* used of cap, 0..1 */
+    ADAPTER_KV_BLOCK_TOKENS, /* cap = this times ADAPTER_KV_BLOCKS */
+    ADAPTER_KV_BLOCKS,
+    ADAPTER_SLOTS, /* requests at once */
+    ADAPTER_AWAKE, /* 0: the engine sleeps */
+    ADAPTER_FIELD_COUNT
+};
+
+/* A name that an engine uses. A table of these ends with name == NULL. */
+struct adapter_metric {
+    const char *name;
+    enum adapter_field field;
+    const char *value_label; /* the figure is this label's text; NULL: the sample's value */
+    const char *only_label;  /* count only samples whose only_label is only_value; NULL: all */
+    const char *only_value;
 };
 
 struct adapter {
@@ -57,22 +84,48 @@ struct adapter {
     bool (*detect)(unsigned status, struct span body);
     const char *models_path; /* "/v1/models", or a richer one */
     enum err (*parse_models)(struct span body, struct adapter_models *ret_models);
-    const char *load_path;   /* NULL: no report */
+    const char *load_path; /* NULL: no report */
     enum err (*parse_load)(struct span body, struct adapter_load *ret_load);
-    const char *slots_path;  /* asked once: how many run at once; NULL none */
+    /* Asked instead when load_path answers 404 or 501. It wakes a sleeping engine, so ask
+     * slots_path first and leave a sleeping one alone. NULL none. */
+    const char *fallback_load_path;
+    enum err (*parse_fallback_load)(struct span body, struct adapter_load *ret_load);
+    const char *slots_path; /* asked once: how many run at once; tells `sleeping` too. NULL none */
     enum err (*parse_slots)(struct span body, struct adapter_load *ret_load);
-    bool in_band_load;       /* answers endpoint-load-metrics-format (ORCA) */
-    bool closes_after_sse;   /* the connection is not kept though keep-alive was announced */
-    bool ignores_model;      /* serves any model name: compare with its list first */
+    bool in_band_load;             /* answers endpoint-load-metrics-format (ORCA) */
+    bool closes_after_sse;         /* the connection is not kept though keep-alive was announced */
+    bool ignores_model;            /* serves any model name: compare with its list first */
     bool headers_with_first_token; /* a queued request shows no byte at all */
 };
 
 /* Every kind, in the order in which detection asks. NULL past the end. */
 const struct adapter *adapter_at(size_t index);
-const struct adapter *adapter_of(enum engine_kind kind);
+const struct adapter *adapter_of(enum engine_kind kind); /* NULL: ENGINE_UNKNOWN */
+const struct adapter *adapter_by_name(struct span name); /* "vllm"; NULL: none of that name */
 
-/* OpenAI's list of models: {"data":[{"id":...}]}; every model ready unless the entry has a status. */
-MUST_USE enum err adapter_parse_openai_models(struct span body, struct adapter_models *ret_models);
+/* OpenAI's list of models: {"data":[{"id":...}]}; every model ready unless the entry has a status,
+ * as llama-server's router gives it. Names with control characters or too long are left out (cut).
+ */
+MUST_USE
+enum err adapter_parse_openai_models(struct span body, struct adapter_models *ret_models);
 /* The endpoint-load-metrics header (ORCA), TEXT or JSON. ERR_PARSE: neither. */
-MUST_USE enum err adapter_parse_orca(struct span header, struct adapter_load *ret_load);
+MUST_USE
+enum err adapter_parse_orca(struct span header, struct adapter_load *ret_load);
+/* A report of an engine that publishes plain Prometheus names: all the code such a row needs.
+ * ERR_PARSE: none of the table's names is there; *ret_load is untouched. */
+MUST_USE
+enum err adapter_parse_metrics(const struct adapter_metric *table, struct span body,
+                               struct adapter_load *ret_load);
+/* Everything unknown. */
+void adapter_load_init(struct adapter_load *ret_load);
+/* The document parsed, for the rows: free it with cJSON_Delete. NULL: empty, longer than
+ * ADAPTER_DOCUMENT_BYTES_MAX, or no JSON. */
+struct cJSON *adapter_json(struct span body);
+/* Is it status 200 with a JSON object that has all these keys? keys end with NULL. */
+bool adapter_json_has(unsigned status, struct span body, const char *const keys[]);
+
+/* The rows. */
+extern const struct adapter engine_vllm, engine_llama_server, engine_openai;
+extern const struct adapter engine_sglang, engine_ollama, engine_tgi, engine_tensorrt_llm,
+    engine_triton;
 #endif
