@@ -1,12 +1,13 @@
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 /* engine - the timing model of a model server, stepped per iteration: continuous batching with a
- * chunked prefill budget, max_num_seqs, KV blocks with preemption, a prefix cache, model load tiers,
- * log-normal step noise, pauses, and a hidden speed factor that no report carries.
+ * chunked prefill budget, max_num_seqs, KV blocks with preemption, a prefix cache, model load
+ * tiers, log-normal step noise, pauses, and a hidden speed factor that no report carries.
  *
  * It has no clock: the driver (emulate on real sockets, later the simulator) asks when the next
- * iteration ends, waits, and takes what that iteration produced. Same parameters, seed and calls give
- * the same results. The core must never see this module: it is the world, not the knowledge of it.
+ * iteration ends, waits, and takes what that iteration produced. Same parameters, seed and calls
+ * give the same results. The core must never see this module: it is the world, not the knowledge of
+ * it.
  *
  * Constants are in engine_table.h (routing.md, "Simulation constants"; sources stand there). */
 #include <stdbool.h>
@@ -16,54 +17,62 @@
 #include "base/err.h"
 #include "base/rng.h"
 
-#define ENGINE_SEQUENCES_MAX 512u   /* running at once */
-#define ENGINE_WAITING_MAX 8192u    /* queued; more: ERR_FULL */
-#define ENGINE_MODELS_HELD_MAX 8u
-#define ENGINE_BLOCK_TOKENS 16u     /* KV block */
+#define ENGINE_SEQUENCES_MAX     512u  /* running at once */
+#define ENGINE_WAITING_MAX       8192u /* queued; more: ERR_FULL */
+#define ENGINE_MODELS_HELD_MAX   8u
+#define ENGINE_BLOCK_TOKENS      16u   /* KV block */
 #define ENGINE_PROMPT_BLOCKS_MAX 4096u /* hashed prefix blocks of one prompt that are kept */
 
-struct engine_speed { /* one model on one kind of hardware */
-    double a_ms, b_ms, c_ms;      /* prefill a + b*u + c*u*(h + u/2) */
-    double t0_ms, tk_ms, tb_ms;   /* decode step: t0 + tk*KV/1000 + tb*batch */
+struct engine_speed {           /* one model on one kind of hardware */
+    double a_ms, b_ms, c_ms;    /* prefill a + b*u + c*u*(h + u/2) */
+    double t0_ms, tk_ms, tb_ms; /* decode step: t0 + tk*KV/1000 + tb*batch */
     double kv_tokens_cap;
     double weights_bytes;
 };
 
 struct engine_params {
-    double step_noise;           /* sigma of ln(step time): 0.08 */
+    double step_noise;                            /* sigma of ln(step time): 0.08 */
     double pause_mean_interval_ms, pause_mean_ms; /* stop-the-world pauses; 0: none */
-    double hidden_speed;         /* 0.7..1.3: real time = modelled time / hidden_speed */
-    uint32_t slots;              /* max_num_seqs */
-    uint32_t prefill_budget;     /* tokens of one iteration: 2048 */
-    double cache_tokens;         /* prefix cache beside the running KV; 0: what KV leaves free */
+    double hidden_speed;     /* 0.7..1.3: real time = modelled time / hidden_speed */
+    uint32_t slots;          /* max_num_seqs */
+    uint32_t prefill_budget; /* tokens of one iteration: 2048 */
+    double cache_tokens;     /* prefix cache beside the running KV; 0: what KV leaves free */
     double disk_bytes_per_ms, start_ms; /* loading a model: weights/bandwidth + engine start */
-    uint32_t models_max;         /* how many can be ready at once (llama-server router mode) */
+    uint32_t models_max; /* how many can be ready at once (llama-server router mode) */
 };
 
-enum engine_model_state { ENGINE_MODEL_ABSENT, ENGINE_MODEL_ON_DISK, ENGINE_MODEL_LOADING, ENGINE_MODEL_READY };
+enum engine_model_state {
+    ENGINE_MODEL_ABSENT,
+    ENGINE_MODEL_ON_DISK,
+    ENGINE_MODEL_LOADING,
+    ENGINE_MODEL_READY
+};
 
 struct engine;
 /* seed: noise and pauses. ERR_ARG: a parameter is out of range. The caller owns *ret_engine. */
-MUST_USE enum err engine_open(const struct engine_params *params, uint64_t seed,
-                              struct engine **ret_engine);
+MUST_USE
+enum err engine_open(const struct engine_params *params, uint64_t seed, struct engine **ret_engine);
 void engine_close(struct engine *engine);
-/* Tell of a model before anything asks for it; `model` < ENGINE_MODELS_HELD_MAX. */
-MUST_USE enum err engine_model(struct engine *engine, uint32_t model,
-                               const struct engine_speed *speed, enum engine_model_state state,
-                               double load_left_ms);
+/* Tell of a model before anything asks for it; `model` < ENGINE_MODELS_HELD_MAX. load_left_ms: when
+ * LOADING, counted from time 0 of the driver's clock. ERR_ARG: a figure is out of range;
+ * ERR_EXISTS. */
+MUST_USE
+enum err engine_model(struct engine *engine, uint32_t model, const struct engine_speed *speed,
+                      enum engine_model_state state, double load_left_ms);
 enum engine_model_state engine_model_state(const struct engine *engine, uint32_t model);
 
 struct engine_request {
     uint64_t id;
     uint32_t model;
     uint32_t prompt_tokens, output_tokens; /* both >= 1 */
-    const uint64_t *blocks; /* chain hashes of the prompt, one per ENGINE_BLOCK_TOKENS tokens; copied */
+    const uint64_t
+        *blocks; /* chain hashes of the prompt, one per ENGINE_BLOCK_TOKENS tokens; copied */
     uint32_t block_count;
 };
 /* Queue a request at now_ms. A model on disk starts to load. ERR_NOT_FOUND: model absent.
  * ERR_FULL: queue full, or prompt + output exceed the KV capacity. */
-MUST_USE enum err engine_submit(struct engine *engine, double now_ms,
-                                const struct engine_request *request);
+MUST_USE
+enum err engine_submit(struct engine *engine, double now_ms, const struct engine_request *request);
 /* The client left. Unknown ids do nothing. */
 void engine_cancel(struct engine *engine, double now_ms, uint64_t id);
 
@@ -73,23 +82,25 @@ double engine_next_ms(const struct engine *engine);
 enum engine_output_kind { ENGINE_OUTPUT_TOKEN, ENGINE_OUTPUT_END, ENGINE_OUTPUT_LOADED };
 struct engine_output {
     enum engine_output_kind kind;
-    uint64_t id;        /* request; for LOADED the model */
-    uint32_t index;     /* of the token, from 0 */
-    double at_ms;       /* when the iteration ended */
+    uint64_t id;    /* request; for LOADED the model */
+    uint32_t index; /* of the token, from 0 */
+    double at_ms;   /* when the iteration ended */
 };
-/* Run every iteration that ends at or before now_ms; outputs in order, at most `max`; call again while
- * it returns max. */
+/* Run every iteration that ends at or before now_ms; outputs in order, at most `max`; call again
+ * while it returns max. */
 size_t engine_run(struct engine *engine, double now_ms, struct engine_output *ret_outputs,
                   size_t max);
 
-/* What the engine publishes (and a report may carry), and the truth beside it. */
+/* What the engine publishes (and a report may carry), and the truth beside it. Of all its models
+ * together, but for what is said of `model`. */
 struct engine_truth {
-    uint32_t running, waiting;      /* as vLLM counts them */
-    double queue_tokens;            /* uncached prefill tokens not yet computed, all requests */
-    double kv_tokens_used, kv_tokens_cap;
-    double speed;                   /* hidden_speed, and slow x N if set */
-    double iteration_left_ms;       /* of the current iteration (or pause) */
-    double load_left_ms;            /* of `model` */
+    uint32_t running, waiting; /* as vLLM counts them */
+    double queue_tokens;       /* uncached prefill tokens not yet computed, all requests */
+    double kv_tokens_used, kv_tokens_cap; /* of `model`; used: held by sequences */
+    double speed;                         /* hidden_speed, and slow x N if set */
+    double iteration_left_ms;             /* of the current iteration (or pause) */
+    double load_left_ms;                  /* of `model`; on disk: a whole load */
+    /* Since start; prompt and cached tokens count when a request is admitted. */
     uint64_t prompt_tokens_total, cached_tokens_total, output_tokens_total, requests_total;
     uint64_t preemptions_total;
 };
@@ -97,8 +108,12 @@ void engine_truth(const struct engine *engine, double now_ms, uint32_t model,
                   struct engine_truth *ret_truth);
 /* Tokens of this prompt that the prefix cache holds now. */
 uint32_t engine_cached_tokens(const struct engine *engine, const struct engine_request *request);
-/* Cached tokens that were really used by a request in progress, for its usage; 0 unknown. */
+/* Cached tokens that were really used by a request, for its usage; 0 unknown. It is known from the
+ * submit until the engine_run after the one that gave its END. */
 uint32_t engine_request_cached(const struct engine *engine, uint64_t id);
-/* Fault knob: everything takes `factor` times as long from now on; 1 = normal. */
+/* How often it was preempted; known as long. */
+uint32_t engine_request_preemptions(const struct engine *engine, uint64_t id);
+/* Fault knob: every iteration and load that begins from now on takes `factor` times as long; 1 =
+ * normal. 0.001..1000000. */
 void engine_set_slow(struct engine *engine, double factor);
 #endif
