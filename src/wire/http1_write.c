@@ -1,0 +1,183 @@
+/* http1_write - the other direction: first lines and headers into memory. Everything that is not a
+ * constant of ours is checked here, the one place all heads pass through, so that no value,
+ * wherever it came from, can end a line and begin another. */
+#include "wire/http1.h"
+
+/* RFC 9110 tchar. */
+static bool
+is_token_byte(unsigned char c)
+{
+    static const char others[] = "!#$%&'*+-.^_`|~";
+
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+        return true;
+    return c != '\0' && memchr(others, c, sizeof(others) - 1) != NULL;
+}
+
+static bool
+is_token(struct span s)
+{
+    for (size_t i = 0; i < s.bytes; i++) {
+        if (!is_token_byte((unsigned char)s.data[i]))
+            return false;
+    }
+    return s.bytes > 0;
+}
+
+static bool
+is_value(struct span s)
+{
+    unsigned bad = 0;
+
+    for (size_t i = 0; i < s.bytes; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        bad |= (unsigned)(c < 0x20) & (unsigned)(c != '\t');
+        bad |= (unsigned)(c == 0x7f);
+    }
+    return bad == 0;
+}
+
+bool
+http1_header_is_clean(struct span name, struct span value)
+{
+    return is_token(name) && is_value(value);
+}
+
+/* All parts, or nothing. */
+static enum err
+put(struct http1_writer *w, const struct span *parts, size_t part_count)
+{
+    size_t need = 0, at = w->bytes;
+
+    for (size_t i = 0; i < part_count; i++) {
+        if (__builtin_add_overflow(need, parts[i].bytes, &need))
+            return ERR_FULL;
+    }
+    if (need > w->capacity - w->bytes)
+        return ERR_FULL;
+    for (size_t i = 0; i < part_count; i++) {
+        if (parts[i].bytes > 0)
+            memcpy(w->data + at, parts[i].data, parts[i].bytes);
+        at += parts[i].bytes;
+    }
+    w->bytes = at;
+    return ERR_OK;
+}
+
+enum err
+http1_write_text(struct http1_writer *w, struct span text)
+{
+    return put(w, &text, 1);
+}
+
+enum err
+http1_write_header(struct http1_writer *w, struct span name, struct span value)
+{
+    const struct span parts[] = {name, SPAN_LIT(": "), value, SPAN_LIT("\r\n")};
+
+    if (!http1_header_is_clean(name, value))
+        return ERR_ARG;
+    return put(w, parts, 4);
+}
+
+enum err
+http1_write_request(struct http1_writer *w, struct span method, struct span target)
+{
+    const struct span parts[] = {method, SPAN_LIT(" "), target, SPAN_LIT(" HTTP/1.1\r\n")};
+
+    if (!is_token(method) || target.bytes == 0)
+        return ERR_ARG;
+    for (size_t i = 0; i < target.bytes; i++) {
+        unsigned char c = (unsigned char)target.data[i];
+        if (c <= 0x20 || c >= 0x7f)
+            return ERR_ARG;
+    }
+    return put(w, parts, 4);
+}
+
+/* The phrases people know; others go without, which RFC 9112 allows. */
+static struct span
+phrase(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        struct span text;
+    } phrases[] = {
+        {100, {"Continue", 8}},
+        {201, {"Created", 7}},
+        {202, {"Accepted", 8}},
+        {204, {"No Content", 10}},
+        {304, {"Not Modified", 12}},
+        {400, {"Bad Request", 11}},
+        {401, {"Unauthorized", 12}},
+        {403, {"Forbidden", 9}},
+        {404, {"Not Found", 9}},
+        {405, {"Method Not Allowed", 18}},
+        {408, {"Request Timeout", 15}},
+        {409, {"Conflict", 8}},
+        {413, {"Content Too Large", 17}},
+        {414, {"URI Too Long", 12}},
+        {415, {"Unsupported Media Type", 22}},
+        {422, {"Unprocessable Content", 21}},
+        {429, {"Too Many Requests", 17}},
+        {431, {"Request Header Fields Too Large", 31}},
+        {500, {"Internal Server Error", 21}},
+        {501, {"Not Implemented", 15}},
+        {502, {"Bad Gateway", 11}},
+        {503, {"Service Unavailable", 19}},
+        {504, {"Gateway Timeout", 15}},
+    };
+
+    if (status == 200)
+        return SPAN_LIT("OK");
+    for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++) {
+        if (phrases[i].status == status)
+            return phrases[i].text;
+    }
+    return SPAN_LIT("");
+}
+
+enum err
+http1_write_status(struct http1_writer *w, unsigned status)
+{
+    char digits[3];
+    const struct span parts[] = {
+        SPAN_LIT("HTTP/1.1 "), {digits, 3}, SPAN_LIT(" "), phrase(status), SPAN_LIT("\r\n")};
+
+    if (status < 100 || status > 999)
+        return ERR_ARG;
+    digits[0] = (char)('0' + status / 100);
+    digits[1] = (char)('0' + status / 10 % 10);
+    digits[2] = (char)('0' + status % 10);
+    return put(w, parts, 5);
+}
+
+size_t
+http1_decimal(uint64_t value, char *text)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    memcpy(text, digits + at, sizeof(digits) - at);
+    return sizeof(digits) - at;
+}
+
+size_t
+http1_chunk_size(uint64_t bytes, char *text)
+{
+    char digits[HTTP1_CHUNK_SIZE_BYTES_MAX];
+    size_t at = sizeof(digits);
+
+    digits[--at] = '\n';
+    digits[--at] = '\r';
+    do {
+        digits[--at] = "0123456789abcdef"[bytes & 15];
+        bytes >>= 4;
+    } while (bytes > 0);
+    memcpy(text, digits + at, sizeof(digits) - at);
+    return sizeof(digits) - at;
+}
