@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "base/must.h"
 #include "tap.h"
 
 #define OUT_BYTES 4096u
@@ -81,7 +82,8 @@ feed(struct out *o, struct http1_parser *p, enum kind kind, struct span piece)
         piece = span_from(piece, used);
         switch (event) {
         case HTTP1_NEED_MORE:
-            CHECK(piece.bytes == 0, "need more: all was used");
+            if (piece.bytes > 0)
+                put(o, SPAN_LIT("|not all was used"));
             return true;
         case HTTP1_HEAD:
             put_head(o, p, kind);
@@ -125,7 +127,7 @@ transcribe(struct out *o, enum kind kind, struct span message, const size_t *cut
         size_t to = i < cut_count ? cuts[i] : message.bytes;
         /* A copy of its own, so that the sanitizer sees a step past the piece. */
         char *copy = malloc(to - from + 1);
-        CHECK(copy != NULL, "memory");
+        must(copy != NULL);
         memcpy(copy, message.data + from, to - from);
         more = feed(o, &p, kind, (struct span){copy, to - from});
         free(copy);
@@ -372,7 +374,7 @@ test_row(size_t i)
     bool good = true;
     size_t *every = calloc(message.bytes, sizeof(*every));
 
-    CHECK(every != NULL, "memory");
+    must(every != NULL);
     transcribe(&o, rows[i].kind, message, NULL, 0);
     CHECK(as_expected(&o, rows[i].expect), rows[i].label);
     if (!as_expected(&o, rows[i].expect))
@@ -400,8 +402,8 @@ test_extension_limit(void)
     event = http1_feed(&p, in, &used, &body);
     CHECK(event == HTTP1_HEAD && used == in.bytes, "head");
     while (http1_feed(&p, SPAN_LIT("1;a\r\n"), &used, &body) == HTTP1_NEED_MORE && sent < 10000) {
-        CHECK(http1_feed(&p, SPAN_LIT("1"), &used, &body) == HTTP1_BODY, "a byte");
-        if (http1_feed(&p, SPAN_LIT("\r\n"), &used, &body) != HTTP1_NEED_MORE)
+        if (http1_feed(&p, SPAN_LIT("1"), &used, &body) != HTTP1_BODY ||
+            http1_feed(&p, SPAN_LIT("\r\n"), &used, &body) != HTTP1_NEED_MORE)
             break;
         sent++;
     }
