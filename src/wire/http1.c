@@ -224,11 +224,13 @@ keep_headers(struct http1_parser *p)
 static enum http1_event
 begin_body(struct http1_parser *p)
 {
-    bool none = p->is_response && (p->to_head || p->status_code < 200 || p->status_code == 204 ||
-                                   p->status_code == 304);
+    bool never = p->is_response && (p->status_code < 200 || p->status_code == 204);
+    bool none = never || (p->is_response && (p->to_head || p->status_code == 304));
 
     if (p->has_length)
         p->body_bytes = p->body_left;
+    if (never && (p->chunked || p->body_bytes > 0))
+        return fail(p, HTTP1_BAD); /* others would read a body here */
     if (none) {
         p->state = STATE_DONE;
     } else if (p->chunked) {

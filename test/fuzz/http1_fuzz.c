@@ -136,7 +136,8 @@ oracle_body(llhttp_t *l, const char *text, size_t bytes)
 static int
 oracle_head(llhttp_t *l)
 {
-    return ((struct oracle *)l->data)->to_head ? 1 : 0;
+    /* 1: no body. llhttp leaves these two to its caller. */
+    return ((struct oracle *)l->data)->to_head || l->status_code == 304 ? 1 : 0;
 }
 
 static int
