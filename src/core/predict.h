@@ -14,12 +14,14 @@ struct predict_node {
     float slots;          /* requests run at once; 0 unknown */
     float kv_tokens_used, kv_tokens_cap; /* cap 0: unknown */
     float output_tokens_mean; /* of the requests that run there: how soon a slot frees */
-    float residual;       /* learned factor on queue, prefill and step */
+    float residual;       /* learned factor on queue, prefill and the step before the first token */
+    float residual_step;  /* learned factor on the steps after it */
+    float iteration_left_ms; /* until the engine takes up new work; NAN: half a step if it is busy */
     float rtt_ms;         /* one round trip */
     float jitter_ms;
     float bytes_per_ms;   /* of the path; 0: not a limit */
     float ready_in_ms;    /* 0 = ready; else what is left until the model can run */
-    float sigma_log;      /* deviation of ln(actual/predicted) */
+    float spread;         /* exp(sigma of ln(actual/predicted)) - 1, age of the news included */
 };
 
 struct predict_request {
@@ -28,6 +30,8 @@ struct predict_request {
     float rounds; /* round trips before the answer: 1 on a warm connection, 2 on a new one */
     float proof_ms;
 };
+
+#define PREDICT_BUDGET_TOKENS 2048.0f /* prefill tokens of one iteration (vLLM's default) */
 
 /* Fill *ret_terms. Every result is finite and >= 0 for finite non-negative inputs. */
 void predict_terms(const struct predict_node *node, const struct predict_request *request,

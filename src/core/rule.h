@@ -8,7 +8,8 @@
 #include "base/rng.h"
 #include "core/action.h"
 
-/* What a rule may look at. Candidates are nodes that may serve the request, in order of index. */
+/* What a rule may look at. Candidates are nodes that may serve the request,
+ * in no particular order: ties are broken by the lower node index. */
 struct candidate {
     uint32_t node;
     uint16_t region;
@@ -24,7 +25,7 @@ struct candidate {
 struct rule_input {
     const struct candidate *candidates;
     size_t count;  /* >= 1 */
-    uint64_t turn; /* how many decisions of this model came before */
+    uint32_t last_node; /* the choice before this one for the same model; NODE_ANY: none */
 };
 
 struct rule {

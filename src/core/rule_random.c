@@ -1,2 +1,10 @@
-/* rule_random - to be written. */
-typedef int not_empty_yet;
+/* rule_random - any candidate, all alike. */
+#include "core/rule.h"
+
+static size_t
+choose(const struct rule_input *input, struct rng *rng)
+{
+    return (size_t)rng_below(rng, input->count);
+}
+
+const struct rule rule_random = {"random", 0, choose};

@@ -1,0 +1,177 @@
+#ifndef CORE_STATE_H
+#define CORE_STATE_H
+/* state - what core remembers, in one block of memory that the caller gave. Private to core: the
+ * modules capacity, readiness, index, learn, isolation, choose, retry and explain share it.
+ *
+ * node_hot is one cache line: a decision reads only that, so 32 scattered candidates are 32 cache
+ * lines. What a decision does not read is in node_cold.
+ *
+ * How much waits at a node is split into two parts that age differently: what others sent, as of
+ * the last report, and what we sent, which we know exactly and at once (routing.md: own dispatches
+ * counted, own work released when its first token is seen). */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/rng.h"
+#include "core/core.h"
+#include "core/predict.h"
+#include "core/rule.h"
+
+#define NONE UINT32_MAX
+#define INDEX_BUCKETS 16u
+#define BUCKET_READY_LAST 12u /* 0..12: ready, by milliseconds of a reference request */
+#define BUCKET_LOADING 13u
+#define BUCKET_LOADABLE 14u /* on disk or asleep: a request wakes it */
+#define BUCKET_OUT 15u      /* known, no candidate: absent, downloading, failed, node not ready */
+
+#define NODE_FLAG_USED 1u
+#define NODE_FLAG_EJECTED 2u /* isolation: until ejected_until_ns */
+#define NODE_FLAG_BUSY 4u    /* it said so: until busy_until_ns */
+#define NODE_FLAG_FRESH 8u   /* connections to it are never kept: each request pays a set-up */
+#define NODE_FLAG_REPORTS 16u /* has told its load at least once */
+
+#define FIXED_ONE 4096.0f /* of node_hot's 16-bit factors: 0..16 */
+#define SHARE_ONE 65535.0f
+
+struct node_hot {
+    _Alignas(64) uint64_t report_ns; /* when the last report was true; 0: never heard */
+    float others_requests;           /* running and waiting there, ours not counted */
+    float others_queue_tokens;       /* uncached prefill tokens of others that waited */
+    float others_kv_tokens;
+    float kv_tokens_cap;     /* 0 unknown */
+    float own_queue_tokens;  /* dispatched by us, not started */
+    float own_recent_tokens; /* of those, what the last report could not have counted */
+    float own_kv_tokens;     /* reserved by ours in flight */
+    float rtt_ms;
+    float residual; /* factor, see learn */
+    float spread;   /* exp(sigma) - 1 */
+    uint16_t own_requests, slots; /* in flight; run at once, 0 unknown */
+    uint16_t share;               /* SHARE_ONE * (our part of what it was sent) */
+    uint16_t residual_step;       /* FIXED_ONE * factor */
+    uint16_t p_fail;              /* SHARE_ONE * probability */
+    uint16_t connections;         /* kept to it, as far as our own dispatches tell */
+    uint8_t class, region, state, flags;
+};
+_Static_assert(sizeof(struct node_hot) == 64, "a node is one cache line in a decision");
+
+/* A running mean of ln(actual/predicted). */
+struct residual {
+    float count; /* effective number of observations */
+    float mean, var;
+};
+
+struct node_cold {
+    uint32_t epoch;
+    uint32_t first_placement, first_request;
+    uint16_t site, operator;
+    float running, waiting, kv_tokens_used; /* as last read; NAN unknown */
+    float share;
+    uint64_t share_ns, decay_ns, dispatched_ns;
+    struct residual first, step;
+    float jitter_ms;
+    bool rtt_measured;
+    float fresh_rate;      /* how often a connection that should be warm was not */
+    float blame, detect_ms; /* isolation */
+    uint32_t ejections, ejected_for; /* enum failure that ejected it */
+    uint64_t ejected_until_ns, busy_until_ns;
+};
+
+struct placement { /* a model on a node */
+    uint32_t node;
+    uint16_t model;
+    uint8_t state, bucket;
+    uint32_t next, prev;      /* ring of its bucket */
+    uint32_t node_next;       /* chain of its node */
+    uint64_t ready_at_ns;     /* when loading; 0 unknown */
+};
+
+struct class_curve { /* how fast a class runs a model, and how far that was off */
+    struct curve curve;
+    float kv_tokens_cap, load_ms;
+    float weight; /* requests/s at full batch: the capacity by which baselines are weighted */
+    bool known;
+    struct residual first, step;
+    float between_first, between_step; /* variance of node means around the class mean */
+};
+
+#define OUTPUT_BUCKETS 40u /* half octaves: up to 2^20 tokens */
+struct model_record {
+    float bytes_per_token[SCRIPT_CLASS_COUNT], bytes_per_token_count[SCRIPT_CLASS_COUNT];
+    float output_weight[OUTPUT_BUCKETS], output_total, output_mean;
+    float prompt_mean;
+    uint64_t region_mask; /* regions with any placement of it */
+    uint64_t requests_total;
+    uint32_t placement_count, ready_count;
+    uint32_t last_node;
+    float retry_tokens;
+    uint64_t retry_ns;
+};
+
+struct request {
+    uint64_t id; /* 0: free */
+    uint32_t hash_next;
+    uint32_t node, node_next, node_prev; /* list of its node while in flight there */
+    uint64_t arrived_ns, dispatched_ns, started_ns;
+    struct event_arrived arrived;
+    uint32_t attempt, tried[ATTEMPTS_MAX];
+    float prompt_tokens, output_tokens, hit_tokens;
+    float net_ms, raw_ms, raw_step_ms; /* predicted; raw: before the residual */
+    float queue_part;                  /* share of raw_ms that is queue */
+};
+
+struct core {
+    struct core_config config;
+    struct event_settings settings;
+    uint64_t now_ns;
+    struct rng rng;
+    uint32_t node_end;   /* nodes used are below */
+    uint32_t sweep;      /* where the next tick goes on */
+    uint32_t nearest;    /* node with the least round trip, whatever it has; NONE */
+    uint32_t placement_free, request_free, request_mask;
+    uint32_t requests_in_flight;
+    struct node_hot *hot;
+    struct node_cold *cold;
+    struct placement *placements;
+    struct class_curve *curves;  /* [model * classes_max + class] */
+    struct model_record *models;
+    uint32_t *bucket_heads;      /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
+    uint16_t *bucket_masks;      /* [model * regions_max + region] */
+    float *region_rtt_ms;        /* NAN: no node measured */
+    struct request *requests;
+    uint32_t *request_heads;
+    struct candidate *scratch;   /* nodes_max: for rules that look at all */
+};
+
+static inline float
+max_f(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+static inline float
+min_f(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+static inline float
+ns_to_ms(uint64_t ns)
+{
+    return (float)((double)ns * 1e-6);
+}
+
+static inline uint16_t
+to_fixed(float value, float one)
+{
+    float x = value * one + 0.5f;
+
+    return x >= 65535.0f ? 65535u : x <= 0.0f ? 0u : (uint16_t)x;
+}
+
+static inline bool
+node_known(const struct core *core, uint32_t node)
+{
+    return node < core->node_end && (core->hot[node].flags & NODE_FLAG_USED) != 0;
+}
+#endif
