@@ -7,8 +7,9 @@
 
 #include "core/event.h"
 
-#define ACTIONS_MAX 4u
-#define DECISION_CANDIDATES_MAX 24u /* kept in a decision: the best by cost, and the nearest node */
+#define ACTIONS_MAX             4u
+#define DECISION_CANDIDATES_MAX 24u /* kept in a decision: the best by cost, and the nearest node  \
+                                     */
 
 enum action_kind {
     ACTION_NONE = 0,
@@ -20,14 +21,14 @@ enum action_kind {
 /* Why a request is refused; the driver turns it into status and words. */
 enum refusal {
     REFUSAL_NONE = 0,
-    REFUSAL_NO_NODE,     /* no node has or can load the model */
-    REFUSAL_NOT_READY,   /* nodes have it, none is ready or loading */
-    REFUSAL_DRAINING,    /* those that have it are draining */
-    REFUSAL_FAILING,     /* those that have it keep failing */
-    REFUSAL_FULL,        /* every node's limit, or core's own request table, is reached */
-    REFUSAL_ALL_TRIED,   /* attempts are used up, or no node is left to try */
-    REFUSAL_REQUEST,     /* the engine said the request itself is wrong: pass its answer on */
-    REFUSAL_STARTED,     /* it failed after content had been passed on: outcome B */
+    REFUSAL_NO_NODE,   /* no node has or can load the model */
+    REFUSAL_NOT_READY, /* nodes have it, none is ready or loading */
+    REFUSAL_DRAINING,  /* those that have it are draining */
+    REFUSAL_FAILING,   /* those that have it keep failing */
+    REFUSAL_FULL,      /* every node's limit, or core's own request table, is reached */
+    REFUSAL_ALL_TRIED, /* attempts are used up, or no node is left to try */
+    REFUSAL_REQUEST,   /* the engine said the request itself is wrong: pass its answer on */
+    REFUSAL_STARTED,   /* it failed after content had been passed on: outcome B */
     REFUSAL_COUNT
 };
 
@@ -35,13 +36,13 @@ struct action_dispatch {
     uint64_t request;
     uint32_t attempt; /* 1.. */
     uint32_t node;
-    float first_ms, done_ms, sigma_ms;      /* predicted, from this step on */
-    float first_limit_ms, gap_limit_ms;     /* the driver raises FIRST_BYTE or STALL after these */
+    float first_ms, done_ms, sigma_ms;  /* predicted, from this step on */
+    float first_limit_ms, gap_limit_ms; /* the driver raises FIRST_BYTE or STALL after these */
 };
 
 struct action_refuse {
     uint64_t request;
-    uint32_t refusal; /* enum refusal */
+    uint32_t refusal;  /* enum refusal */
     uint32_t attempts; /* tries made before */
     float retry_after_ms;
     uint32_t failure; /* enum failure of the last try; FAILURE_NONE if there was none */
@@ -65,15 +66,15 @@ struct terms {
 /* Why a candidate was not chosen. */
 enum why_not {
     WHY_CHOSEN = 0,
-    WHY_SLOWER,     /* costs more milliseconds */
-    WHY_TIED,       /* as good: the softmin took another of the best three */
-    WHY_ABSENT,     /* does not have the model */
-    WHY_NOT_READY,  /* has it, not ready, and others are */
+    WHY_SLOWER,    /* costs more milliseconds */
+    WHY_TIED,      /* as good: the softmin took another of the best three */
+    WHY_ABSENT,    /* does not have the model */
+    WHY_NOT_READY, /* has it, not ready, and others are */
     WHY_DRAINING,
     WHY_FAILING,
     WHY_FULL,
-    WHY_TRIED,      /* an earlier attempt failed there */
-    WHY_RULE,       /* the configured rule does not look at milliseconds */
+    WHY_TRIED, /* an earlier attempt failed there */
+    WHY_RULE,  /* the configured rule does not look at milliseconds */
     WHY_COUNT
 };
 
@@ -91,8 +92,8 @@ struct decision {
     uint32_t attempt;
     uint32_t rule; /* enum rule_id */
     uint16_t model;
-    uint16_t candidate_count; /* 0: the step made no decision */
-    uint32_t considered;      /* nodes that have the model in any state */
+    uint16_t candidate_count;                       /* 0: the step made no decision */
+    uint32_t considered;                            /* nodes that have the model in any state */
     float prompt_tokens, hit_tokens, output_tokens; /* as estimated */
     struct decision_candidate candidates[DECISION_CANDIDATES_MAX]; /* the chosen one first */
 };

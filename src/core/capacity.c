@@ -1,2 +1,474 @@
-/* capacity - to be written. */
-typedef int not_empty_yet;
+/* capacity - the node table; see capacity.h.
+ *
+ * A report tells what an engine holds in all. Ours are in it too, so it is split as it comes: own
+ * requests that the engine must have seen by then are taken off, the rest is "others", which only
+ * reports (and age) change. Ours are counted exactly, at once, and apart. */
+#include "core/capacity.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/index.h"
+#include "core/isolation.h"
+#include "core/learn.h"
+
+#define SWEEP_NODES        32u /* nodes a tick looks after */
+#define SHARE_TAU_MS       5000.0f
+#define SHARE_FLOOR        0.1f  /* one of ours stands for at most ten of others */
+#define SPREAD_PER_MS      3e-5f /* uncertainty that a report gains with age */
+#define SPREAD_UNHEARD     0.5f  /* and when there never was one */
+#define RTT_GUESS_MS       50.0f
+#define CONNECTION_IDLE_NS UINT64_C(4000000000) /* a kept connection is closed after it */
+#define LOAD_GUESS_MS      20000.0f             /* from disk, when nothing is known */
+#define WAKE_GUESS_MS      2000.0f              /* from sleep */
+#define BATCH_GUESS        32.0f                /* full batch, where slots are unknown */
+#define TOKENS_MAX         1e9f
+
+const struct curve capacity_generic_curve = {
+    .a_ms = 2.0f, .b_ms = 0.18f, .c_ms = 0.0f, .t0_ms = 24.0f, .tk_ms = 0.25f, .tb_ms = 0.0044f};
+
+/* x in [0, max], or `other` when it is unknown or absurd. */
+static float
+sane(float x, float max, float other)
+{
+    return x >= 0.0f && x <= max ? x : other;
+}
+
+const struct class_curve *
+capacity_class(const struct core *core, uint32_t model, uint32_t class)
+{
+    return &core->curves[(size_t)model * core->config.classes_max + class];
+}
+
+/* Requests a second at a full batch: each needs its prefill alone and its share of the steps. */
+static float
+class_weight(const struct core *core, uint32_t model, const struct curve *curve)
+{
+    const struct model_record *m = &core->models[model];
+    float step = predict_step_ms(curve, BATCH_GUESS, BATCH_GUESS * m->prompt_mean);
+    float ms = predict_prefill_ms(curve, m->prompt_mean, 0.0f) +
+               m->output_mean * step / BATCH_GUESS;
+
+    return 1000.0f / max_f(ms, 0.001f);
+}
+
+void
+capacity_settle_curve(struct core *core, const struct event_curve *e)
+{
+    struct class_curve *cc;
+    const struct curve *generic = &capacity_generic_curve;
+
+    if (e->model >= core->config.models_max || e->class >= core->config.classes_max)
+        return;
+    cc = &core->curves[(size_t)e->model * core->config.classes_max + e->class];
+    cc->curve = (struct curve){
+        .a_ms = sane(e->curve.a_ms, 1e6f, generic->a_ms),
+        .b_ms = sane(e->curve.b_ms, 1e3f, generic->b_ms),
+        .c_ms = sane(e->curve.c_ms, 1.0f, generic->c_ms),
+        .t0_ms = sane(e->curve.t0_ms, 1e6f, generic->t0_ms),
+        .tk_ms = sane(e->curve.tk_ms, 1e3f, generic->tk_ms),
+        .tb_ms = sane(e->curve.tb_ms, 1e3f, generic->tb_ms),
+    };
+    cc->kv_tokens_cap = sane(e->kv_tokens_cap, TOKENS_MAX, 0.0f);
+    cc->load_ms = sane(e->load_ms, 1e8f, 0.0f);
+    cc->known = true;
+    cc->weight = class_weight(core, e->model, &cc->curve);
+}
+
+static void
+node_reset(struct core *core, uint32_t node)
+{
+    struct node_hot *hot = &core->hot[node];
+    struct node_cold *cold = &core->cold[node];
+
+    memset(hot, 0, sizeof(*hot));
+    memset(cold, 0, sizeof(*cold));
+    cold->first_placement = cold->first_request = NONE;
+    cold->running = cold->waiting = cold->kv_tokens_used = NAN;
+    cold->share = 1.0f;
+    hot->residual = 1.0f;
+    hot->residual_step = to_fixed(1.0f, FIXED_ONE);
+    hot->spread = SPREAD_UNHEARD;
+    hot->share = to_fixed(1.0f, SHARE_ONE);
+    hot->flags = NODE_FLAG_USED;
+    isolation_reset(core, node);
+}
+
+static void
+placements_take(struct core *core, uint32_t node, bool insert)
+{
+    for (uint32_t p = core->cold[node].first_placement; p != NONE;
+         p = core->placements[p].node_next) {
+        if (insert)
+            index_insert(core, p);
+        else
+            index_remove(core, p);
+    }
+}
+
+void
+capacity_node(struct core *core, const struct event_node *e)
+{
+    struct node_hot *hot;
+    struct node_cold *cold;
+
+    if (e->node >= core->config.nodes_max || e->region >= core->config.regions_max ||
+        e->class >= core->config.classes_max || e->state >= NODE_STATE_COUNT)
+        return;
+    if (node_known(core, e->node) && e->epoch < core->cold[e->node].epoch)
+        return; /* a ghost */
+    if (!node_known(core, e->node))
+        node_reset(core, e->node);
+    else
+        placements_take(core, e->node, false);
+    hot = &core->hot[e->node];
+    cold = &core->cold[e->node];
+    if (!cold->rtt_measured)
+        hot->rtt_ms = sane(e->rtt_ms, 60000.0f, RTT_GUESS_MS);
+    hot->region = (uint8_t)e->region;
+    hot->class = (uint8_t)e->class;
+    hot->state = (uint8_t)e->state;
+    if (e->slots > 0)
+        hot->slots = e->slots > 65535u ? 65535u : (uint16_t)e->slots;
+    cold->epoch = e->epoch;
+    cold->site = e->site;
+    cold->operator= e->operator;
+    if (e->node >= core->node_end)
+        core->node_end = e->node + 1;
+    learn_apply(core, e->node);
+    placements_take(core, e->node, true);
+}
+
+void
+capacity_node_gone(struct core *core, const struct event_node_gone *e)
+{
+    struct node_cold *cold;
+    uint32_t p, r;
+
+    if (!node_known(core, e->node) || e->epoch < core->cold[e->node].epoch)
+        return;
+    cold = &core->cold[e->node];
+    for (r = cold->first_request; r != NONE;) { /* they end elsewhere: nothing to release */
+        struct request *request = &core->requests[r];
+        r = request->node_next;
+        request->node = NODE_ANY;
+    }
+    for (p = cold->first_placement; p != NONE;) {
+        struct placement *placement = &core->placements[p];
+        uint32_t next = placement->node_next;
+        index_remove(core, p);
+        core->models[placement->model].placement_count--;
+        placement->node_next = core->placement_free;
+        core->placement_free = p;
+        p = next;
+    }
+    core->hot[e->node].flags = 0;
+    if (core->nearest == e->node)
+        core->nearest = NONE;
+}
+
+/* What of ours the engine must have counted at seen_ns. The list is newest first, so only what it
+ * cannot have seen is walked. */
+struct own_seen {
+    float requests, waiting, queue_tokens, kv_tokens, recent_tokens;
+};
+
+static struct own_seen
+own_seen_by(const struct core *core, uint32_t node, uint64_t seen_ns)
+{
+    const struct node_hot *hot = &core->hot[node];
+    struct own_seen seen = {.requests = (float)hot->own_requests,
+                            .waiting = (float)core->cold[node].own_waiting,
+                            .kv_tokens = hot->own_kv_tokens};
+    uint64_t way_ns = (uint64_t)((double)hot->rtt_ms * 0.5e6);
+
+    for (uint32_t i = core->cold[node].first_request; i != NONE; i = core->requests[i].node_next) {
+        const struct request *r = &core->requests[i];
+
+        if (r->dispatched_ns + way_ns <= seen_ns)
+            break;
+        seen.requests -= 1.0f;
+        seen.kv_tokens -= r->prompt_tokens + r->output_tokens;
+        if (r->started_ns == 0) {
+            seen.waiting -= 1.0f;
+            seen.recent_tokens += r->prompt_tokens - r->hit_tokens;
+        }
+    }
+    seen.queue_tokens = max_f(0.0f, hot->own_queue_tokens - seen.recent_tokens);
+    seen.kv_tokens = max_f(0.0f, seen.kv_tokens);
+    return seen;
+}
+
+static void
+report_share(struct core *core, uint32_t node, float own, float total)
+{
+    struct node_cold *cold = &core->cold[node];
+    float ms = ns_to_ms(core->now_ns - cold->share_ns);
+    float keep = ms >= SHARE_TAU_MS ? 0.0f : 1.0f - ms / SHARE_TAU_MS;
+
+    if (total > 0.0f)
+        cold->share = keep * cold->share + (1.0f - keep) * min_f(1.0f, own / total);
+    cold->share_ns = core->now_ns;
+    core->hot[node].share = to_fixed(max_f(cold->share, SHARE_FLOOR), SHARE_ONE);
+}
+
+/* Mean prompt of what waits there, when the engine counts requests and not tokens. */
+static float
+prompt_mean_of(const struct core *core, uint32_t node)
+{
+    uint32_t p = core->cold[node].first_placement;
+
+    return p == NONE ? 0.0f : core->models[core->placements[p].model].prompt_mean;
+}
+
+void
+capacity_report(struct core *core, const struct event_report *e)
+{
+    struct node_hot *hot;
+    struct node_cold *cold;
+    struct own_seen seen;
+    uint64_t age_ns = (uint64_t)((double)sane(e->age_ms, 60000.0f, 0.0f) * 1e6);
+    float running = sane(e->running, 1e6f, NAN), waiting = sane(e->waiting, 1e6f, NAN);
+    float queue = sane(e->prefill_tokens_in_flight, TOKENS_MAX, NAN);
+    float kv = sane(e->kv_tokens_used, TOKENS_MAX, NAN);
+
+    if (!node_known(core, e->node))
+        return;
+    hot = &core->hot[e->node];
+    cold = &core->cold[e->node];
+    hot->report_ns = core->now_ns > age_ns ? core->now_ns - age_ns : 1;
+    seen = own_seen_by(core, e->node, hot->report_ns);
+    if (isnan(running) && !isnan(waiting)) /* in-band news has only the queue */
+        running = isnan(cold->running) ? max_f(0.0f, seen.requests - seen.waiting) : cold->running;
+    if (!isnan(running) || !isnan(waiting)) {
+        float total = (isnan(running) ? 0.0f : running) + (isnan(waiting) ? 0.0f : waiting);
+        hot->others_requests = max_f(0.0f, total - seen.requests);
+        report_share(core, e->node, seen.requests, total);
+    }
+    if (!isnan(queue))
+        hot->others_queue_tokens = max_f(0.0f, queue - seen.queue_tokens);
+    else if (!isnan(waiting))
+        hot->others_queue_tokens = max_f(0.0f, waiting - seen.waiting) *
+                                   prompt_mean_of(core, e->node);
+    if (!isnan(kv))
+        hot->others_kv_tokens = max_f(0.0f, kv - seen.kv_tokens);
+    hot->kv_tokens_cap = sane(e->kv_tokens_cap, TOKENS_MAX, hot->kv_tokens_cap);
+    if (sane(e->slots, 65535.0f, 0.0f) >= 1.0f)
+        hot->slots = (uint16_t)e->slots;
+    hot->own_recent_tokens = seen.recent_tokens;
+    hot->flags |= NODE_FLAG_REPORTS;
+    cold->running = running;
+    cold->waiting = waiting;
+    cold->kv_tokens_used = kv;
+    index_node(core, e->node);
+}
+
+void
+capacity_rtt(struct core *core, const struct event_rtt *e)
+{
+    struct node_hot *hot;
+    struct node_cold *cold;
+    float rtt = sane(e->rtt_ms, 60000.0f, NAN);
+
+    if (!node_known(core, e->node) || isnan(rtt))
+        return;
+    hot = &core->hot[e->node];
+    cold = &core->cold[e->node];
+    /* Delay only ever adds: follow it down fast, up slowly. */
+    if (!cold->rtt_measured || rtt < hot->rtt_ms)
+        hot->rtt_ms = cold->rtt_measured ? 0.5f * (hot->rtt_ms + rtt) : rtt;
+    else
+        hot->rtt_ms += 0.05f * (rtt - hot->rtt_ms);
+    cold->rtt_measured = true;
+    if (core->nearest == NONE || !node_known(core, core->nearest) ||
+        hot->rtt_ms < core->hot[core->nearest].rtt_ms)
+        core->nearest = e->node;
+}
+
+float
+capacity_rounds(const struct node_hot *hot)
+{
+    return (hot->flags & NODE_FLAG_FRESH) == 0 && hot->own_requests < hot->connections ? 1.0f
+                                                                                       : 2.0f;
+}
+
+/* Milliseconds until a model that is not ready could run. */
+static float
+ready_in_ms(uint64_t now_ns, const struct placement *p, const struct class_curve *cc)
+{
+    switch (p->state) {
+    case MODEL_READY:
+        return 0.0f;
+    case MODEL_LOADING:
+        if (p->ready_at_ns != 0)
+            return p->ready_at_ns > now_ns ? ns_to_ms(p->ready_at_ns - now_ns) : 0.0f;
+        return cc->load_ms > 0.0f ? 0.5f * cc->load_ms : 0.5f * LOAD_GUESS_MS;
+    case MODEL_SLEEPING:
+        return WAKE_GUESS_MS;
+    default:
+        return cc->load_ms > 0.0f ? cc->load_ms : LOAD_GUESS_MS;
+    }
+}
+
+void
+capacity_estimate(const struct core *core, uint64_t now_ns, const struct placement *p,
+                  struct predict_node *ret_node)
+{
+    const struct node_hot *hot = &core->hot[p->node];
+    const struct class_curve *cc = capacity_class(core, p->model, hot->class);
+    float age_ms = now_ns > hot->report_ns ? ns_to_ms(now_ns - hot->report_ns) : 0.0f;
+    float others = hot->others_queue_tokens,
+          total = hot->others_requests + (float)hot->own_requests;
+    float spread = hot->spread;
+
+    if (others > 0.0f) { /* the engine works on all that waits, in proportion */
+        float part = others / (others + hot->own_queue_tokens);
+        others = max_f(0.0f, others - part * age_ms / (cc->curve.b_ms * hot->residual + 1e-6f));
+    }
+    if (hot->share < 65535u) /* what others sent since, as ours tells */
+        others += hot->own_recent_tokens * (SHARE_ONE / (float)hot->share - 1.0f);
+    if ((hot->flags & NODE_FLAG_REPORTS) != 0)
+        spread += min_f(1.0f, age_ms * SPREAD_PER_MS);
+    else
+        spread = max_f(spread, SPREAD_UNHEARD);
+    *ret_node = (struct predict_node){
+        .curve = cc->curve,
+        .queue_tokens = others + hot->own_queue_tokens,
+        .running = hot->slots > 0 ? min_f(total, (float)hot->slots) : total,
+        .waiting = hot->slots > 0 ? max_f(0.0f, total - (float)hot->slots) : 0.0f,
+        .slots = (float)hot->slots,
+        .kv_tokens_used = hot->others_kv_tokens + hot->own_kv_tokens,
+        .kv_tokens_cap = hot->kv_tokens_cap > 0.0f ? hot->kv_tokens_cap : cc->kv_tokens_cap,
+        .output_tokens_mean = core->models[p->model].output_mean,
+        .residual = hot->residual,
+        .residual_step = (float)hot->residual_step / FIXED_ONE,
+        .iteration_left_ms = NAN,
+        .rtt_ms = hot->rtt_ms,
+        .ready_in_ms = ready_in_ms(now_ns, p, cc),
+        .spread = spread,
+    };
+}
+
+void
+capacity_reserve(struct core *core, struct request *r)
+{
+    struct node_hot *hot = &core->hot[r->node];
+    struct node_cold *cold = &core->cold[r->node];
+    uint32_t index = (uint32_t)(r - core->requests);
+    float uncached = r->prompt_tokens - r->hit_tokens;
+
+    r->dispatched_ns = core->now_ns;
+    r->started_ns = 0;
+    r->node_prev = NONE;
+    r->node_next = cold->first_request;
+    if (r->node_next != NONE)
+        core->requests[r->node_next].node_prev = index;
+    cold->first_request = index;
+    cold->dispatched_ns = core->now_ns;
+    if (hot->own_requests < UINT16_MAX)
+        hot->own_requests++;
+    cold->own_waiting++;
+    hot->own_queue_tokens += uncached;
+    hot->own_recent_tokens += uncached;
+    hot->own_kv_tokens += r->prompt_tokens + r->output_tokens;
+    index_node(core, r->node);
+}
+
+void
+capacity_connection(struct core *core, const struct request *r, bool fresh)
+{
+    struct node_hot *hot;
+    struct node_cold *cold;
+    bool expected_warm;
+
+    if (r->node == NODE_ANY)
+        return;
+    hot = &core->hot[r->node];
+    cold = &core->cold[r->node];
+    expected_warm = hot->own_requests <= hot->connections; /* ours is counted already */
+    if (expected_warm) {
+        cold->fresh_rate += 0.1f * ((fresh ? 1.0f : 0.0f) - cold->fresh_rate);
+        if (cold->fresh_rate > 0.5f)
+            hot->flags |= NODE_FLAG_FRESH;
+        else
+            hot->flags &= (uint8_t)~NODE_FLAG_FRESH;
+    }
+    if (fresh || hot->connections < hot->own_requests)
+        hot->connections = hot->own_requests;
+}
+
+void
+capacity_started(struct core *core, struct request *r)
+{
+    struct node_hot *hot;
+    float uncached = r->prompt_tokens - r->hit_tokens;
+
+    r->started_ns = core->now_ns;
+    if (r->node == NODE_ANY)
+        return;
+    hot = &core->hot[r->node];
+    core->cold[r->node].own_waiting--;
+    hot->own_queue_tokens = max_f(0.0f, hot->own_queue_tokens - uncached);
+    if (r->dispatched_ns > hot->report_ns)
+        hot->own_recent_tokens = max_f(0.0f, hot->own_recent_tokens - uncached);
+    index_node(core, r->node);
+}
+
+void
+capacity_release(struct core *core, struct request *r)
+{
+    struct node_hot *hot;
+    struct node_cold *cold;
+
+    if (r->node == NODE_ANY)
+        return;
+    if (r->started_ns == 0)
+        capacity_started(core, r); /* its prefill is over too */
+    hot = &core->hot[r->node];
+    cold = &core->cold[r->node];
+    if (r->node_prev != NONE)
+        core->requests[r->node_prev].node_next = r->node_next;
+    else
+        cold->first_request = r->node_next;
+    if (r->node_next != NONE)
+        core->requests[r->node_next].node_prev = r->node_prev;
+    if (hot->own_requests > 0)
+        hot->own_requests--;
+    hot->own_kv_tokens = max_f(0.0f, hot->own_kv_tokens - r->prompt_tokens - r->output_tokens);
+    if (cold->first_request == NONE) { /* float sums drift: nothing of ours is there */
+        hot->own_queue_tokens = hot->own_recent_tokens = hot->own_kv_tokens = 0.0f;
+        hot->own_requests = 0;
+    }
+    index_node(core, r->node);
+    r->node = NODE_ANY;
+}
+
+static void
+sweep_node(struct core *core, uint32_t node)
+{
+    struct node_hot *hot = &core->hot[node];
+    const struct node_cold *cold = &core->cold[node];
+
+    if (hot->connections > hot->own_requests && hot->own_requests == 0 &&
+        core->now_ns - cold->dispatched_ns > CONNECTION_IDLE_NS)
+        hot->connections = 1; /* the one that asks for its load */
+    isolation_sweep(core, node);
+    if (core->nearest == NONE || hot->rtt_ms < core->hot[core->nearest].rtt_ms)
+        core->nearest = node;
+    index_node(core, node);
+}
+
+void
+capacity_sweep(struct core *core)
+{
+    for (uint32_t i = 0; i < SWEEP_NODES && core->node_end > 0; i++) {
+        if (core->sweep >= core->node_end) {
+            core->sweep = 0;
+            if (i > 0)
+                break; /* once around is enough */
+        }
+        if (node_known(core, core->sweep))
+            sweep_node(core, core->sweep);
+        core->sweep++;
+    }
+}

@@ -1,2 +1,520 @@
-/* core - to be written. */
-typedef int not_empty_yet;
+/* core - one step: an event goes to the module that knows it, and what follows is an action.
+ *
+ * A request is in the table from arrived until it ended, was refused or cancelled. While it is in
+ * flight at a node it is also in that node's list, newest first. Every way out of the table goes
+ * through request_drop, which releases what was reserved. */
+#include "core/core.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "core/capacity.h"
+#include "core/choose.h"
+#include "core/index.h"
+#include "core/isolation.h"
+#include "core/learn.h"
+#include "core/readiness.h"
+#include "core/retry.h"
+#include "core/state.h"
+
+#define RETRY_START     10.0f
+#define REGION_RTT_PART 0.2f
+
+/* ---- Memory: one block, cut into tables. */
+
+struct layout {
+    size_t core, hot, cold, placements, curves, models, heads, masks, region_rtt, requests,
+        request_heads, scratch, bytes;
+};
+
+static size_t
+part(size_t *at, size_t count, size_t bytes)
+{
+    size_t start = *at;
+
+    *at = (start + count * bytes + 63u) & ~(size_t)63;
+    return start;
+}
+
+static uint32_t
+power_of_two_from(uint32_t x)
+{
+    uint32_t p = 1;
+
+    while (p < x)
+        p *= 2;
+    return p;
+}
+
+static struct layout
+layout_of(const struct core_config *c)
+{
+    struct layout l = {0};
+    size_t at = 0, slots = (size_t)c->models_max * c->regions_max;
+
+    l.core = part(&at, 1, sizeof(struct core));
+    l.hot = part(&at, c->nodes_max, sizeof(struct node_hot));
+    l.cold = part(&at, c->nodes_max, sizeof(struct node_cold));
+    l.placements = part(&at, c->placements_max, sizeof(struct placement));
+    l.curves = part(&at, (size_t)c->models_max * c->classes_max, sizeof(struct class_curve));
+    l.models = part(&at, c->models_max, sizeof(struct model_record));
+    l.heads = part(&at, slots * INDEX_BUCKETS, sizeof(uint32_t));
+    l.masks = part(&at, slots, sizeof(uint16_t));
+    l.region_rtt = part(&at, c->regions_max, sizeof(float));
+    l.requests = part(&at, c->requests_max, sizeof(struct request));
+    l.request_heads = part(&at, power_of_two_from(c->requests_max), sizeof(uint32_t));
+    l.scratch = part(&at, c->nodes_max, sizeof(struct candidate));
+    l.bytes = at;
+    return l;
+}
+
+static bool
+config_good(const struct core_config *c)
+{
+    return c->nodes_max >= 1 && c->nodes_max <= CORE_NODES_MAX && c->models_max >= 1 &&
+           c->models_max <= CORE_MODELS_MAX && c->regions_max >= 1 &&
+           c->regions_max <= CORE_REGIONS_MAX && c->classes_max >= 1 &&
+           c->classes_max <= CORE_CLASSES_MAX && c->placements_max >= 1 &&
+           c->placements_max <= CORE_NODES_MAX * CORE_NODE_MODELS_MAX && c->requests_max >= 1 &&
+           c->requests_max <= CORE_REQUESTS_MAX && c->own_region < c->regions_max &&
+           c->rule < RULE_COUNT;
+}
+
+size_t
+core_bytes(const struct core_config *c)
+{
+    return config_good(c) ? layout_of(c).bytes : 0;
+}
+
+static void
+tables_empty(struct core *core)
+{
+    const struct core_config *c = &core->config;
+    size_t slots = (size_t)c->models_max * c->regions_max;
+
+    for (size_t i = 0; i < slots * INDEX_BUCKETS; i++)
+        core->bucket_heads[i] = NONE;
+    for (uint32_t i = 0; i < c->placements_max; i++)
+        core->placements[i].node_next = i + 1 < c->placements_max ? i + 1 : NONE;
+    for (uint32_t i = 0; i < c->requests_max; i++)
+        core->requests[i].hash_next = i + 1 < c->requests_max ? i + 1 : NONE;
+    for (uint32_t i = 0; i <= core->request_mask; i++)
+        core->request_heads[i] = NONE;
+    for (uint32_t i = 0; i < c->regions_max; i++)
+        core->region_rtt_ms[i] = NAN;
+    for (uint32_t m = 0; m < c->models_max; m++) {
+        learn_init_model(&core->models[m]);
+        core->models[m].retry_tokens = RETRY_START;
+        core->models[m].last_node = NODE_ANY;
+        for (uint32_t k = 0; k < c->classes_max; k++) {
+            struct event_curve e = {.model = (uint16_t)m, .class = (uint16_t)k};
+            e.curve = capacity_generic_curve;
+            capacity_settle_curve(core, &e);
+            core->curves[(size_t)m * c->classes_max + k].known = false;
+        }
+    }
+}
+
+enum err
+core_init(void *memory, size_t bytes, const struct core_config *c, struct core **ret_core)
+{
+    struct layout l;
+    char *base = memory;
+    struct core *core = memory;
+
+    if (!config_good(c))
+        return ERR_ARG;
+    l = layout_of(c);
+    if (bytes < l.bytes || ((uintptr_t)memory & 63u) != 0)
+        return ERR_ARG;
+    core->config = *c;
+    core->settings = (struct event_settings){.rule = c->rule,
+                                             .ttft_goal_ms = NAN,
+                                             .tpot_goal_ms = NAN,
+                                             .first_limit_ms = 120000.0f,
+                                             .idle_limit_ms = 60000.0f};
+    core->hot = (struct node_hot *)(void *)(base + l.hot);
+    core->cold = (struct node_cold *)(void *)(base + l.cold);
+    core->placements = (struct placement *)(void *)(base + l.placements);
+    core->curves = (struct class_curve *)(void *)(base + l.curves);
+    core->models = (struct model_record *)(void *)(base + l.models);
+    core->bucket_heads = (uint32_t *)(void *)(base + l.heads);
+    core->bucket_masks = (uint16_t *)(void *)(base + l.masks);
+    core->region_rtt_ms = (float *)(void *)(base + l.region_rtt);
+    core->requests = (struct request *)(void *)(base + l.requests);
+    core->request_heads = (uint32_t *)(void *)(base + l.request_heads);
+    core->scratch = (struct candidate *)(void *)(base + l.scratch);
+    core->request_mask = power_of_two_from(c->requests_max) - 1;
+    core->nearest = NONE;
+    rng_init(&core->rng, c->seed);
+    tables_empty(core);
+    *ret_core = core;
+    return ERR_OK;
+}
+
+/* ---- The table of requests. */
+
+static uint32_t *
+request_head(const struct core *core, uint64_t id)
+{
+    return &core->request_heads[((id * 0x9e3779b97f4a7c15u) >> 32) & core->request_mask];
+}
+
+static struct request *
+request_find(const struct core *core, uint64_t id)
+{
+    uint32_t i = *request_head(core, id);
+
+    while (i != NONE && core->requests[i].id != id)
+        i = core->requests[i].hash_next;
+    return i == NONE ? NULL : &core->requests[i];
+}
+
+/* The attempt that the event speaks of, if it is the one in flight. */
+static struct request *
+attempt_find(const struct core *core, uint64_t id, uint32_t attempt)
+{
+    struct request *r = request_find(core, id);
+
+    return r != NULL && r->attempt == attempt ? r : NULL;
+}
+
+static struct request *
+request_add(struct core *core, const struct event_arrived *e)
+{
+    uint32_t i = core->request_free, *head = request_head(core, e->request);
+    struct request *r;
+
+    if (i == NONE)
+        return NULL;
+    r = &core->requests[i];
+    core->request_free = r->hash_next;
+    memset(r, 0, sizeof(*r));
+    r->id = e->request;
+    r->node = NODE_ANY;
+    r->hash_next = *head;
+    *head = i;
+    core->requests_in_flight++;
+    return r;
+}
+
+static void
+request_drop(struct core *core, struct request *r)
+{
+    uint32_t i = (uint32_t)(r - core->requests), *link = request_head(core, r->id);
+
+    capacity_release(core, r);
+    while (*link != i)
+        link = &core->requests[*link].hash_next;
+    *link = r->hash_next;
+    r->id = 0;
+    r->hash_next = core->request_free;
+    core->request_free = i;
+    core->requests_in_flight--;
+}
+
+/* ---- What follows. */
+
+static struct action *
+action_add(struct actions *actions, enum action_kind kind)
+{
+    struct action *a = &actions->list[actions->count++];
+
+    must(actions->count <= ACTIONS_MAX);
+    memset(a, 0, sizeof(*a));
+    a->kind = kind;
+    return a;
+}
+
+/* What a client should wait: as long as the shortest busy time or load is unknown here, a second,
+ * and more the more is in flight. */
+static float
+retry_after_ms(enum refusal refusal)
+{
+    switch (refusal) {
+    case REFUSAL_FULL:
+        return 1000.0f;
+    case REFUSAL_NOT_READY:
+    case REFUSAL_DRAINING:
+        return 5000.0f;
+    case REFUSAL_FAILING:
+    case REFUSAL_NO_NODE:
+        return 30000.0f;
+    default:
+        return NAN;
+    }
+}
+
+static void
+refuse(struct actions *actions, uint64_t request, uint32_t attempts, enum refusal refusal,
+       uint32_t failure)
+{
+    struct action *a = action_add(actions, ACTION_REFUSE);
+
+    a->refuse.request = request;
+    a->refuse.refusal = refusal;
+    a->refuse.attempts = attempts;
+    a->refuse.retry_after_ms = retry_after_ms(refusal);
+    a->refuse.failure = failure;
+}
+
+static void
+estimate(const struct core *core, struct request *r, const struct event_arrived *e)
+{
+    const struct model_record *m = &core->models[e->model];
+
+    r->arrived = *e;
+    r->prompt_tokens = learn_prompt_tokens(m, e->script, e->prompt_bytes);
+    r->output_tokens = learn_output_tokens(m, e->max_tokens);
+    r->hit_tokens = 0.0f;
+}
+
+/* Choose a node for the next attempt of r and reserve it; refuse when there is none. */
+static void
+dispatch(struct core *core, struct request *r, uint32_t failure, struct actions *actions)
+{
+    struct choice choice;
+    struct action *a;
+
+    r->attempt++;
+    choose(core, core->now_ns, r, &core->rng, &choice, &actions->decision);
+    if (choice.placement == NONE) {
+        refuse(actions, r->id, r->attempt - 1, choice.refusal, failure);
+        request_drop(core, r);
+        return;
+    }
+    r->node = choice.chosen.node;
+    r->tried[r->attempt - 1] = r->node;
+    r->net_ms = choice.chosen.terms.net_ms;
+    r->raw_ms = choice.raw_ms;
+    r->raw_step_ms = choice.raw_step_ms;
+    r->queue_part = choice.queue_part;
+    core->models[r->arrived.model].last_node = r->node;
+    index_rotate(core, choice.placement);
+    capacity_reserve(core, r);
+    a = action_add(actions, ACTION_DISPATCH);
+    a->dispatch.request = r->id;
+    a->dispatch.attempt = r->attempt;
+    a->dispatch.node = r->node;
+    a->dispatch.first_ms = choice.chosen.terms.first_ms;
+    a->dispatch.done_ms = choice.chosen.terms.done_ms;
+    a->dispatch.sigma_ms = choice.chosen.terms.sigma_ms;
+    a->dispatch.first_limit_ms = core->settings.first_limit_ms;
+    a->dispatch.gap_limit_ms = core->settings.idle_limit_ms;
+}
+
+/* ---- Events. */
+
+static bool
+arrived_good(const struct core *core, const struct event_arrived *e)
+{
+    return e->model < core->config.models_max && e->script < SCRIPT_CLASS_COUNT;
+}
+
+static void
+step_arrived(struct core *core, const struct event_arrived *e, struct actions *actions)
+{
+    struct request *r;
+
+    if (e->request == 0 || request_find(core, e->request) != NULL || !arrived_good(core, e))
+        return;
+    core->models[e->model].requests_total++;
+    r = request_add(core, e);
+    if (r == NULL) {
+        refuse(actions, e->request, 0, REFUSAL_FULL, FAILURE_NONE);
+        return;
+    }
+    r->arrived_ns = core->now_ns;
+    estimate(core, r, e);
+    retry_earn(&core->models[e->model]);
+    dispatch(core, r, FAILURE_NONE, actions);
+}
+
+static void
+step_dispatched(struct core *core, const struct event_dispatched *e)
+{
+    struct request *r = attempt_find(core, e->request, e->attempt);
+
+    if (r == NULL || r->node == NODE_ANY)
+        return;
+    capacity_connection(core, r, e->fresh_connection != 0);
+    /* Now it is known how many round trips it costs: the rest of the time is the node's. */
+    r->net_ms = core->hot[r->node].rtt_ms * (e->fresh_connection != 0 ? 2.0f : 1.0f);
+}
+
+static void
+step_started(struct core *core, const struct event_started *e)
+{
+    struct request *r = attempt_find(core, e->request, e->attempt);
+
+    if (r == NULL || r->started_ns != 0)
+        return;
+    learn_started(core, r);
+    capacity_started(core, r);
+}
+
+static void
+step_ended(struct core *core, const struct event_ended *e)
+{
+    struct request *r = attempt_find(core, e->request, e->attempt);
+
+    if (r == NULL)
+        return;
+    learn_ended(core, r, e);
+    if (r->node != NODE_ANY)
+        isolation_result(core, r->node, FAILURE_NONE, NAN);
+    request_drop(core, r);
+}
+
+static void
+step_failed(struct core *core, const struct event_failed *e, struct actions *actions)
+{
+    struct request *r = attempt_find(core, e->request, e->attempt);
+    enum refusal refusal;
+
+    if (r == NULL || e->failure >= FAILURE_COUNT)
+        return;
+    if (r->node != NODE_ANY) {
+        if (e->failure == FAILURE_BUSY)
+            isolation_busy(core, r->node, e->retry_after_ms);
+        else if (isolation_charged(e->failure))
+            isolation_result(core, r->node, e->failure, ns_to_ms(core->now_ns - r->dispatched_ns));
+    }
+    refusal = retry_allowed(core, r, e);
+    if (refusal != REFUSAL_NONE) {
+        refuse(actions, r->id, r->attempt, refusal, e->failure);
+        request_drop(core, r);
+        return;
+    }
+    capacity_release(core, r);
+    dispatch(core, r, e->failure, actions);
+}
+
+static void
+step_settings(struct core *core, const struct event_settings *e)
+{
+    if (e->rule >= RULE_COUNT)
+        return;
+    core->settings = *e;
+    if (!(e->first_limit_ms > 0.0f))
+        core->settings.first_limit_ms = 120000.0f;
+    if (!(e->idle_limit_ms > 0.0f))
+        core->settings.idle_limit_ms = 60000.0f;
+}
+
+/* The region's round trip follows those of its nodes. */
+static void
+step_rtt(struct core *core, const struct event_rtt *e)
+{
+    float *region;
+
+    capacity_rtt(core, e);
+    if (!node_known(core, e->node))
+        return;
+    region = &core->region_rtt_ms[core->hot[e->node].region];
+    if (isnan(*region))
+        *region = core->hot[e->node].rtt_ms;
+    else
+        *region += REGION_RTT_PART * (core->hot[e->node].rtt_ms - *region);
+}
+
+static void
+step_probe(struct core *core, const struct event_probe *e)
+{
+    if (node_known(core, e->node) && e->failure < FAILURE_COUNT)
+        isolation_result(core, e->node, e->failure, NAN);
+}
+
+static void
+step_cancelled(struct core *core, const struct event_cancelled *e)
+{
+    struct request *r = request_find(core, e->request);
+
+    if (r != NULL)
+        request_drop(core, r);
+}
+
+static void
+step_topology(struct core *core, const struct event *e)
+{
+    switch ((enum event_kind)e->kind) {
+    case EVENT_SETTINGS:
+        step_settings(core, &e->settings);
+        break;
+    case EVENT_CURVE:
+        capacity_settle_curve(core, &e->curve);
+        break;
+    case EVENT_NODE:
+        capacity_node(core, &e->node);
+        break;
+    case EVENT_NODE_GONE:
+        capacity_node_gone(core, &e->node_gone);
+        break;
+    case EVENT_MODEL:
+        readiness_model(core, &e->model);
+        break;
+    case EVENT_REPORT:
+        capacity_report(core, &e->report);
+        break;
+    case EVENT_RTT:
+        step_rtt(core, &e->rtt);
+        break;
+    case EVENT_PROBE:
+        step_probe(core, &e->probe);
+        break;
+    case EVENT_TICK:
+        capacity_sweep(core);
+        break;
+    default:
+        break;
+    }
+}
+
+void
+core_step(struct core *core, uint64_t now_ns, const struct event *event,
+          struct actions *ret_actions)
+{
+    ret_actions->count = 0;
+    ret_actions->decision.candidate_count = 0;
+    if (now_ns > core->now_ns)
+        core->now_ns = now_ns;
+    switch ((enum event_kind)event->kind) {
+    case EVENT_ARRIVED:
+        step_arrived(core, &event->arrived, ret_actions);
+        break;
+    case EVENT_DISPATCHED:
+        step_dispatched(core, &event->dispatched);
+        break;
+    case EVENT_STARTED:
+        step_started(core, &event->started);
+        break;
+    case EVENT_ENDED:
+        step_ended(core, &event->ended);
+        break;
+    case EVENT_FAILED:
+        step_failed(core, &event->failed, ret_actions);
+        break;
+    case EVENT_CANCELLED:
+        step_cancelled(core, &event->cancelled);
+        break;
+    default:
+        step_topology(core, event);
+        break;
+    }
+}
+
+void
+core_explain(const struct core *core, uint64_t now_ns, const struct event_arrived *request,
+             struct decision *ret_decision)
+{
+    struct request r = {.attempt = 1, .node = NODE_ANY};
+    struct rng rng = core->rng;
+    struct choice choice;
+
+    ret_decision->candidate_count = 0;
+    if (!arrived_good(core, request))
+        return;
+    estimate(core, &r, request);
+    choose(core, now_ns > core->now_ns ? now_ns : core->now_ns, &r, &rng, &choice, ret_decision);
+}

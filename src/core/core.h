@@ -15,12 +15,12 @@
 #include "core/action.h"
 #include "core/event.h"
 
-#define CORE_NODES_MAX 131072u
-#define CORE_MODELS_MAX 256u
-#define CORE_REGIONS_MAX 64u /* a bit set of regions is one word */
-#define CORE_CLASSES_MAX 32u
-#define CORE_NODE_MODELS_MAX 32u  /* models of one node that are kept; more are ignored */
-#define CORE_REQUESTS_MAX 1048576u
+#define CORE_NODES_MAX       131072u
+#define CORE_MODELS_MAX      256u
+#define CORE_REGIONS_MAX     64u /* a bit set of regions is one word */
+#define CORE_CLASSES_MAX     32u
+#define CORE_NODE_MODELS_MAX 32u /* models of one node that are kept; more are ignored */
+#define CORE_REQUESTS_MAX    1048576u
 
 /* Sizes and seed: fixed for the life of a core. A plain value; part of a record's head. */
 struct core_config {
@@ -39,8 +39,8 @@ size_t core_bytes(const struct core_config *c);
 
 /* Build a core in memory[bytes], 64-byte aligned and zeroed, which the caller owns and frees after
  * the last use of *ret_core. ERR_ARG: a field is out of range, or bytes < core_bytes(c). */
-MUST_USE enum err core_init(void *memory, size_t bytes, const struct core_config *c,
-                            struct core **ret_core);
+MUST_USE
+enum err core_init(void *memory, size_t bytes, const struct core_config *c, struct core **ret_core);
 
 /* Take one event at now_ns (monotonic; a smaller value than before counts as the one before).
  * *ret_actions is written whole: count, and decision.candidate_count, may be 0. Events that name
@@ -63,9 +63,10 @@ struct node_view {
     uint32_t slots, own_outstanding;
     float report_age_ms; /* NAN: never heard */
     float running, waiting, queue_tokens, kv_tokens_used, kv_tokens_cap;
-    float rtt_ms, residual, sigma_log, p_fail;
-    float prefill_tok_s, decode_tok_s;             /* at full load, by curve and residual */
-    float free_prefill_tok_s, free_decode_tok_s;   /* what it can take on top of now */
+    float rtt_ms, residual, spread, p_fail;      /* residual: learned factor on times */
+    uint32_t ejected;                            /* 1: out for failures */
+    float prefill_tok_s, decode_tok_s;           /* at full load, by curve and residual */
+    float free_prefill_tok_s, free_decode_tok_s; /* what it can take on top of now */
     uint32_t models_ready;
 };
 

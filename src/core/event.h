@@ -76,11 +76,11 @@ enum rule_id {
 };
 
 struct event_settings {
-    uint32_t rule;         /* enum rule_id */
-    float ttft_goal_ms;    /* slo.ttft_p90; NAN when none is configured */
-    float tpot_goal_ms;    /* slo.tpot_p90; NAN likewise */
-    float first_limit_ms;  /* limits.first_byte: the longest wait for a first byte */
-    float idle_limit_ms;   /* limits.idle: the longest silence after it */
+    uint32_t rule;        /* enum rule_id */
+    float ttft_goal_ms;   /* slo.ttft_p90; NAN when none is configured */
+    float tpot_goal_ms;   /* slo.tpot_p90; NAN likewise */
+    float first_limit_ms; /* limits.first_byte: the longest wait for a first byte */
+    float idle_limit_ms;  /* limits.idle: the longest silence after it */
 };
 
 /* prefill ms = a + b*u + c*u*(h + u/2) for u uncached tokens after h cached ones;
@@ -138,12 +138,13 @@ struct event_probe {
 };
 
 struct event_arrived {
-    uint64_t request;      /* the driver's id, unique among those in flight; never 0 */
+    uint64_t request; /* the driver's id, unique among those in flight; never 0 */
     uint16_t model;
     uint16_t script;       /* enum script_class */
     uint32_t prompt_bytes; /* of canonical message text */
     uint32_t body_bytes;   /* what goes over the wire */
     uint32_t max_tokens;   /* 0 = none given */
+    uint32_t stream;       /* 1: the first token is seen when it comes; 0: only the whole answer */
     float deadline_ms;     /* the client's TTFT goal; NAN none */
     uint32_t only_node;    /* dispatch nowhere else; NODE_ANY */
 };
@@ -170,9 +171,9 @@ struct event_ended {
 struct event_failed {
     uint64_t request;
     uint32_t attempt;
-    uint32_t failure;        /* enum failure */
-    uint32_t started;        /* 1: content had been passed on: no retry */
-    float retry_after_ms;    /* as the node asked; NAN none */
+    uint32_t failure;     /* enum failure */
+    uint32_t started;     /* 1: content had been passed on: no retry */
+    float retry_after_ms; /* as the node asked; NAN none */
 };
 
 struct event_cancelled {

@@ -1,2 +1,80 @@
-/* explain - to be written. */
-typedef int not_empty_yet;
+/* explain - the losers and why they lost; see explain.h. */
+#include "core/explain.h"
+
+#include "core/isolation.h"
+#include "core/readiness.h"
+
+#define TIE_PART 0.25f /* of sigma: closer than this, the softmin may take either */
+
+void
+explain_begin(const struct core *core, uint64_t now_ns, const struct request *r,
+              struct decision *ret_decision)
+{
+    struct decision *d = ret_decision;
+
+    d->request = r->arrived.request;
+    d->now_ns = now_ns;
+    d->attempt = r->attempt;
+    d->rule = core->settings.rule;
+    d->model = r->arrived.model;
+    d->candidate_count = 0;
+    d->considered = core->models[r->arrived.model].placement_count;
+    d->prompt_tokens = r->prompt_tokens;
+    d->hit_tokens = r->hit_tokens;
+    d->output_tokens = r->output_tokens;
+}
+
+static void
+add(struct decision *d, const struct candidate *c, enum why_not why)
+{
+    d->candidates[d->candidate_count++] = (struct decision_candidate){
+        .node = c->node,
+        .region = c->region,
+        .why = (uint16_t)why,
+        .terms = c->terms,
+        .fail_ms = c->fail_ms,
+        .cost_ms = c->cost_ms,
+    };
+}
+
+/* Why the nearest node was not even a candidate. */
+static enum why_not
+why_no_candidate(const struct core *core, uint32_t node, const struct decision *d)
+{
+    uint32_t p = readiness_find(core, node, d->model);
+
+    if (p == NONE)
+        return WHY_ABSENT;
+    if (core->placements[p].state != MODEL_READY)
+        return WHY_NOT_READY;
+    if (isolation_verdict(core, d->now_ns, node) != WHY_CHOSEN)
+        return isolation_verdict(core, d->now_ns, node);
+    return d->attempt > 1 ? WHY_TRIED : WHY_SLOWER; /* not in the sample: others had more room */
+}
+
+void
+explain_candidates(const struct core *core, const struct rule *rule, const struct candidate *list,
+                   size_t count, size_t chosen, struct decision *decision)
+{
+    struct decision *d = decision;
+    const struct candidate *won = &list[chosen];
+    bool nearest_seen = core->nearest == NONE || core->nearest == won->node;
+    struct candidate nearest;
+
+    add(d, won, WHY_CHOSEN);
+    for (size_t i = 0; i < count && d->candidate_count < DECISION_CANDIDATES_MAX - 1; i++) {
+        float near_ms = TIE_PART * (list[i].terms.sigma_ms + won->terms.sigma_ms);
+        if (i == chosen)
+            continue;
+        nearest_seen = nearest_seen || list[i].node == core->nearest;
+        if (!rule->wants_prediction)
+            add(d, &list[i], WHY_RULE);
+        else
+            add(d, &list[i], list[i].cost_ms <= won->cost_ms + near_ms ? WHY_TIED : WHY_SLOWER);
+    }
+    if (nearest_seen)
+        return;
+    nearest = (struct candidate){.node = core->nearest, .region = core->hot[core->nearest].region};
+    nearest.terms.net_ms = core->hot[core->nearest].rtt_ms;
+    add(d, &nearest, why_no_candidate(core, core->nearest, d));
+}

@@ -8,20 +8,21 @@
 
 struct predict_node {
     struct curve curve;
-    float queue_tokens;   /* uncached prefill tokens ahead of us */
-    float running;        /* requests that decode there */
-    float waiting;        /* requests not yet scheduled, ours counted */
-    float slots;          /* requests run at once; 0 unknown */
+    float queue_tokens;                  /* uncached prefill tokens ahead of us */
+    float running;                       /* requests that decode there */
+    float waiting;                       /* requests not yet scheduled, ours counted */
+    float slots;                         /* requests run at once; 0 unknown */
     float kv_tokens_used, kv_tokens_cap; /* cap 0: unknown */
-    float output_tokens_mean; /* of the requests that run there: how soon a slot frees */
-    float residual;       /* learned factor on queue, prefill and the step before the first token */
-    float residual_step;  /* learned factor on the steps after it */
-    float iteration_left_ms; /* until the engine takes up new work; NAN: half a step if it is busy */
-    float rtt_ms;         /* one round trip */
+    float output_tokens_mean;            /* of the requests that run there: how soon a slot frees */
+    float residual;      /* learned factor on queue, prefill and the step before the first token */
+    float residual_step; /* learned factor on the steps after it */
+    float
+        iteration_left_ms; /* until the engine takes up new work; NAN: half a step if it is busy */
+    float rtt_ms;          /* one round trip */
     float jitter_ms;
-    float bytes_per_ms;   /* of the path; 0: not a limit */
-    float ready_in_ms;    /* 0 = ready; else what is left until the model can run */
-    float spread;         /* exp(sigma of ln(actual/predicted)) - 1, age of the news included */
+    float bytes_per_ms; /* of the path; 0: not a limit */
+    float ready_in_ms;  /* 0 = ready; else what is left until the model can run */
+    float spread;       /* exp(sigma of ln(actual/predicted)) - 1, age of the news included */
 };
 
 struct predict_request {

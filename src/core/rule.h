@@ -24,12 +24,12 @@ struct candidate {
 
 struct rule_input {
     const struct candidate *candidates;
-    size_t count;  /* >= 1 */
+    size_t count;       /* >= 1 */
     uint32_t last_node; /* the choice before this one for the same model; NODE_ANY: none */
 };
 
 struct rule {
-    const char *name; /* as in the configuration */
+    const char *name;          /* as in the configuration */
     uint32_t wants_prediction; /* 1: sampled candidates with terms; 0: all of them, without */
     /* Index of the chosen candidate, < count. */
     size_t (*choose)(const struct rule_input *input, struct rng *rng);

@@ -8,7 +8,7 @@
 #include "base/fmath.h"
 #include "core/rule.h"
 
-#define BEST_COUNT 3u
+#define BEST_COUNT       3u
 #define TEMPERATURE_PART 0.25
 
 static int
@@ -42,7 +42,7 @@ best_of(const struct rule_input *input, size_t best[BEST_COUNT])
 static size_t
 choose(const struct rule_input *input, struct rng *rng)
 {
-    size_t best[BEST_COUNT], count = best_of(input, best);
+    size_t best[BEST_COUNT] = {0}, count = best_of(input, best);
     double weight[BEST_COUNT] = {1.0}, sum = 1.0, draw;
     const struct candidate *first = &input->candidates[best[0]];
 

@@ -18,17 +18,17 @@
 #include "core/predict.h"
 #include "core/rule.h"
 
-#define NONE UINT32_MAX
-#define INDEX_BUCKETS 16u
+#define NONE              UINT32_MAX
+#define INDEX_BUCKETS     16u
 #define BUCKET_READY_LAST 12u /* 0..12: ready, by milliseconds of a reference request */
-#define BUCKET_LOADING 13u
-#define BUCKET_LOADABLE 14u /* on disk or asleep: a request wakes it */
-#define BUCKET_OUT 15u      /* known, no candidate: absent, downloading, failed, node not ready */
+#define BUCKET_LOADING    13u
+#define BUCKET_LOADABLE   14u /* on disk or asleep: a request wakes it */
+#define BUCKET_OUT        15u /* known, no candidate: absent, downloading, failed, node not ready */
 
-#define NODE_FLAG_USED 1u
-#define NODE_FLAG_EJECTED 2u /* isolation: until ejected_until_ns */
-#define NODE_FLAG_BUSY 4u    /* it said so: until busy_until_ns */
-#define NODE_FLAG_FRESH 8u   /* connections to it are never kept: each request pays a set-up */
+#define NODE_FLAG_USED    1u
+#define NODE_FLAG_EJECTED 2u  /* isolation: until ejected_until_ns */
+#define NODE_FLAG_BUSY    4u  /* it said so: until busy_until_ns */
+#define NODE_FLAG_FRESH   8u  /* connections to it are never kept: each request pays a set-up */
 #define NODE_FLAG_REPORTS 16u /* has told its load at least once */
 
 #define FIXED_ONE 4096.0f /* of node_hot's 16-bit factors: 0..16 */
@@ -44,8 +44,8 @@ struct node_hot {
     float own_recent_tokens; /* of those, what the last report could not have counted */
     float own_kv_tokens;     /* reserved by ours in flight */
     float rtt_ms;
-    float residual; /* factor, see learn */
-    float spread;   /* exp(sigma) - 1 */
+    float residual;               /* factor, see learn */
+    float spread;                 /* exp(sigma) - 1 */
     uint16_t own_requests, slots; /* in flight; run at once, 0 unknown */
     uint16_t share;               /* SHARE_ONE * (our part of what it was sent) */
     uint16_t residual_step;       /* FIXED_ONE * factor */
@@ -63,16 +63,16 @@ struct residual {
 
 struct node_cold {
     uint32_t epoch;
-    uint32_t first_placement, first_request;
+    uint32_t first_placement, first_request; /* requests: newest first */
+    uint32_t own_waiting;                    /* of own_requests, those not started */
     uint16_t site, operator;
     float running, waiting, kv_tokens_used; /* as last read; NAN unknown */
     float share;
     uint64_t share_ns, decay_ns, dispatched_ns;
     struct residual first, step;
-    float jitter_ms;
     bool rtt_measured;
-    float fresh_rate;      /* how often a connection that should be warm was not */
-    float blame, detect_ms; /* isolation */
+    float fresh_rate;                /* how often a connection that should be warm was not */
+    float blame, detect_ms;          /* isolation */
     uint32_t ejections, ejected_for; /* enum failure that ejected it */
     uint64_t ejected_until_ns, busy_until_ns;
 };
@@ -81,9 +81,9 @@ struct placement { /* a model on a node */
     uint32_t node;
     uint16_t model;
     uint8_t state, bucket;
-    uint32_t next, prev;      /* ring of its bucket */
-    uint32_t node_next;       /* chain of its node */
-    uint64_t ready_at_ns;     /* when loading; 0 unknown */
+    uint32_t next, prev;  /* ring of its bucket */
+    uint32_t node_next;   /* chain of its node */
+    uint64_t ready_at_ns; /* when loading; 0 unknown */
 };
 
 struct class_curve { /* how fast a class runs a model, and how far that was off */
@@ -125,22 +125,22 @@ struct core {
     struct event_settings settings;
     uint64_t now_ns;
     struct rng rng;
-    uint32_t node_end;   /* nodes used are below */
-    uint32_t sweep;      /* where the next tick goes on */
-    uint32_t nearest;    /* node with the least round trip, whatever it has; NONE */
+    uint32_t node_end; /* nodes used are below */
+    uint32_t sweep;    /* where the next tick goes on */
+    uint32_t nearest;  /* node with the least round trip, whatever it has; NONE */
     uint32_t placement_free, request_free, request_mask;
     uint32_t requests_in_flight;
     struct node_hot *hot;
     struct node_cold *cold;
     struct placement *placements;
-    struct class_curve *curves;  /* [model * classes_max + class] */
+    struct class_curve *curves; /* [model * classes_max + class] */
     struct model_record *models;
-    uint32_t *bucket_heads;      /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
-    uint16_t *bucket_masks;      /* [model * regions_max + region] */
-    float *region_rtt_ms;        /* NAN: no node measured */
+    uint32_t *bucket_heads; /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
+    uint16_t *bucket_masks; /* [model * regions_max + region] */
+    float *region_rtt_ms;   /* NAN: no node measured */
     struct request *requests;
     uint32_t *request_heads;
-    struct candidate *scratch;   /* nodes_max: for rules that look at all */
+    struct candidate *scratch; /* nodes_max: for rules that look at all */
 };
 
 static inline float
@@ -166,7 +166,9 @@ to_fixed(float value, float one)
 {
     float x = value * one + 0.5f;
 
-    return x >= 65535.0f ? 65535u : x <= 0.0f ? 0u : (uint16_t)x;
+    if (!(x > 0.0f)) /* NaN too */
+        return 0;
+    return x >= 65535.0f ? 65535u : (uint16_t)x;
 }
 
 static inline bool

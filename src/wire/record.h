@@ -6,7 +6,7 @@
  * NAN), no padding, nothing else of the union. Encoded by tables, so that a new field is one line.
  *
  * File: a head {magic "ISOREC", format, build, core_config, the configuration's text}, then entries
- * {length, now_ns, event, digest of the actions' bytes, the actions' bytes}, then an end mark that says
+ * {length, now_ns, event, the actions' bytes}, then an end mark that says
  * why it ends (closed, or the ring was full). Version RECORD_FORMAT; others are refused. */
 #include <stddef.h>
 #include <stdint.h>

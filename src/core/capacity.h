@@ -1,0 +1,32 @@
+#ifndef CORE_CAPACITY_H
+#define CORE_CAPACITY_H
+/* capacity - what nodes there are and what they can take: the node table, the news about their
+ * load, and our own reservations on top of it. */
+#include "core/state.h"
+
+/* A class that nobody described: the middle of the road (8B on an A100, doubled). */
+extern const struct curve capacity_generic_curve;
+
+void capacity_settle_curve(struct core *core, const struct event_curve *e);
+void capacity_node(struct core *core, const struct event_node *e);
+void capacity_node_gone(struct core *core, const struct event_node_gone *e);
+void capacity_report(struct core *core, const struct event_report *e);
+void capacity_rtt(struct core *core, const struct event_rtt *e);
+/* A bounded piece of upkeep: news ages, buckets follow. */
+void capacity_sweep(struct core *core);
+
+/* What predict wants to know of a placement's node at now_ns. */
+void capacity_estimate(const struct core *core, uint64_t now_ns, const struct placement *p,
+                       struct predict_node *ret_node);
+/* Round trips a request to this node costs: 1 over a kept connection, 2 over a new one. */
+float capacity_rounds(const struct node_hot *hot);
+
+/* Reservations of a request on its node (r->node): made in the step that chooses, released on
+ * started (prefill) and at the end (the rest). */
+void capacity_reserve(struct core *core, struct request *r);
+void capacity_connection(struct core *core, const struct request *r, bool fresh);
+void capacity_started(struct core *core, struct request *r);
+void capacity_release(struct core *core, struct request *r);
+
+const struct class_curve *capacity_class(const struct core *core, uint32_t model, uint32_t class);
+#endif

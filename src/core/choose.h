@@ -1,0 +1,20 @@
+#ifndef CORE_CHOOSE_H
+#define CORE_CHOOSE_H
+/* choose - candidates, their cost in milliseconds, and the choice among them. Pure over core: what
+ * follows from a choice (the reservation) is the caller's. */
+#include "core/state.h"
+
+#define CANDIDATES_TIME_MAX 24u /* looked at by rules that predict */
+
+struct choice {
+    uint32_t placement; /* NONE: none */
+    enum refusal refusal;
+    struct candidate chosen; /* with terms, whatever the rule */
+    float queue_part, raw_ms, raw_step_ms;
+};
+
+/* Choose for r, whose estimates are set and whose first r->attempt - 1 nodes are tried. rng is the
+ * core's, or a copy for a dry run. *ret_decision gets the candidates and why they lost. */
+void choose(const struct core *core, uint64_t now_ns, const struct request *r, struct rng *rng,
+            struct choice *ret_choice, struct decision *ret_decision);
+#endif

@@ -1,0 +1,30 @@
+#ifndef CORE_INDEX_H
+#define CORE_INDEX_H
+/* index - which nodes have a model, per (model, region), in buckets of headroom: the milliseconds a
+ * reference request would take there now. So a decision looks at the best few of each region
+ * without looking at the rest. Kept incrementally: whoever changes a node or a placement calls
+ * index_node or index_placement. Rings through the placements; nothing is allocated. */
+#include "core/state.h"
+
+#define INDEX_REFERENCE_TOKENS 512.0f
+
+void index_insert(struct core *core, uint32_t placement);
+void index_remove(struct core *core, uint32_t placement);
+/* The placement's state or its node changed: put it into its right bucket. */
+void index_placement(struct core *core, uint32_t placement);
+/* The same for every model of the node. */
+void index_node(struct core *core, uint32_t node);
+/* It was chosen: let its equals come first next time. */
+void index_rotate(struct core *core, uint32_t placement);
+
+/* Rough milliseconds of a bucket: its lower end. */
+float index_bucket_ms(uint32_t bucket);
+static inline size_t
+index_slot(const struct core *core, uint32_t model, uint32_t region)
+{
+    return (size_t)model * core->config.regions_max + region;
+}
+/* Walk a bucket's ring: the first placement, then the next; NONE at the end. */
+uint32_t index_first(const struct core *core, size_t slot, uint32_t bucket);
+uint32_t index_next(const struct core *core, size_t slot, uint32_t placement);
+#endif

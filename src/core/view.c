@@ -1,0 +1,131 @@
+/* view - what people and other programs may read of core's state; see core.h. At most
+ * CORE_VIEW_MAX rows a call, so that whoever holds the door's lock holds it shortly. */
+#include <math.h>
+
+#include "core/capacity.h"
+#include "core/learn.h"
+
+/* What a node can do on top of now, by the model it has ready with the most capacity: not additive
+ * over models, since they share the hardware. */
+static void
+view_speed(const struct core *core, uint64_t now_ns, const struct placement *p, struct node_view *v)
+{
+    const struct class_curve *cc = capacity_class(core, p->model, core->hot[p->node].class);
+    struct predict_node n;
+    float batch, full, step_ms, prefill_tok_s, decode_tok_s, used;
+
+    capacity_estimate(core, now_ns, p, &n);
+    full = n.slots > 0.0f ? n.slots : 32.0f;
+    batch = max_f(1.0f, full);
+    step_ms = predict_step_ms(&cc->curve, batch, batch * core->models[p->model].prompt_mean);
+    prefill_tok_s = 1000.0f / max_f(1e-3f, cc->curve.b_ms * n.residual);
+    decode_tok_s = 1000.0f * batch / max_f(1e-3f, step_ms * n.residual_step);
+    used = min_f(1.0f, (n.running + n.waiting) / full);
+    if (n.kv_tokens_cap > 0.0f)
+        used = max_f(used, min_f(1.0f, n.kv_tokens_used / n.kv_tokens_cap));
+    if (decode_tok_s < v->decode_tok_s)
+        return;
+    v->prefill_tok_s = prefill_tok_s;
+    v->decode_tok_s = decode_tok_s;
+    v->free_prefill_tok_s = prefill_tok_s * (1.0f - used);
+    v->free_decode_tok_s = decode_tok_s * (1.0f - used);
+    v->queue_tokens = n.queue_tokens;
+    v->running = n.running;
+    v->waiting = n.waiting;
+    v->kv_tokens_used = n.kv_tokens_used;
+    v->kv_tokens_cap = n.kv_tokens_cap;
+}
+
+static void
+view_node(const struct core *core, uint64_t now_ns, uint32_t node, struct node_view *v)
+{
+    const struct node_hot *hot = &core->hot[node];
+    const struct node_cold *cold = &core->cold[node];
+
+    *v = (struct node_view){
+        .node = node,
+        .region = hot->region,
+        .class = hot->class,
+        .site = cold->site,
+        .operator= cold->operator,
+        .state = hot->state,
+        .slots = hot->slots,
+        .own_outstanding = hot->own_requests,
+        .report_age_ms = NAN,
+        .running = hot->others_requests + (float)hot->own_requests,
+        .queue_tokens = hot->own_queue_tokens,
+        .kv_tokens_used = hot->others_kv_tokens + hot->own_kv_tokens,
+        .kv_tokens_cap = hot->kv_tokens_cap,
+        .rtt_ms = cold->rtt_measured ? hot->rtt_ms : NAN,
+        .residual = hot->residual,
+        .spread = hot->spread,
+        .p_fail = (float)hot->p_fail / SHARE_ONE,
+    };
+    v->ejected = (hot->flags & NODE_FLAG_EJECTED) != 0;
+    if ((hot->flags & NODE_FLAG_REPORTS) != 0 && now_ns >= hot->report_ns)
+        v->report_age_ms = ns_to_ms(now_ns - hot->report_ns);
+    for (uint32_t p = cold->first_placement; p != NONE; p = core->placements[p].node_next) {
+        if (core->placements[p].state != MODEL_READY)
+            continue;
+        v->models_ready++;
+        view_speed(core, now_ns, &core->placements[p], v);
+    }
+}
+
+uint32_t
+core_view_nodes(const struct core *core, uint64_t now_ns, uint32_t from,
+                struct node_view *ret_views, uint32_t *ret_next)
+{
+    uint32_t count = 0, node = from;
+
+    for (; node < core->node_end && count < CORE_VIEW_MAX; node++) {
+        if (node_known(core, node))
+            view_node(core, now_ns, node, &ret_views[count++]);
+    }
+    *ret_next = node < core->node_end ? node : UINT32_MAX;
+    return count;
+}
+
+uint32_t
+core_view_placements(const struct core *core, uint64_t now_ns, uint32_t from,
+                     struct placement_view *ret_views, uint32_t *ret_next)
+{
+    uint32_t count = 0, node = from;
+
+    for (; node < core->node_end; node++) {
+        uint32_t p = node_known(core, node) ? core->cold[node].first_placement : NONE;
+        if (count + CORE_NODE_MODELS_MAX > CORE_VIEW_MAX)
+            break; /* a node is given whole or not at all */
+        for (; p != NONE; p = core->placements[p].node_next) {
+            const struct placement *pl = &core->placements[p];
+            ret_views[count++] = (struct placement_view){
+                .node = node,
+                .model = pl->model,
+                .state = pl->state,
+                .region = core->hot[node].region,
+                .ready_in_ms = pl->state == MODEL_READY ? 0.0f : NAN,
+            };
+            if (pl->state == MODEL_LOADING && pl->ready_at_ns != 0)
+                ret_views[count - 1].ready_in_ms = pl->ready_at_ns > now_ns
+                                                       ? ns_to_ms(pl->ready_at_ns - now_ns)
+                                                       : 0.0f;
+        }
+    }
+    *ret_next = node < core->node_end ? node : UINT32_MAX;
+    return count;
+}
+
+void
+core_view_model(const struct core *core, uint16_t model, struct model_view *ret_view)
+{
+    const struct model_record *m;
+
+    *ret_view = (struct model_view){.model = model};
+    if (model >= core->config.models_max)
+        return;
+    m = &core->models[model];
+    for (uint32_t s = 0; s < SCRIPT_CLASS_COUNT; s++)
+        ret_view->bytes_per_token[s] = m->bytes_per_token[s];
+    ret_view->output_tokens_mean = m->output_mean;
+    ret_view->requests_total = m->requests_total;
+}
