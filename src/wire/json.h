@@ -3,7 +3,9 @@
 /* json - JSON that others sent: full validation by simdjson (through json_simd.cc), then a small
  * scanner of ours over the valid bytes finds the top-level keys, duplicates, and the byte range of
  * every value, so that a body can be edited by splicing and is never written anew. When
- * validation fails a second, slow pass finds line and column.
+ * validation fails a second pass decides (json_check), and finds line and column.
+ *
+ * Valid is what RFC 8259 says: numbers of any size and unpaired \u surrogates are. No BOM.
  *
  * JSON that we write, and small documents of engines, go through cJSON instead. */
 #include <stdbool.h>
@@ -13,11 +15,20 @@
 #include "base/err.h"
 #include "base/span.h"
 
-#define JSON_PADDING 64u      /* readable bytes behind every document given to this module */
-#define JSON_DEPTH_MAX 256u   /* nesting */
-#define JSON_FIELDS_MAX 128u  /* keys of one object that are looked at; more: ERR_FULL */
+#define JSON_PADDING       64u  /* readable bytes behind every document given to this module */
+#define JSON_DEPTH_MAX     256u /* nesting */
+#define JSON_FIELDS_MAX    128u /* keys of one object that are looked at; more: ERR_FULL */
+#define JSON_KEY_BYTES_MAX 256u /* of a top-level key as written; more: ERR_FULL */
 
-enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+    JSON_NULL,
+    JSON_FALSE,
+    JSON_TRUE,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+};
 
 struct json_error {
     uint32_t line, column; /* 1-based; column in bytes */
@@ -39,18 +50,19 @@ struct json_parser; /* buffers of the validator: one per thread */
 MUST_USE enum err json_parser_open(struct json_parser **ret_parser);
 void json_parser_close(struct json_parser *parser);
 
-/* Validate the whole document and list the fields of its top-level object. ERR_PARSE: no valid JSON,
- * or not an object, or a duplicate top-level key (compared after unescaping), *ret_error says where;
- * ERR_FULL: over a limit above, likewise. Spans point into document. */
+/* Validate the whole document and list the fields of its top-level object. ERR_PARSE: no valid
+ * JSON, or not an object, or a duplicate top-level key (compared after unescaping), *ret_error says
+ * where; ERR_FULL: over a limit above, likewise. Spans point into document. */
 MUST_USE enum err json_parse(struct json_parser *parser, struct span document,
                              struct json_object *ret_object, struct json_error *ret_error);
 
-/* List the fields of an object that is known to be valid JSON: a value out of json_parse, or a whole
- * one. ERR_PARSE if value is not an object. */
+/* List the fields of an object that is known to be valid JSON: a value out of json_parse, or a
+ * whole one. ERR_PARSE if value is not an object. */
 MUST_USE enum err json_fields(struct span value, struct json_object *ret_object);
 
-/* Walk a valid array: *at starts at 0; false at the end. */
+/* Walk a valid array or object, however large: *at starts at 0; false at the end. */
 bool json_array_next(struct span array, size_t *at, struct span *ret_value);
+bool json_object_next(struct span object, size_t *at, struct json_field *ret_field);
 
 /* Validate without simdjson and without padding: for small, unpadded documents, and to find where a
  * document is wrong. *ret_error as above. */
@@ -58,7 +70,11 @@ MUST_USE enum err json_check(struct span document, struct json_error *ret_error)
 
 /* The field with this key (compared as written), or NULL. */
 const struct json_field *json_get(const struct json_object *object, const char *key);
+/* The key unescaped: itself when it holds no escape, else in text. As written when it is too long
+ * for text. */
+struct span json_key_text(const struct json_field *field, char text[JSON_KEY_BYTES_MAX + 1]);
 
+/* By the first byte; JSON_NULL for an empty span, which is how an absent value looks. */
 enum json_type json_type_of(struct span value);
 /* value as what it says; ERR_PARSE when it is of another type or out of range. */
 MUST_USE enum err json_bool(struct span value, bool *ret);
@@ -68,7 +84,8 @@ MUST_USE enum err json_f64(struct span value, double *ret);
  * is written too. ERR_FULL when it does not fit (value.bytes always suffices). Lone surrogates
  * become U+FFFD. */
 MUST_USE enum err json_unescape(struct span value, char *text, size_t size, size_t *ret_bytes);
-/* Bytes that json_escape writes for s, quotes not counted. */
+/* Bytes that json_escape writes for s, quotes not counted. The result is valid JSON whatever s
+ * holds: bytes that are no UTF-8 become \ufffd. */
 size_t json_escaped_bytes(struct span s);
 /* Write s escaped, without quotes, into text, which has json_escaped_bytes(s) bytes. */
 void json_escape(struct span s, char *text);

@@ -1,0 +1,333 @@
+/* json_scan - the checking pass; see json_scan.h. Plain recursive descent, at most JSON_DEPTH_MAX
+ * deep. Strings are most of what passes here, so they are skipped sixteen bytes at a time.
+ * A mistake moves `end` to where it stands: nothing more can be read, which makes it stick. */
+#include "wire/json_scan.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include "wire/json.h"
+
+static bool
+fail(struct json_scan *s, const char *at, const char *why)
+{
+    if (s->why == NULL) {
+        s->why = why;
+        s->at = at;
+        s->end = at;
+    }
+    return false;
+}
+
+struct json_scan
+json_scan_of(struct span document)
+{
+    const char *data = document.bytes > 0 ? document.data : "";
+
+    return (struct json_scan){.at = data, .end = data + document.bytes};
+}
+
+int
+json_scan_peek(struct json_scan *s)
+{
+    const char *at = s->at;
+
+    while (at < s->end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
+        at++;
+    s->at = at;
+    return at < s->end ? (unsigned char)*at : -1;
+}
+
+/* The first byte from at on that is no plain text of a string: a quote, a backslash, a control
+ * character or the start of a longer UTF-8 sequence. */
+static const char *
+plain_end(const char *at, const char *end)
+{
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\');
+    const __m128i space = _mm_set1_epi8(' ');
+
+    for (; end - at >= 16; at += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, backslash));
+        /* signed: below ' ' are the controls and all of 0x80..0xff */
+        int mask = _mm_movemask_epi8(_mm_or_si128(stop, _mm_cmplt_epi8(x, space)));
+        if (mask != 0)
+            return at + __builtin_ctz((unsigned)mask);
+    }
+#endif
+    while (at < end && *at != '"' && *at != '\\' && (unsigned char)(*at - 0x20) < 0x60)
+        at++;
+    return at;
+}
+
+static bool
+is_tail(char c) /* a byte of a UTF-8 sequence behind its first */
+{
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+unsigned
+json_scan_utf8(const char *at, const char *end)
+{
+    unsigned char first = (unsigned char)at[0], low = 0x80, high = 0xbf, second;
+    unsigned bytes = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+
+    if (first < 0x80)
+        return 1;
+    if (first < 0xc2 || first > 0xf4 || end - at < (ptrdiff_t)bytes)
+        return 0;
+    if (first == 0xe0)
+        low = 0xa0; /* overlong */
+    else if (first == 0xed)
+        high = 0x9f; /* surrogates */
+    else if (first == 0xf0)
+        low = 0x90; /* overlong */
+    else if (first == 0xf4)
+        high = 0x8f; /* over U+10FFFF */
+    second = (unsigned char)at[1];
+    if (second < low || second > high)
+        return 0;
+    for (unsigned i = 2; i < bytes; i++) {
+        if (!is_tail(at[i]))
+            return 0;
+    }
+    return bytes;
+}
+
+static bool
+is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* Bytes of the escape at `at` (a backslash), 0 when it is none. */
+static unsigned
+escape_bytes(const char *at, const char *end)
+{
+    if (end - at < 2 || at[1] == '\0')
+        return 0;
+    if (at[1] != 'u')
+        return strchr("\"\\/bfnrt", at[1]) != NULL ? 2 : 0;
+    if (end - at < 6)
+        return 0;
+    return is_hex(at[2]) && is_hex(at[3]) && is_hex(at[4]) && is_hex(at[5]) ? 6 : 0;
+}
+
+/* A string, s->at on its opening quote. */
+static bool
+scan_string(struct json_scan *s)
+{
+    const char *at = s->at + 1;
+
+    for (;;) {
+        unsigned bytes;
+        at = plain_end(at, s->end);
+        if (at == s->end)
+            return fail(s, at, "expected the `\"` that ends a string");
+        if (*at == '"')
+            break;
+        if (*at == '\\') {
+            bytes = escape_bytes(at, s->end);
+            if (bytes == 0)
+                return fail(
+                    s, at, "expected an escape (one of \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX)");
+            at += bytes;
+            continue;
+        }
+        if ((unsigned char)*at < 0x20)
+            return fail(s, at, "expected control characters in strings to be escaped");
+        for (; at < s->end && (unsigned char)*at >= 0x80; at += bytes) {
+            bytes = json_scan_utf8(at, s->end);
+            if (bytes == 0)
+                return fail(s, at, "expected valid UTF-8");
+        }
+    }
+    s->at = at + 1;
+    return true;
+}
+
+/* Digits, at least one; the byte behind them, or NULL. */
+static const char *
+digits_end(const char *at, const char *end)
+{
+    const char *start = at;
+
+    while (at < end && *at >= '0' && *at <= '9')
+        at++;
+    return at > start ? at : NULL;
+}
+
+static bool
+scan_number(struct json_scan *s)
+{
+    const char *at = s->at + (*s->at == '-'), *digits = at;
+
+    at = at < s->end && *at == '0' ? at + 1 : digits_end(at, s->end);
+    if (at == NULL)
+        return fail(s, digits, "expected a digit");
+    if (at < s->end && *at == '.') {
+        digits = at + 1;
+        at = digits_end(digits, s->end);
+        if (at == NULL)
+            return fail(s, digits, "expected a digit behind the decimal point");
+    }
+    if (at < s->end && (*at == 'e' || *at == 'E')) {
+        digits = at + 1;
+        if (digits < s->end && (*digits == '+' || *digits == '-'))
+            digits++;
+        at = digits_end(digits, s->end);
+        if (at == NULL)
+            return fail(s, digits, "expected a digit in the exponent");
+    }
+    s->at = at;
+    return true;
+}
+
+static bool
+scan_word(struct json_scan *s, struct span word)
+{
+    if ((size_t)(s->end - s->at) < word.bytes || memcmp(s->at, word.data, word.bytes) != 0)
+        return fail(s, s->at,
+                    "expected a value (null, true, false, number, string, array, object)");
+    s->at += word.bytes;
+    return true;
+}
+
+bool
+json_scan_open(struct json_scan *s, char bracket)
+{
+    if (json_scan_peek(s) != bracket)
+        return fail(s, s->at, bracket == '{' ? "expected an object" : "expected an array");
+    if (s->depth == JSON_DEPTH_MAX && s->why == NULL) {
+        s->too_deep = true;
+        return fail(s, s->at, "expected less nesting");
+    }
+    s->at++;
+    s->depth++;
+    return true;
+}
+
+bool
+json_scan_key(struct json_scan *s, bool *first, struct span *ret_key)
+{
+    int c = json_scan_peek(s);
+    const char *quote;
+
+    if (c == '}') {
+        s->at++;
+        s->depth--;
+        return false;
+    }
+    if (!*first) {
+        if (c != ',')
+            return fail(s, s->at, "expected `,` or `}`");
+        s->at++;
+        c = json_scan_peek(s);
+    }
+    if (c != '"')
+        return fail(s, s->at,
+                    *first ? "expected a key in double quotes or `}`"
+                           : "expected a key in double quotes");
+    *first = false;
+    quote = s->at;
+    if (!scan_string(s))
+        return false;
+    *ret_key = (struct span){quote + 1, (size_t)(s->at - quote) - 2};
+    if (json_scan_peek(s) != ':')
+        return fail(s, s->at, "expected `:`");
+    s->at++;
+    return true;
+}
+
+bool
+json_scan_item(struct json_scan *s, bool *first)
+{
+    int c = json_scan_peek(s);
+
+    if (c == ']') {
+        s->at++;
+        s->depth--;
+        return false;
+    }
+    if (!*first) {
+        if (c != ',')
+            return fail(s, s->at, "expected `,` or `]`");
+        s->at++;
+    } else if (c < 0) {
+        return fail(s, s->at, "expected a value or `]`");
+    }
+    *first = false;
+    return true;
+}
+
+static bool
+scan_object(struct json_scan *s)
+{
+    struct span key;
+    bool first = true;
+
+    if (!json_scan_open(s, '{'))
+        return false;
+    while (json_scan_key(s, &first, &key)) {
+        if (!json_scan_value(s, &key))
+            return false;
+    }
+    return s->why == NULL;
+}
+
+static bool
+scan_array(struct json_scan *s)
+{
+    struct span value;
+    bool first = true;
+
+    if (!json_scan_open(s, '['))
+        return false;
+    while (json_scan_item(s, &first)) {
+        if (!json_scan_value(s, &value))
+            return false;
+    }
+    return s->why == NULL;
+}
+
+bool
+json_scan_value(struct json_scan *s, struct span *ret_value)
+{
+    int c = json_scan_peek(s);
+    const char *start = s->at;
+    bool good;
+
+    switch (c) {
+    case '"':
+        good = scan_string(s);
+        break;
+    case '{':
+        good = scan_object(s);
+        break;
+    case '[':
+        good = scan_array(s);
+        break;
+    case 't':
+        good = scan_word(s, SPAN_LIT("true"));
+        break;
+    case 'f':
+        good = scan_word(s, SPAN_LIT("false"));
+        break;
+    default:
+        good = c == '-' || (c >= '0' && c <= '9') ? scan_number(s) : scan_word(s, SPAN_LIT("null"));
+        break;
+    }
+    if (good)
+        *ret_value = (struct span){start, (size_t)(s->at - start)};
+    return good;
+}
+
+bool
+json_scan_end(struct json_scan *s)
+{
+    if (json_scan_peek(s) >= 0)
+        return fail(s, s->at, "expected the end");
+    return s->why == NULL;
+}

@@ -1,0 +1,84 @@
+/* json_fuzz - both validators on the same bytes: what simdjson takes we take (but for nesting), and
+ * what only we take holds a number or a surrogate that simdjson has limits for. Then the walk and
+ * the unescaping of whatever is valid. */
+#include "wire/json.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "wire/json_simd.h"
+
+static struct json_parser *parser; /* one thread */
+static struct json_object object;
+
+/* Every value, every string unescaped; more than JSON_DEPTH_MAX levels cannot be there. */
+static void
+walk(struct span value)
+{
+    struct json_field field;
+    struct span item;
+    size_t at = 0, bytes;
+
+    if (json_type_of(value) == JSON_STRING) {
+        char *text = malloc(value.bytes);
+        must(text != NULL);
+        must(json_unescape(value, text, value.bytes, &bytes) == ERR_OK);
+        must(bytes + 2 <= value.bytes);
+        free(text);
+    } else if (json_type_of(value) == JSON_ARRAY) {
+        while (json_array_next(value, &at, &item))
+            walk(item);
+    } else if (json_type_of(value) == JSON_OBJECT) {
+        while (json_object_next(value, &at, &field))
+            walk(field.value);
+    }
+}
+
+/* Is there something in a valid document that simdjson has limits for? */
+static bool
+beyond_simdjson(struct span text)
+{
+    size_t digits = 0;
+
+    for (size_t i = 0; i < text.bytes; i++) {
+        char c = text.data[i];
+        digits = c >= '0' && c <= '9' ? digits + 1 : 0;
+        if (digits > 18 || c == 'e' || c == 'E' ||
+            (c == 'u' && i + 1 < text.bytes && (text.data[i + 1] | 0x20) == 'd'))
+            return true;
+    }
+    return false;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    struct json_error error, again;
+    char *padded = calloc(1, bytes + JSON_PADDING), *exact = malloc(bytes + (bytes == 0));
+    struct span text = {exact, bytes}, document = {padded, bytes};
+    enum err check, parse;
+    bool simd;
+
+    must(padded != NULL && exact != NULL);
+    must(parser != NULL || json_parser_open(&parser) == ERR_OK);
+    if (bytes > 0) {
+        memcpy(padded, data, bytes);
+        memcpy(exact, data, bytes);
+    }
+    simd = json_simd_valid(parser, padded, bytes);
+    check = json_check(text, &error);
+    parse = json_parse(parser, document, &object, &again);
+    if (check == ERR_OK) {
+        must(simd || beyond_simdjson(text));
+        for (size_t i = 0; parse == ERR_OK && i < object.count; i++)
+            walk(object.fields[i].value);
+    } else {
+        must(!simd || check == ERR_FULL);
+        must(parse == check && again.line == error.line && again.column == error.column);
+    }
+    free(padded);
+    free(exact);
+    return 0;
+}
