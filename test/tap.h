@@ -1,8 +1,9 @@
 #ifndef TAP_H
 #define TAP_H
 /* tap - Test Anything Protocol for unit tests: CHECK(condition, label) and tap_done().
- * Only failures print a line of their own while running; a test program is one `ok` a label at most
- * to keep output short: every CHECK counts, and the plan at the end says how many there were. */
+ * Every CHECK is one line of TAP and counts as one test; the plan stands at the end. A failure also
+ * names the file, the line and the condition. In a loop over a large grid keep the worst value and
+ * CHECK that once. */
 #include <stdio.h>
 #include <stdlib.h>
 

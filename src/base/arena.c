@@ -46,7 +46,8 @@ grow(struct arena *a, size_t bytes)
         want = ARENA_BLOCK_BYTES_MAX;
     if (want < bytes || want > a->bytes_max - a->total_bytes)
         want = bytes; /* just what is needed: large pieces, and near the limit */
-    if (__builtin_add_overflow(want, sizeof(*block), &whole) || want > a->bytes_max - a->total_bytes)
+    if (__builtin_add_overflow(want, sizeof(*block), &whole) ||
+        want > a->bytes_max - a->total_bytes)
         return false;
     block = malloc(whole);
     if (block == NULL)

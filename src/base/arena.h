@@ -8,12 +8,12 @@
 #include "base/err.h"
 #include "base/span.h"
 
-#define ARENA_BLOCK_BYTES 4096u /* first block; later ones double up to ARENA_BLOCK_BYTES_MAX */
+#define ARENA_BLOCK_BYTES     4096u /* first block; later ones double up to ARENA_BLOCK_BYTES_MAX */
 #define ARENA_BLOCK_BYTES_MAX 65536u
 
 struct arena_block;
 struct arena {
-    struct arena_block *blocks; /* newest first */
+    struct arena_block *blocks;     /* newest first */
     size_t used_bytes, block_bytes; /* in the newest block */
     size_t total_bytes, bytes_max;
 };
@@ -27,8 +27,10 @@ void *arena_take(struct arena *a, size_t bytes);
 /* The same, zeroed. */
 void *arena_zeroed(struct arena *a, size_t bytes);
 /* A copy of s in the arena, ended by a zero that is not counted. ERR_FULL as above. */
-MUST_USE enum err arena_copy(struct arena *a, struct span s, struct span *ret_copy);
+MUST_USE
+enum err arena_copy(struct arena *a, struct span s, struct span *ret_copy);
 /* printf into the arena; the result is zero-terminated. ERR_FULL as above. */
-MUST_USE enum err arena_printf(struct arena *a, struct span *ret_text, const char *format, ...)
+MUST_USE
+enum err arena_printf(struct arena *a, struct span *ret_text, const char *format, ...)
     PRINTF_LIKE(3, 4);
 #endif

@@ -4,7 +4,7 @@
  * A function that can fail returns one of these and is declared MUST_USE; the reason in words is
  * logged, or put into the caller's error struct, once, where the fact is known. */
 
-#define MUST_USE __attribute__((warn_unused_result))
+#define MUST_USE                           __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt_index, args_index) __attribute__((format(printf, fmt_index, args_index)))
 
 enum err {

@@ -3,7 +3,8 @@
 /* fmath - exp and log that give the same bits on every machine and compiler.
  * glibc picks another implementation where the CPU has FMA, so its last bit differs between
  * machines and a recorded run would not replay. These use only + - * / and sqrt, which IEEE 754
- * fixes, and are compiled with -ffp-contract=off. Relative error <= 1e-13. */
+ * fixes, and are compiled with -ffp-contract=off. Relative error of exp and log
+ * <= 5e-16, of pow <= 2e-13 (the product in the exponent rounds). */
 
 /* e^x. Underflows to 0 below -745, overflows to +inf above 709.78. NaN gives NaN. */
 double fmath_exp(double x);

@@ -6,17 +6,17 @@
 #include <sys/queue.h>
 
 #ifndef TAILQ_FOREACH_SAFE
-#define TAILQ_FOREACH_SAFE(var, head, field, next_var)                             \
-    for ((var) = TAILQ_FIRST(head);                                                \
-         (var) != NULL && ((next_var) = TAILQ_NEXT(var, field), 1); (var) = (next_var))
+#define TAILQ_FOREACH_SAFE(var, head, field, next_var)                                             \
+    for ((var) = TAILQ_FIRST(head); (var) != NULL && ((next_var) = TAILQ_NEXT(var, field), 1);     \
+         (var) = (next_var))
 #endif
 #ifndef LIST_FOREACH_SAFE
-#define LIST_FOREACH_SAFE(var, head, field, next_var)                              \
-    for ((var) = LIST_FIRST(head);                                                 \
-         (var) != NULL && ((next_var) = LIST_NEXT(var, field), 1); (var) = (next_var))
+#define LIST_FOREACH_SAFE(var, head, field, next_var)                                              \
+    for ((var) = LIST_FIRST(head); (var) != NULL && ((next_var) = LIST_NEXT(var, field), 1);       \
+         (var) = (next_var))
 #endif
 
 /* The struct of type `type` whose member `member` is at `pointer`. */
-#define CONTAINER_OF(pointer, type, member) \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define CONTAINER_OF(pointer, type, member)                                                        \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 #endif

@@ -8,6 +8,6 @@
  * caller left who could report it. */
 __attribute__((noreturn, cold)) void must_failed(const char *what, const char *file, int line);
 
-#define must(condition) \
+#define must(condition)                                                                            \
     (__builtin_expect(!!(condition), 1) ? (void)0 : must_failed(#condition, __FILE__, __LINE__))
 #endif

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/fmath.h"
+#include "base/must.h"
 
 static uint64_t
 splitmix64(uint64_t *state)
@@ -46,8 +47,10 @@ rng_u64(struct rng *r)
 uint64_t
 rng_below(struct rng *r, uint64_t bound)
 {
-    uint64_t reject_below = (0 - bound) % bound, x;
+    uint64_t reject_below, x;
 
+    must(bound >= 1);
+    reject_below = (0 - bound) % bound;
     do { /* expected < 2 turns */
         x = rng_u64(r);
     } while (x < reject_below);
