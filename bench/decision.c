@@ -1,0 +1,198 @@
+/* decision - what one decision costs with a full map: `make bench-decision`.
+ *
+ * A core with N nodes over 24 regions, 8 models and 6 hardware classes; requests arrive, start and
+ * end as they would, reports and ticks come in between (each node once a second at 2,000
+ * requests/s), so that caches are as cold as in life. Only the step of EVENT_ARRIVED is timed:
+ * candidates, prediction, choice, reservation and explanation. Then the same through the gateway's
+ * door with two threads, to see how long the lock is held. Parsing is not in it. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "base/rng.h"
+#include "core/core.h"
+#include "host.h"
+#include "io/clock.h"
+
+#define REGIONS   24u
+#define MODELS    8u
+#define CLASSES   6u
+#define IN_FLIGHT 4096u
+#define DECISIONS 200000u
+#define STEP_NS   500000u /* 2,000 requests a second */
+
+struct world {
+    struct core *core;
+    void *memory;
+    struct rng rng;
+    uint64_t now_ns;
+    uint32_t nodes;
+    struct {
+        uint64_t id;
+        uint32_t node;
+    } ring[IN_FLIGHT];
+    uint64_t next_id;
+};
+
+static void
+step(struct world *w, struct event e, struct actions *actions)
+{
+    core_step(w->core, w->now_ns, &e, actions);
+}
+
+static void
+world_node(struct world *w, uint32_t node, struct actions *actions)
+{
+    uint16_t region = (uint16_t)rng_below(&w->rng, REGIONS);
+    struct event e = {.kind = EVENT_NODE};
+
+    e.node = (struct event_node){.node = node,
+                                 .epoch = 1,
+                                 .region = region,
+                                 .class = (uint16_t)rng_below(&w->rng, CLASSES),
+                                 .slots = 256,
+                                 .rtt_ms = 5.0f + 8.0f * region};
+    step(w, e, actions);
+    e = (struct event){.kind = EVENT_RTT};
+    e.rtt = (struct event_rtt){.node = node, .rtt_ms = 5.0f + 8.0f * region};
+    step(w, e, actions);
+    e = (struct event){.kind = EVENT_MODEL};
+    e.model = (struct event_model){.node = node,
+                                   .model = (uint16_t)rng_below(&w->rng, MODELS),
+                                   .state = MODEL_READY,
+                                   .ready_in_ms = NAN};
+    step(w, e, actions);
+}
+
+static void
+world_report(struct world *w, uint32_t node, struct actions *actions)
+{
+    struct event e = {.kind = EVENT_REPORT};
+    float running = (float)rng_below(&w->rng, 40);
+
+    e.report = (struct event_report){.node = node,
+                                     .running = running,
+                                     .waiting = running > 30.0f ? (float)rng_below(&w->rng, 8) : 0,
+                                     .prefill_tokens_in_flight = NAN,
+                                     .kv_tokens_used = running * 900.0f,
+                                     .kv_tokens_cap = 400000.0f,
+                                     .slots = NAN,
+                                     .age_ms = 20.0f};
+    step(w, e, actions);
+}
+
+static void
+world_open(struct world *w, uint32_t nodes)
+{
+    struct core_config c = {.seed = 7,
+                            .nodes_max = nodes,
+                            .models_max = MODELS,
+                            .regions_max = REGIONS,
+                            .classes_max = CLASSES,
+                            .placements_max = nodes,
+                            .requests_max = IN_FLIGHT * 2};
+    struct actions actions;
+    size_t bytes = core_bytes(&c);
+
+    memset(w, 0, sizeof(*w));
+    w->nodes = nodes;
+    w->next_id = 1;
+    w->now_ns = 1000000000u;
+    rng_init(&w->rng, 11);
+    w->memory = aligned_alloc(64, bytes);
+    must(w->memory != NULL);
+    memset(w->memory, 0, bytes);
+    must(core_init(w->memory, bytes, &c, &w->core) == ERR_OK);
+    for (uint32_t i = 0; i < nodes; i++)
+        world_node(w, i, &actions);
+    for (uint32_t i = 0; i < nodes; i++)
+        world_report(w, i, &actions);
+}
+
+/* One request: it arrives (timed), one before it starts, one still older ends, news come. */
+static uint64_t
+world_turn(struct world *w, struct actions *actions)
+{
+    uint64_t id = w->next_id++, began_ns, took_ns;
+    struct event e = {.kind = EVENT_ARRIVED};
+    size_t at = id % IN_FLIGHT, reports = w->nodes / 2000u + 1;
+
+    w->now_ns += STEP_NS;
+    e.arrived = (struct event_arrived){.request = id,
+                                       .model = (uint16_t)rng_below(&w->rng, MODELS),
+                                       .prompt_bytes = 200u + (uint32_t)rng_below(&w->rng, 8000),
+                                       .max_tokens = 512,
+                                       .stream = 1,
+                                       .deadline_ms = NAN,
+                                       .only_node = NODE_ANY};
+    began_ns = clock_now_ns();
+    step(w, e, actions);
+    took_ns = clock_now_ns() - began_ns;
+    must(actions->count == 1 && actions->list[0].kind == ACTION_DISPATCH);
+    if (w->ring[at].id != 0) {
+        struct event ended = {.kind = EVENT_ENDED};
+        ended.ended = (struct event_ended){.request = w->ring[at].id,
+                                           .attempt = 1,
+                                           .prompt_tokens = 700,
+                                           .output_tokens = 150,
+                                           .engine_prefill_ms = NAN,
+                                           .engine_decode_ms = NAN};
+        step(w, ended, actions);
+    }
+    w->ring[at].id = id;
+    if (id > 200) {
+        struct event started = {.kind = EVENT_STARTED};
+        started.started = (struct event_started){.request = id - 200, .attempt = 1};
+        step(w, started, actions);
+    }
+    for (size_t i = 0; i < reports; i++)
+        world_report(w, (uint32_t)rng_below(&w->rng, w->nodes), actions);
+    if (id % 20 == 0)
+        step(w, (struct event){.kind = EVENT_TICK}, actions);
+    return took_ns;
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void
+measure(uint32_t nodes, const char *suffix)
+{
+    static uint64_t took_ns[DECISIONS];
+    struct world w;
+    struct actions actions;
+
+    world_open(&w, nodes);
+    for (uint32_t i = 0; i < IN_FLIGHT + 20000u; i++) /* until it is as full as it stays */
+        world_turn(&w, &actions);
+    for (uint32_t i = 0; i < DECISIONS; i++)
+        took_ns[i] = world_turn(&w, &actions);
+    qsort(took_ns, DECISIONS, sizeof(took_ns[0]), by_value);
+    printf("figure decision_p50_ns%s %llu ns\n", suffix,
+           (unsigned long long)took_ns[DECISIONS / 2]);
+    printf("figure decision_p99_ns%s %llu ns\n", suffix,
+           (unsigned long long)took_ns[DECISIONS / 100 * 99]);
+    free(w.memory);
+}
+
+int
+main(void)
+{
+    struct host_use before, after;
+
+    host_use_read(&before);
+    measure(100, "_at_100");
+    measure(1000, "_at_1000");
+    measure(100000, "_at_100000");
+    measure(10000, "");
+    host_use_read(&after);
+    host_use_print(&before, &after);
+    return 0;
+}
