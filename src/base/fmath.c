@@ -30,7 +30,21 @@ two_to(int k)
 double
 fmath_exp(double x)
 {
-    double k, r, sum = 1.0;
+    static const double inverse_factorial[] = {1.0,
+                                               1.0,
+                                               1.0 / 2,
+                                               1.0 / 6,
+                                               1.0 / 24,
+                                               1.0 / 120,
+                                               1.0 / 720,
+                                               1.0 / 5040,
+                                               1.0 / 40320,
+                                               1.0 / 362880,
+                                               1.0 / 3628800,
+                                               1.0 / 39916800,
+                                               1.0 / 479001600,
+                                               1.0 / 6227020800.0};
+    double k, r, sum = inverse_factorial[13];
     int exponent;
 
     if (x != x)
@@ -41,8 +55,8 @@ fmath_exp(double x)
         return 0.0;
     k = floor(x * (1.0 / 0.6931471805599453) + 0.5);
     r = (x - k * LN2_HIGH) - k * LN2_LOW;
-    for (int i = 13; i >= 1; i--)
-        sum = 1.0 + sum * r / i;
+    for (int i = 12; i >= 0; i--)
+        sum = sum * r + inverse_factorial[i];
     exponent = (int)k;
     if (exponent < -1021) /* the result is subnormal: scale twice */
         return sum * two_to(exponent + 100) * two_to(-100);

@@ -7,9 +7,10 @@
 
 #include "core/event.h"
 
-#define ACTIONS_MAX             4u
-#define DECISION_CANDIDATES_MAX 24u /* kept in a decision: the best by cost, and the nearest node  \
-                                     */
+#define ACTIONS_MAX 4u
+#define DECISION_CANDIDATES_MAX                                                                    \
+    24u /* kept in a decision: the best by cost, and the nearest node                              \
+         */
 
 enum action_kind {
     ACTION_NONE = 0,

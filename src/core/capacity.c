@@ -311,10 +311,11 @@ ready_in_ms(uint64_t now_ns, const struct placement *p, const struct class_curve
 }
 
 void
-capacity_estimate(const struct core *core, uint64_t now_ns, const struct placement *p,
+capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
                   struct predict_node *ret_node)
 {
-    const struct node_hot *hot = &core->hot[p->node];
+    const struct placement *p = &core->placements[placement];
+    const struct node_hot *hot = &core->hot[core->links[placement].node];
     const struct class_curve *cc = capacity_class(core, p->model, hot->class);
     float age_ms = now_ns > hot->report_ns ? ns_to_ms(now_ns - hot->report_ns) : 0.0f;
     float others = hot->others_queue_tokens,
@@ -325,7 +326,8 @@ capacity_estimate(const struct core *core, uint64_t now_ns, const struct placeme
         float part = others / (others + hot->own_queue_tokens);
         others = max_f(0.0f, others - part * age_ms / (cc->curve.b_ms * hot->residual + 1e-6f));
     }
-    if (hot->share < 65535u) /* what others sent since, as ours tells */
+    if (hot->share < 65535u &&
+        hot->own_recent_tokens > 0.0f) /* what others sent since, as ours tells */
         others += hot->own_recent_tokens * (SHARE_ONE / (float)hot->share - 1.0f);
     if ((hot->flags & NODE_FLAG_REPORTS) != 0)
         spread += min_f(1.0f, age_ms * SPREAD_PER_MS);

@@ -16,7 +16,7 @@ void capacity_rtt(struct core *core, const struct event_rtt *e);
 void capacity_sweep(struct core *core);
 
 /* What predict wants to know of a placement's node at now_ns. */
-void capacity_estimate(const struct core *core, uint64_t now_ns, const struct placement *p,
+void capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
                        struct predict_node *ret_node);
 /* Round trips a request to this node costs: 1 over a kept connection, 2 over a new one. */
 float capacity_rounds(const struct node_hot *hot);

@@ -6,29 +6,29 @@
 #include "core/choose.h"
 
 #include <math.h>
-#include <string.h>
 
+#include "base/must.h"
 #include "core/capacity.h"
 #include "core/explain.h"
 #include "core/index.h"
 #include "core/isolation.h"
 
-#define OWN_REGION_MAX        8u
-#define ELSEWHERE_MAX         8u
-#define LOADING_MAX           2u
-#define DONE_PART             0.1f /* of J: the weight of the whole answer's time */
-#define REGION_RTT_UNKNOWN_MS 100.0f
+#define OWN_REGION_MAX 8u
+#define ELSEWHERE_MAX  8u
+#define LOADING_MAX    2u
+#define DONE_PART      0.1f /* of J: the weight of the whole answer's time */
+#define READY_MASK     ((1u << (BUCKET_READY_LAST + 1)) - 1)
+#define FAIL_SEEN      0.02f /* below it, how long a failure takes to notice is a guess */
 
-/* Candidates as they are collected. verdicts counts why nodes that have the model cannot serve. */
+/* Candidates as they are collected: first only which placements, then, when their cache lines are
+ * on their way, what is in them. */
 struct pool {
     const struct core *core;
     const struct request *r;
     uint64_t now_ns;
+    const struct rule *rule;
     struct candidate *list;
-    uint32_t *placements; /* beside list; NULL: found again by node */
     size_t count, max;
-    uint32_t verdicts[WHY_COUNT];
-    bool forgive; /* every node keeps failing: use them all the same */
 };
 
 static bool
@@ -41,63 +41,67 @@ was_tried(const struct request *r, uint32_t node)
     return false;
 }
 
-/* Add the placement unless something speaks against its node. */
+/* Take the placement unless the request may not go there. */
 static bool
 pool_add(struct pool *pool, uint32_t placement)
 {
     const struct core *core = pool->core;
-    const struct placement *p = &core->placements[placement];
-    const struct node_hot *hot = &core->hot[p->node];
-    enum why_not verdict = isolation_verdict(core, pool->now_ns, p->node);
+    const struct request *r = pool->r;
+    uint32_t node = core->links[placement].node;
 
-    if (was_tried(pool->r, p->node))
-        verdict = WHY_TRIED;
-    else if (pool->r->arrived.only_node != NODE_ANY && pool->r->arrived.only_node != p->node)
-        verdict = WHY_RULE;
-    if (verdict == WHY_FAILING && pool->forgive)
-        verdict = WHY_CHOSEN;
-    if (verdict != WHY_CHOSEN) {
-        pool->verdicts[verdict]++;
+    if (pool->count == pool->max || was_tried(r, node) ||
+        (r->arrived.only_node != NODE_ANY && r->arrived.only_node != node))
         return false;
-    }
-    if (pool->count == pool->max)
-        return false;
-    if (pool->placements != NULL)
-        pool->placements[pool->count] = placement;
-    pool->list[pool->count++] = (struct candidate){
-        .node = p->node,
-        .region = hot->region,
-        .own_region = hot->region == core->config.own_region,
-        .ready = p->state == MODEL_READY,
-        .rtt_ms = hot->rtt_ms,
-        .weight = max_f(capacity_class(core, p->model, hot->class)->weight, 1e-6f),
-        .requests = hot->others_requests + (float)hot->own_requests,
-    };
+    __builtin_prefetch(&core->hot[node]);
+    __builtin_prefetch(&core->placements[placement]);
+    pool->list[pool->count].node = node;
+    pool->list[pool->count++].placement = placement;
     return true;
 }
 
-/* Up to `most` of one bucket from `at` on; returns how many were added. */
+static void
+pool_load(struct pool *pool)
+{
+    const struct core *core = pool->core;
+
+    for (size_t i = 0; i < pool->count; i++) {
+        struct candidate *c = &pool->list[i];
+        const struct placement *p = &core->placements[c->placement];
+        const struct node_hot *hot = &core->hot[c->node];
+        c->region = hot->region;
+        c->own_region = hot->region == core->config.own_region;
+        c->ready = p->state == MODEL_READY;
+        c->rtt_ms = hot->rtt_ms;
+        if (!pool->rule->wants_prediction)
+            c->weight = max_f(capacity_class(core, p->model, hot->class)->weight, 1e-6f);
+        c->requests = hot->others_requests + (float)hot->own_requests;
+        c->terms = (struct terms){0};
+        c->fail_ms = c->cost_ms = 0.0f;
+    }
+}
+
+/* Up to `most` of one bucket; returns how many were added. */
 static uint32_t
 pool_bucket(struct pool *pool, size_t slot, uint32_t bucket, uint32_t most)
 {
     uint32_t added = 0;
 
     for (uint32_t p = index_first(pool->core, slot, bucket); p != NONE && added < most;
-         p = index_next(pool->core, slot, p))
+         p = index_next(pool->core, slot, bucket, p))
         added += pool_add(pool, p);
     return added;
 }
 
 static void
-pool_all(struct pool *pool, uint32_t bucket_first, uint32_t bucket_last)
+pool_all(struct pool *pool, uint32_t buckets)
 {
     uint64_t regions = pool->core->models[pool->r->arrived.model].region_mask;
 
     for (; regions != 0; regions &= regions - 1) {
         size_t slot = index_slot(pool->core, pool->r->arrived.model,
                                  (uint32_t)__builtin_ctzll(regions));
-        for (uint32_t b = bucket_first; b <= bucket_last; b++)
-            pool_bucket(pool, slot, b, UINT32_MAX);
+        for (uint32_t mask = pool->core->bucket_masks[slot] & buckets; mask != 0; mask &= mask - 1)
+            pool_bucket(pool, slot, (uint32_t)__builtin_ctz(mask), UINT32_MAX);
     }
 }
 
@@ -106,64 +110,97 @@ pool_own_region(struct pool *pool)
 {
     const struct core *core = pool->core;
     size_t slot = index_slot(core, pool->r->arrived.model, core->config.own_region);
-    uint32_t mask = core->bucket_masks[slot] & ((1u << (BUCKET_READY_LAST + 1)) - 1), left;
+    uint32_t mask = core->bucket_masks[slot] & READY_MASK, left;
 
     for (left = OWN_REGION_MAX; mask != 0 && left > 0; mask &= mask - 1)
         left -= pool_bucket(pool, slot, (uint32_t)__builtin_ctz(mask), left);
 }
 
-/* Where a walk over another region stands: its next ready placement and a rough cost of it. */
+/* Where a walk over another region stands. Its next placement is looked up only when it is picked:
+ * a rough cost needs no more than the bucket. */
 struct region_walk {
     size_t slot;
-    uint32_t mask; /* buckets not begun */
-    uint32_t next; /* placement; NONE: this region is used up */
+    uint32_t mask;   /* ready buckets not used up, the current one included */
+    uint32_t bucket; /* the current one */
+    uint32_t next;   /* its next placement; NONE: not looked up yet */
     float rtt_ms, rough_ms;
 };
 
 static void
-walk_next(const struct core *core, struct region_walk *w)
+walk_bucket(struct region_walk *w)
 {
+    w->bucket = (uint32_t)__builtin_ctz(w->mask);
+    w->rough_ms = w->rtt_ms + index_bucket_ms(w->bucket);
+}
+
+/* Take the next placement; false when that was the region's last. */
+static bool
+walk_take(const struct core *core, struct region_walk *w, uint32_t *ret_placement)
+{
+    if (w->next == NONE)
+        w->next = index_first(core, w->slot, w->bucket);
+    *ret_placement = w->next;
+    w->next = index_next(core, w->slot, w->bucket, w->next);
     if (w->next != NONE)
-        w->next = index_next(core, w->slot, w->next);
-    while (w->next == NONE && w->mask != 0) {
-        w->next = index_first(core, w->slot, (uint32_t)__builtin_ctz(w->mask));
-        w->mask &= w->mask - 1;
+        return true;
+    w->mask &= w->mask - 1;
+    if (w->mask == 0)
+        return false;
+    walk_bucket(w);
+    return true;
+}
+
+/* Keep walks[0..count) sorted, cheapest first, and no longer than what can be picked. */
+static uint32_t
+walk_insert(struct region_walk *walks, uint32_t count, const struct region_walk *w)
+{
+    uint32_t at = count < ELSEWHERE_MAX ? count++ : ELSEWHERE_MAX;
+
+    if (at == ELSEWHERE_MAX) {
+        if (!(w->rough_ms < walks[ELSEWHERE_MAX - 1].rough_ms))
+            return count;
+        at = ELSEWHERE_MAX - 1;
     }
-    if (w->next != NONE)
-        w->rough_ms = w->rtt_ms + index_bucket_ms(core->placements[w->next].bucket);
+    for (; at > 0 && w->rough_ms < walks[at - 1].rough_ms; at--)
+        walks[at] = walks[at - 1];
+    walks[at] = *w;
+    return count;
 }
 
 static void
 pool_elsewhere(struct pool *pool)
 {
     const struct core *core = pool->core;
-    struct region_walk walks[CORE_REGIONS_MAX];
+    struct region_walk walks[ELSEWHERE_MAX], w;
     uint64_t regions = core->models[pool->r->arrived.model].region_mask;
-    uint32_t count = 0, left = ELSEWHERE_MAX;
+    uint32_t count = 0, left = ELSEWHERE_MAX, placement;
 
     regions &= ~(UINT64_C(1) << core->config.own_region);
     for (; regions != 0; regions &= regions - 1) {
         uint32_t region = (uint32_t)__builtin_ctzll(regions);
-        struct region_walk *w = &walks[count];
-        *w = (struct region_walk){.slot = index_slot(core, pool->r->arrived.model, region),
-                                  .next = NONE,
-                                  .rtt_ms = core->region_rtt_ms[region]};
-        w->mask = core->bucket_masks[w->slot] & ((1u << (BUCKET_READY_LAST + 1)) - 1);
-        if (isnan(w->rtt_ms))
-            w->rtt_ms = REGION_RTT_UNKNOWN_MS;
-        walk_next(core, w);
-        count += w->next != NONE;
+        w.slot = index_slot(core, pool->r->arrived.model, region);
+        w.mask = core->bucket_masks[w.slot] & READY_MASK;
+        w.next = NONE;
+        w.rtt_ms = core->region_rtt_ms[region];
+        if (w.mask == 0)
+            continue;
+        walk_bucket(&w);
+        count = walk_insert(walks, count, &w);
     }
     while (left > 0 && count > 0) {
-        uint32_t best = 0;
-        for (uint32_t i = 1; i < count; i++) {
-            if (walks[i].rough_ms < walks[best].rough_ms)
-                best = i;
+        bool more;
+        w = walks[0];
+        more = walk_take(core, &w, &placement);
+        left -= pool_add(pool, placement);
+        if (more && w.rough_ms <= walks[0].rough_ms) { /* the same bucket: still the cheapest */
+            walks[0] = w;
+            continue;
         }
-        left -= pool_add(pool, walks[best].next);
-        walk_next(core, &walks[best]);
-        if (walks[best].next == NONE)
-            walks[best] = walks[--count];
+        for (uint32_t i = 1; i < count; i++)
+            walks[i - 1] = walks[i];
+        count--;
+        if (more)
+            count = walk_insert(walks, count, &w);
     }
 }
 
@@ -182,63 +219,75 @@ pool_loading(struct pool *pool, uint32_t bucket)
     }
 }
 
+/* Nodes that keep failing, when there is no other: unknown is better than nothing. */
 static void
-pool_collect(struct pool *pool, const struct rule *rule)
+pool_ejected(struct pool *pool)
+{
+    const struct core *core = pool->core;
+    size_t kept = 0;
+
+    pool_all(pool, 1u << BUCKET_OUT);
+    for (size_t i = 0; i < pool->count; i++) {
+        uint32_t placement = pool->list[i].placement;
+        if (core->placements[placement].state == MODEL_READY &&
+            isolation_verdict(core, pool->list[i].node) == WHY_FAILING)
+            pool->list[kept++] = pool->list[i];
+    }
+    pool->count = kept;
+}
+
+static void
+pool_collect(struct pool *pool)
 {
     uint32_t ready = pool->core->models[pool->r->arrived.model].ready_count;
 
-    if (!rule->wants_prediction) {
-        pool_all(pool, 0, BUCKET_READY_LAST);
+    if (!pool->rule->wants_prediction) {
+        pool_all(pool, READY_MASK);
+    } else if (ready <= OWN_REGION_MAX + ELSEWHERE_MAX) {
+        pool_all(pool, READY_MASK);
+        pool_loading(pool, BUCKET_LOADING);
     } else {
-        if (ready <= OWN_REGION_MAX + ELSEWHERE_MAX) {
-            pool_all(pool, 0, BUCKET_READY_LAST);
-        } else {
-            pool_own_region(pool);
-            pool_elsewhere(pool);
-            if (pool->count == 0) /* all of those are tried, ejected or busy */
-                pool_all(pool, 0, BUCKET_READY_LAST);
-        }
+        pool_own_region(pool);
+        pool_elsewhere(pool);
         pool_loading(pool, BUCKET_LOADING);
     }
     /* A request never waits for a load while a ready node can serve it. */
     if (pool->count == 0)
-        pool_all(pool, BUCKET_LOADING, BUCKET_LOADING);
+        pool_all(pool, 1u << BUCKET_LOADING);
     if (pool->count == 0)
-        pool_all(pool, BUCKET_LOADABLE, BUCKET_LOADABLE);
+        pool_all(pool, 1u << BUCKET_LOADABLE);
+    if (pool->count == 0)
+        pool_ejected(pool);
 }
 
+/* Nobody can take it: the most hopeful reason among the nodes that know the model. */
 static enum refusal
 refusal_of(const struct pool *pool)
 {
     const struct core *core = pool->core;
-    const struct model_record *m = &core->models[pool->r->arrived.model];
+    uint32_t model = pool->r->arrived.model, seen[WHY_COUNT] = {0};
+    uint64_t regions = core->models[model].region_mask;
 
-    if (m->placement_count == 0)
+    if (core->models[model].placement_count == 0)
         return REFUSAL_NO_NODE;
-    if (pool->verdicts[WHY_TRIED] > 0 || pool->r->attempt > 1)
+    if (pool->r->attempt > 1)
         return REFUSAL_ALL_TRIED;
-    if (pool->verdicts[WHY_FULL] > 0)
+    for (; regions != 0; regions &= regions - 1) {
+        size_t slot = index_slot(core, model, (uint32_t)__builtin_ctzll(regions));
+        uint32_t p = index_first(core, slot, BUCKET_OUT);
+        for (; p != NONE; p = index_next(core, slot, BUCKET_OUT, p))
+            seen[isolation_verdict(core, core->links[p].node)]++;
+    }
+    if (seen[WHY_FULL] > 0)
         return REFUSAL_FULL;
-    if (pool->verdicts[WHY_FAILING] > 0)
+    if (seen[WHY_FAILING] > 0)
         return REFUSAL_FAILING;
-    if (pool->verdicts[WHY_DRAINING] > 0)
-        return REFUSAL_DRAINING;
-    return REFUSAL_NOT_READY;
-}
-
-static uint32_t
-placement_of(const struct core *core, uint32_t node, uint32_t model)
-{
-    uint32_t p = core->cold[node].first_placement;
-
-    while (p != NONE && core->placements[p].model != model)
-        p = core->placements[p].node_next;
-    return p;
+    return seen[WHY_DRAINING] > 0 ? REFUSAL_DRAINING : REFUSAL_NOT_READY;
 }
 
 /* Terms of one candidate; the raw parts are without what was learned of the node. */
 static void
-price(const struct pool *pool, uint32_t placement, struct candidate *c, struct choice *ret_raw)
+price(const struct pool *pool, struct candidate *c, struct choice *ret_raw)
 {
     const struct core *core = pool->core;
     struct predict_node node;
@@ -250,11 +299,11 @@ price(const struct pool *pool, uint32_t placement, struct candidate *c, struct c
         .rounds = capacity_rounds(&core->hot[c->node]),
     };
 
-    capacity_estimate(core, pool->now_ns, &core->placements[placement], &node);
+    capacity_estimate(core, pool->now_ns, c->placement, &node);
     predict_terms(&node, &request, &c->terms);
     if (ret_raw != NULL) {
         float own_ms = c->terms.queue_ms + c->terms.prefill_ms + c->terms.step_ms;
-        ret_raw->placement = placement;
+        ret_raw->placement = c->placement;
         ret_raw->queue_part = own_ms > 0.0f ? c->terms.queue_ms / own_ms : 0.0f;
         ret_raw->raw_ms = own_ms / max_f(node.residual, 1e-3f);
         ret_raw->raw_step_ms = c->terms.step_ms / max_f(node.residual, 1e-3f);
@@ -273,7 +322,7 @@ price_all(const struct pool *pool)
 
     for (size_t i = 0; i < pool->count; i++) {
         struct candidate *c = &pool->list[i];
-        price(pool, pool->placements[i], c, NULL);
+        price(pool, c, NULL);
         if (c->terms.first_ms < best) {
             second = best;
             best = c->terms.first_ms;
@@ -284,23 +333,14 @@ price_all(const struct pool *pool)
     }
     for (size_t i = 0; i < pool->count; i++) {
         struct candidate *c = &pool->list[i];
-        float redo = i == best_at ? second : best;
+        float redo = i == best_at ? second : best, detect_ms = ISOLATION_DETECT_GUESS_MS;
+        float p_fail = (float)core->hot[c->node].p_fail / SHARE_ONE;
         if (isinf(redo))
             redo = c->terms.first_ms; /* nowhere else: the same again */
-        c->fail_ms = (float)core->hot[c->node].p_fail / SHARE_ONE *
-                     (core->cold[c->node].detect_ms + redo);
+        if (p_fail > FAIL_SEEN)       /* the cold record: one more cache line */
+            detect_ms = core->cold[c->node].detect_ms;
+        c->fail_ms = p_fail * (detect_ms + redo);
         c->cost_ms = c->terms.first_ms + DONE_PART * c->terms.done_ms + c->fail_ms;
-    }
-}
-
-static void
-pool_fill(struct pool *pool, const struct rule *rule)
-{
-    pool_collect(pool, rule);
-    if (pool->count == 0 && pool->verdicts[WHY_FAILING] > 0) {
-        pool->forgive = true; /* unknown is better than nothing */
-        memset(pool->verdicts, 0, sizeof(pool->verdicts));
-        pool_collect(pool, rule);
     }
 }
 
@@ -309,30 +349,29 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
        struct choice *ret_choice, struct decision *ret_decision)
 {
     struct candidate sample[CANDIDATES_TIME_MAX];
-    uint32_t placements[CANDIDATES_TIME_MAX];
-    const struct rule *rule = rule_by_id(core->settings.rule);
     struct pool pool = {.core = core, .r = r, .now_ns = now_ns};
     struct rule_input input;
     size_t at;
 
-    pool.list = rule->wants_prediction ? sample : core->scratch;
-    pool.placements = rule->wants_prediction ? placements : NULL;
-    pool.max = rule->wants_prediction ? CANDIDATES_TIME_MAX : core->config.nodes_max;
+    pool.rule = rule_by_id(core->settings.rule);
+    pool.list = pool.rule->wants_prediction ? sample : core->scratch;
+    pool.max = pool.rule->wants_prediction ? CANDIDATES_TIME_MAX : core->config.nodes_max;
     *ret_choice = (struct choice){.placement = NONE};
-    pool_fill(&pool, rule);
     explain_begin(core, now_ns, r, ret_decision);
+    pool_collect(&pool);
     if (pool.count == 0) {
         ret_choice->refusal = refusal_of(&pool);
         return;
     }
-    if (rule->wants_prediction)
+    pool_load(&pool);
+    if (pool.rule->wants_prediction)
         price_all(&pool);
     input = (struct rule_input){.candidates = pool.list,
                                 .count = pool.count,
                                 .last_node = core->models[r->arrived.model].last_node};
-    at = rule->choose(&input, rng);
-    price(&pool, placement_of(core, pool.list[at].node, r->arrived.model), &pool.list[at],
-          ret_choice);
+    at = pool.rule->choose(&input, rng);
+    must(at < pool.count);
+    price(&pool, &pool.list[at], ret_choice);
     ret_choice->chosen = pool.list[at];
-    explain_candidates(core, rule, pool.list, pool.count, at, ret_decision);
+    explain_candidates(core, pool.rule, pool.list, pool.count, at, ret_decision);
 }

@@ -18,13 +18,14 @@
 #include "core/retry.h"
 #include "core/state.h"
 
-#define RETRY_START     10.0f
-#define REGION_RTT_PART 0.2f
+#define RETRY_START           10.0f
+#define REGION_RTT_PART       0.2f
+#define REGION_RTT_UNKNOWN_MS 99.5f /* until a node of it was measured */
 
 /* ---- Memory: one block, cut into tables. */
 
 struct layout {
-    size_t core, hot, cold, placements, curves, models, heads, masks, region_rtt, requests,
+    size_t core, hot, cold, placements, links, curves, models, heads, masks, region_rtt, requests,
         request_heads, scratch, bytes;
 };
 
@@ -57,6 +58,7 @@ layout_of(const struct core_config *c)
     l.hot = part(&at, c->nodes_max, sizeof(struct node_hot));
     l.cold = part(&at, c->nodes_max, sizeof(struct node_cold));
     l.placements = part(&at, c->placements_max, sizeof(struct placement));
+    l.links = part(&at, c->placements_max, sizeof(struct link));
     l.curves = part(&at, (size_t)c->models_max * c->classes_max, sizeof(struct class_curve));
     l.models = part(&at, c->models_max, sizeof(struct model_record));
     l.heads = part(&at, slots * INDEX_BUCKETS, sizeof(uint32_t));
@@ -102,7 +104,7 @@ tables_empty(struct core *core)
     for (uint32_t i = 0; i <= core->request_mask; i++)
         core->request_heads[i] = NONE;
     for (uint32_t i = 0; i < c->regions_max; i++)
-        core->region_rtt_ms[i] = NAN;
+        core->region_rtt_ms[i] = REGION_RTT_UNKNOWN_MS;
     for (uint32_t m = 0; m < c->models_max; m++) {
         learn_init_model(&core->models[m]);
         core->models[m].retry_tokens = RETRY_START;
@@ -137,6 +139,7 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
     core->hot = (struct node_hot *)(void *)(base + l.hot);
     core->cold = (struct node_cold *)(void *)(base + l.cold);
     core->placements = (struct placement *)(void *)(base + l.placements);
+    core->links = (struct link *)(void *)(base + l.links);
     core->curves = (struct class_curve *)(void *)(base + l.curves);
     core->models = (struct model_record *)(void *)(base + l.models);
     core->bucket_heads = (uint32_t *)(void *)(base + l.heads);
@@ -413,7 +416,7 @@ step_rtt(struct core *core, const struct event_rtt *e)
     if (!node_known(core, e->node))
         return;
     region = &core->region_rtt_ms[core->hot[e->node].region];
-    if (isnan(*region))
+    if (*region == REGION_RTT_UNKNOWN_MS)
         *region = core->hot[e->node].rtt_ms;
     else
         *region += REGION_RTT_PART * (core->hot[e->node].rtt_ms - *region);

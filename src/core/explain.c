@@ -47,8 +47,8 @@ why_no_candidate(const struct core *core, uint32_t node, const struct decision *
         return WHY_ABSENT;
     if (core->placements[p].state != MODEL_READY)
         return WHY_NOT_READY;
-    if (isolation_verdict(core, d->now_ns, node) != WHY_CHOSEN)
-        return isolation_verdict(core, d->now_ns, node);
+    if (isolation_verdict(core, node) != WHY_CHOSEN)
+        return isolation_verdict(core, node);
     return d->attempt > 1 ? WHY_TRIED : WHY_SLOWER; /* not in the sample: others had more room */
 }
 

@@ -9,38 +9,31 @@
 
 #include "core/capacity.h"
 
-#define BUCKET_0_MS 8.0f /* bucket 0: below; each further one doubles */
-
-float
-index_bucket_ms(uint32_t bucket)
-{
-    return bucket == 0 ? 0.0f : BUCKET_0_MS * (float)(1u << (bucket - 1));
-}
-
 static uint32_t
 bucket_of_ms(float ms)
 {
     uint32_t bucket = 0;
 
-    for (float edge = BUCKET_0_MS; bucket < BUCKET_READY_LAST && !(ms < edge); edge *= 2.0f)
+    for (float edge = INDEX_BUCKET_0_MS; bucket < BUCKET_READY_LAST && !(ms < edge); edge *= 2.0f)
         bucket++;
     return bucket;
 }
 
 static uint32_t
-bucket_of(const struct core *core, const struct placement *p)
+bucket_of(const struct core *core, uint32_t placement)
 {
-    const struct node_hot *hot = &core->hot[p->node];
+    const struct placement *p = &core->placements[placement];
+    const struct node_hot *hot = &core->hot[core->links[placement].node];
     struct predict_request request = {.prompt_tokens = INDEX_REFERENCE_TOKENS,
                                       .output_tokens = 1.0f};
     struct predict_node node;
     struct terms terms;
 
-    if (hot->state != NODE_READY)
+    if (hot->state != NODE_READY || (hot->flags & (NODE_FLAG_EJECTED | NODE_FLAG_BUSY)) != 0)
         return BUCKET_OUT;
     switch (p->state) {
     case MODEL_READY:
-        capacity_estimate(core, core->now_ns, p, &node);
+        capacity_estimate(core, core->now_ns, placement, &node);
         predict_terms(&node, &request, &terms);
         return bucket_of_ms(terms.first_ms - terms.net_ms);
     case MODEL_LOADING:
@@ -53,46 +46,54 @@ bucket_of(const struct core *core, const struct placement *p)
     }
 }
 
-void
-index_insert(struct core *core, uint32_t placement)
+static void
+insert_into(struct core *core, uint32_t placement, uint32_t bucket)
 {
     struct placement *p = &core->placements[placement];
-    size_t slot = index_slot(core, p->model, core->hot[p->node].region);
-    uint32_t bucket = bucket_of(core, p);
+    struct link *links = core->links;
+    uint32_t region = core->hot[links[placement].node].region;
+    size_t slot = index_slot(core, p->model, region);
     uint32_t *head = &core->bucket_heads[slot * INDEX_BUCKETS + bucket];
 
     p->bucket = (uint8_t)bucket;
     if (*head == NONE) {
-        p->next = p->prev = placement;
+        links[placement].next = links[placement].prev = placement;
         *head = placement;
     } else { /* at the end */
-        p->next = *head;
-        p->prev = core->placements[*head].prev;
-        core->placements[p->prev].next = placement;
-        core->placements[*head].prev = placement;
+        links[placement].next = *head;
+        links[placement].prev = links[*head].prev;
+        links[links[placement].prev].next = placement;
+        links[*head].prev = placement;
     }
     core->bucket_masks[slot] |= (uint16_t)(1u << bucket);
-    core->models[p->model].region_mask |= UINT64_C(1) << core->hot[p->node].region;
+    core->models[p->model].region_mask |= UINT64_C(1) << region;
     if (bucket <= BUCKET_READY_LAST)
         core->models[p->model].ready_count++;
+}
+
+void
+index_insert(struct core *core, uint32_t placement)
+{
+    insert_into(core, placement, bucket_of(core, placement));
 }
 
 void
 index_remove(struct core *core, uint32_t placement)
 {
     struct placement *p = &core->placements[placement];
-    uint32_t region = core->hot[p->node].region;
+    struct link *links = core->links;
+    uint32_t region = core->hot[links[placement].node].region;
     size_t slot = index_slot(core, p->model, region);
     uint32_t *head = &core->bucket_heads[slot * INDEX_BUCKETS + p->bucket];
 
-    if (p->next == placement) {
+    if (links[placement].next == placement) {
         *head = NONE;
         core->bucket_masks[slot] &= (uint16_t) ~(1u << p->bucket);
     } else {
-        core->placements[p->prev].next = p->next;
-        core->placements[p->next].prev = p->prev;
+        links[links[placement].prev].next = links[placement].next;
+        links[links[placement].next].prev = links[placement].prev;
         if (*head == placement)
-            *head = p->next;
+            *head = links[placement].next;
     }
     if (core->bucket_masks[slot] == 0)
         core->models[p->model].region_mask &= ~(UINT64_C(1) << region);
@@ -103,10 +104,12 @@ index_remove(struct core *core, uint32_t placement)
 void
 index_placement(struct core *core, uint32_t placement)
 {
-    if (bucket_of(core, &core->placements[placement]) == core->placements[placement].bucket)
+    uint32_t bucket = bucket_of(core, placement);
+
+    if (bucket == core->placements[placement].bucket)
         return;
     index_remove(core, placement);
-    index_insert(core, placement);
+    insert_into(core, placement, bucket);
 }
 
 void
@@ -121,23 +124,9 @@ void
 index_rotate(struct core *core, uint32_t placement)
 {
     const struct placement *p = &core->placements[placement];
-    size_t slot = index_slot(core, p->model, core->hot[p->node].region);
+    size_t slot = index_slot(core, p->model, core->hot[core->links[placement].node].region);
     uint32_t *head = &core->bucket_heads[slot * INDEX_BUCKETS + p->bucket];
 
     if (*head == placement)
-        *head = p->next; /* a ring: the former head is now its end */
-}
-
-uint32_t
-index_first(const struct core *core, size_t slot, uint32_t bucket)
-{
-    return core->bucket_heads[slot * INDEX_BUCKETS + bucket];
-}
-
-uint32_t
-index_next(const struct core *core, size_t slot, uint32_t placement)
-{
-    const struct placement *p = &core->placements[placement];
-
-    return p->next == core->bucket_heads[slot * INDEX_BUCKETS + p->bucket] ? NONE : p->next;
+        *head = core->links[placement].next; /* a ring: the former head is now its end */
 }

@@ -7,6 +7,7 @@
 #include "core/state.h"
 
 #define INDEX_REFERENCE_TOKENS 512.0f
+#define INDEX_BUCKET_0_MS      8.0f /* bucket 0: below; each further one doubles */
 
 void index_insert(struct core *core, uint32_t placement);
 void index_remove(struct core *core, uint32_t placement);
@@ -18,13 +19,29 @@ void index_node(struct core *core, uint32_t node);
 void index_rotate(struct core *core, uint32_t placement);
 
 /* Rough milliseconds of a bucket: its lower end. */
-float index_bucket_ms(uint32_t bucket);
+static inline float
+index_bucket_ms(uint32_t bucket)
+{
+    return bucket == 0 ? 0.0f : INDEX_BUCKET_0_MS * (float)(1u << (bucket - 1));
+}
+
 static inline size_t
 index_slot(const struct core *core, uint32_t model, uint32_t region)
 {
     return (size_t)model * core->config.regions_max + region;
 }
-/* Walk a bucket's ring: the first placement, then the next; NONE at the end. */
-uint32_t index_first(const struct core *core, size_t slot, uint32_t bucket);
-uint32_t index_next(const struct core *core, size_t slot, uint32_t placement);
+/* Walk a bucket's ring: its first placement, then the next; NONE at the end. */
+static inline uint32_t
+index_first(const struct core *core, size_t slot, uint32_t bucket)
+{
+    return core->bucket_heads[slot * INDEX_BUCKETS + bucket];
+}
+
+static inline uint32_t
+index_next(const struct core *core, size_t slot, uint32_t bucket, uint32_t placement)
+{
+    uint32_t next = core->links[placement].next;
+
+    return next == core->bucket_heads[slot * INDEX_BUCKETS + bucket] ? NONE : next;
+}
 #endif

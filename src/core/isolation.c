@@ -1,7 +1,7 @@
 /* isolation - blame on nodes; see isolation.h. */
 #include "core/isolation.h"
 
-#include <math.h>
+#include "core/index.h"
 
 #define BLAME_FAILURE   3.00f
 #define BLAME_SUCCESS   (-0.21f)
@@ -12,7 +12,6 @@
 #define FAIL_UP         0.25f /* weight of a failure in the running probability */
 #define FAIL_DOWN       0.1f  /* and of a success */
 #define FAIL_TAU_MS     30000.0f
-#define DETECT_GUESS_MS 1000.0f
 #define BUSY_GUESS_MS   1000.0f
 #define BUSY_MAX_MS     60000.0f
 
@@ -20,7 +19,7 @@ void
 isolation_reset(struct core *core, uint32_t node)
 {
     core->hot[node].p_fail = to_fixed(FAIL_PRIOR, SHARE_ONE);
-    core->cold[node].detect_ms = DETECT_GUESS_MS;
+    core->cold[node].detect_ms = ISOLATION_DETECT_GUESS_MS;
     core->cold[node].decay_ns = core->now_ns;
 }
 
@@ -51,6 +50,7 @@ eject(struct core *core, uint32_t node, uint32_t failure)
     cold->ejected_for = failure;
     cold->blame = 0.0f;
     core->hot[node].flags |= NODE_FLAG_EJECTED;
+    index_node(core, node);
 }
 
 void
@@ -67,6 +67,7 @@ isolation_result(struct core *core, uint32_t node, uint32_t failure, float detec
         if ((hot->flags & NODE_FLAG_EJECTED) != 0 && cold->ejected_for == FAILURE_CONNECT) {
             hot->flags &= (uint8_t)~NODE_FLAG_EJECTED;
             p = FAIL_PRIOR;
+            index_node(core, node);
         }
     } else if (isolation_charged(failure)) {
         p += FAIL_UP * (1.0f - p);
@@ -86,6 +87,7 @@ isolation_busy(struct core *core, uint32_t node, float retry_after_ms)
 
     core->cold[node].busy_until_ns = core->now_ns + (uint64_t)((double)ms * 1e6);
     core->hot[node].flags |= NODE_FLAG_BUSY;
+    index_node(core, node);
 }
 
 void
@@ -105,15 +107,15 @@ isolation_sweep(struct core *core, uint32_t node)
 }
 
 enum why_not
-isolation_verdict(const struct core *core, uint64_t now_ns, uint32_t node)
+isolation_verdict(const struct core *core, uint32_t node)
 {
     const struct node_hot *hot = &core->hot[node];
 
     if (hot->state != NODE_READY)
         return WHY_DRAINING;
-    if ((hot->flags & NODE_FLAG_EJECTED) != 0 && now_ns < core->cold[node].ejected_until_ns)
+    if ((hot->flags & NODE_FLAG_EJECTED) != 0)
         return WHY_FAILING;
-    if ((hot->flags & NODE_FLAG_BUSY) != 0 && now_ns < core->cold[node].busy_until_ns)
+    if ((hot->flags & NODE_FLAG_BUSY) != 0)
         return WHY_FULL;
     return WHY_CHOSEN;
 }

@@ -26,7 +26,8 @@ placement_add(struct core *core, uint32_t node, uint16_t model)
     if (p == NONE || count >= CORE_NODE_MODELS_MAX)
         return NONE;
     core->placement_free = core->placements[p].node_next;
-    core->placements[p] = (struct placement){.node = node, .model = model, .node_next = NONE};
+    core->placements[p] = (struct placement){.model = model, .node_next = NONE};
+    core->links[p].node = node;
     *link = p;
     core->models[model].placement_count++;
     return p;
@@ -35,7 +36,7 @@ placement_add(struct core *core, uint32_t node, uint16_t model)
 static void
 placement_drop(struct core *core, uint32_t p)
 {
-    uint32_t *link = &core->cold[core->placements[p].node].first_placement;
+    uint32_t *link = &core->cold[core->links[p].node].first_placement;
 
     while (*link != p)
         link = &core->placements[*link].node_next;

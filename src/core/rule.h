@@ -12,6 +12,7 @@
  * in no particular order: ties are broken by the lower node index. */
 struct candidate {
     uint32_t node;
+    uint32_t placement; /* core's own; no rule looks at it */
     uint16_t region;
     uint8_t own_region; /* 1: in the gateway's own region */
     uint8_t ready;      /* 1: the model is ready there */

@@ -78,12 +78,14 @@ struct node_cold {
 };
 
 struct placement { /* a model on a node */
-    uint32_t node;
     uint16_t model;
     uint8_t state, bucket;
-    uint32_t next, prev;  /* ring of its bucket */
     uint32_t node_next;   /* chain of its node */
     uint64_t ready_at_ns; /* when loading; 0 unknown */
+};
+
+struct link { /* beside each placement: what a walk over a bucket's ring reads */
+    uint32_t node, next, prev;
 };
 
 struct class_curve { /* how fast a class runs a model, and how far that was off */
@@ -133,11 +135,12 @@ struct core {
     struct node_hot *hot;
     struct node_cold *cold;
     struct placement *placements;
+    struct link *links;         /* beside placements */
     struct class_curve *curves; /* [model * classes_max + class] */
     struct model_record *models;
     uint32_t *bucket_heads; /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
     uint16_t *bucket_masks; /* [model * regions_max + region] */
-    float *region_rtt_ms;   /* NAN: no node measured */
+    float *region_rtt_ms;   /* a running mean over its nodes */
     struct request *requests;
     uint32_t *request_heads;
     struct candidate *scratch; /* nodes_max: for rules that look at all */
@@ -158,7 +161,7 @@ min_f(float a, float b)
 static inline float
 ns_to_ms(uint64_t ns)
 {
-    return (float)((double)ns * 1e-6);
+    return (float)((double)(int64_t)ns * 1e-6); /* signed: one instruction */
 }
 
 static inline uint16_t

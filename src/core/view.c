@@ -8,13 +8,14 @@
 /* What a node can do on top of now, by the model it has ready with the most capacity: not additive
  * over models, since they share the hardware. */
 static void
-view_speed(const struct core *core, uint64_t now_ns, const struct placement *p, struct node_view *v)
+view_speed(const struct core *core, uint64_t now_ns, uint32_t placement, struct node_view *v)
 {
-    const struct class_curve *cc = capacity_class(core, p->model, core->hot[p->node].class);
+    const struct placement *p = &core->placements[placement];
+    const struct class_curve *cc = capacity_class(core, p->model, core->hot[v->node].class);
     struct predict_node n;
     float batch, full, step_ms, prefill_tok_s, decode_tok_s, used;
 
-    capacity_estimate(core, now_ns, p, &n);
+    capacity_estimate(core, now_ns, placement, &n);
     full = n.slots > 0.0f ? n.slots : 32.0f;
     batch = max_f(1.0f, full);
     step_ms = predict_step_ms(&cc->curve, batch, batch * core->models[p->model].prompt_mean);
@@ -68,7 +69,7 @@ view_node(const struct core *core, uint64_t now_ns, uint32_t node, struct node_v
         if (core->placements[p].state != MODEL_READY)
             continue;
         v->models_ready++;
-        view_speed(core, now_ns, &core->placements[p], v);
+        view_speed(core, now_ns, p, v);
     }
 }
 
