@@ -1,0 +1,84 @@
+#!/bin/bash
+# gate.sh - the whole gate, as `make test` and the continuous integration run it: packages, format, two
+# compilers with -Werror, unit tests, sanitizers, the house tests and the tests against a real engine.
+# A line per step; details only of what failed, the rest is in build/gate/. It goes on after a failure,
+# so that one run shows everything, and ends with "N passed, N failed, N skipped", where a check is one
+# line of TAP in any build, or one step.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+gate=build/gate
+results=$gate/results.tap
+mkdir -p $gate
+: >$results
+began=$SECONDS
+CLANG=$(command -v clang-14 || command -v clang || echo clang-14)
+
+say() { printf '%4ds  %s\n' $((SECONDS - began)) "$*"; }
+
+# step NAME COMMAND...: run it, its output in build/gate/NAME.log; one result.
+step() {
+    local name=$1 log=$gate/$1.log
+    shift
+    say "$name"
+    if "$@" >"$log" 2>&1; then
+        echo "ok - $name" >>$results
+        return 0
+    fi
+    echo "not ok - $name" >>$results
+    echo "      FAILED: $* (the end of $log)"
+    grep -vE '^\[[0-9]+/[0-9]+\]|^$' "$log" | tail -n 40 | sed 's/^/      /'
+    return 1
+}
+
+format() {
+    # shellcheck disable=SC2046 # a list of names without blanks
+    clang-format-14 --dry-run -Werror $(find src test bench -name '*.[ch]' -o -name '*.cc' |
+        grep -vE '^test/house/samples/|/node_modules/')
+}
+
+# build NAME OPTION...: configured once, then only what changed.
+build() {
+    local dir=$gate/$1
+    shift
+    [ -f "$dir/build.ninja" ] || meson setup "$dir" --werror "$@" || return 1
+    ninja -C "$dir"
+}
+sanitized() { # NAME SANITIZERS
+    CC=$CLANG CXX=${CLANG/clang/clang++} build "$1" -Db_sanitize="$2" -Db_lundef=false \
+        -Doptimization=1 -Ddebug=true -Dc_args=-fno-sanitize-recover=undefined
+}
+clang_release() { CC=$CLANG CXX=${CLANG/clang/clang++} build clang; }
+
+# tests NAME OPTION...: every test meson knows there (or those chosen); its checks become results.
+tests() {
+    local name=$1 dir=$gate/$1
+    shift
+    say "tests of the $name build${*:+ ($*)}"
+    rm -f "$dir/meson-logs/testlog.json"
+    meson test -C "$dir" --no-rebuild --timeout-multiplier 4 "$@" >"$gate/tests-$name.log" 2>&1
+    if ! python3 test/tap_results.py "$name" "$dir/meson-logs/testlog.json" >>$results; then
+        echo "      FAILED (all of it in $gate/tests-$name.log)"
+        grep -A 12 "^not ok .*$name:" $results | sed 's/^/      /' | head -60
+    fi
+}
+
+packaging/deps.sh build test engine || exit 1
+export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
+export UBSAN_OPTIONS=print_stacktrace=1
+export TSAN_OPTIONS=halt_on_error=1
+command -v llvm-symbolizer-14 >/dev/null && ASAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-14) &&
+    export ASAN_SYMBOLIZER_PATH
+
+step format format
+step gcc-Werror build gcc && tests gcc
+step clang-Werror clang_release && tests clang --no-suite house
+step asan-ubsan sanitized asan address,undefined && tests asan --no-suite house
+step tsan sanitized tsan thread && tests tsan --suite threads
+
+passed=$(grep -c '^ok' $results)
+skipped=$(grep -c '^ok.*# SKIP' $results)
+failed=$(grep -c '^not ok' $results)
+grep '# SKIP' $results | sed -E 's/^ok (- )?(.*)# SKIP/      skipped: \2:/'
+say "done"
+echo "$((passed - skipped)) passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

@@ -1,0 +1,3 @@
+/* A ground layer that needs one above, and a name without a layer. */
+#include "core/core.h"
+#include "near.h"

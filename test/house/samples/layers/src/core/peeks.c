@@ -1,0 +1,3 @@
+/* A core that looks at the engine's model of the world. */
+#include "core/missing.h"
+#include "engine/engine.h"
