@@ -167,6 +167,13 @@ capacity_node_gone(struct core *core, const struct event_node_gone *e)
         core->nearest = NONE;
 }
 
+/* Had the engine what was dispatched then, when it looked? Half a round trip is the way there. */
+static bool
+seen_by(const struct node_hot *hot, uint64_t dispatched_ns, uint64_t seen_ns)
+{
+    return dispatched_ns + (uint64_t)((double)hot->rtt_ms * 0.5e6) <= seen_ns;
+}
+
 /* What of ours the engine must have counted at seen_ns. The list is newest first, so only what it
  * cannot have seen is walked. */
 struct own_seen {
@@ -180,12 +187,11 @@ own_seen_by(const struct core *core, uint32_t node, uint64_t seen_ns)
     struct own_seen seen = {.requests = (float)hot->own_requests,
                             .waiting = (float)core->cold[node].own_waiting,
                             .kv_tokens = hot->own_kv_tokens};
-    uint64_t way_ns = (uint64_t)((double)hot->rtt_ms * 0.5e6);
 
     for (uint32_t i = core->cold[node].first_request; i != NONE; i = core->requests[i].node_next) {
         const struct request *r = &core->requests[i];
 
-        if (r->dispatched_ns + way_ns <= seen_ns)
+        if (seen_by(hot, r->dispatched_ns, seen_ns))
             break;
         seen.requests -= 1.0f;
         seen.kv_tokens -= r->prompt_tokens + r->output_tokens;
@@ -403,16 +409,20 @@ void
 capacity_started(struct core *core, struct request *r)
 {
     struct node_hot *hot;
+    struct node_cold *cold;
     float uncached = r->prompt_tokens - r->hit_tokens;
 
     r->started_ns = core->now_ns;
     if (r->node == NODE_ANY)
         return;
     hot = &core->hot[r->node];
-    core->cold[r->node].own_waiting--;
+    cold = &core->cold[r->node];
+    cold->own_waiting--;
     hot->own_queue_tokens = max_f(0.0f, hot->own_queue_tokens - uncached);
-    if (r->dispatched_ns > hot->report_ns)
+    if (!seen_by(hot, r->dispatched_ns, hot->report_ns))
         hot->own_recent_tokens = max_f(0.0f, hot->own_recent_tokens - uncached);
+    if (cold->own_waiting == 0) /* float sums drift: nothing of ours waits */
+        hot->own_queue_tokens = hot->own_recent_tokens = 0.0f;
     index_node(core, r->node);
 }
 
@@ -437,8 +447,8 @@ capacity_release(struct core *core, struct request *r)
     if (hot->own_requests > 0)
         hot->own_requests--;
     hot->own_kv_tokens = max_f(0.0f, hot->own_kv_tokens - r->prompt_tokens - r->output_tokens);
-    if (cold->first_request == NONE) { /* float sums drift: nothing of ours is there */
-        hot->own_queue_tokens = hot->own_recent_tokens = hot->own_kv_tokens = 0.0f;
+    if (cold->first_request == NONE) { /* the same for what runs */
+        hot->own_kv_tokens = 0.0f;
         hot->own_requests = 0;
     }
     index_node(core, r->node);
