@@ -1,2 +1,217 @@
-/* http_server - to be written. */
-typedef int not_empty_yet;
+/* http_server - the listener and the set of its connections: accepting, as many as there may be;
+ * draining; closing. What happens on one connection is in http_connection.c. */
+#include "io/http_server.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "io/clock.h"
+#include "io/http_connection.h"
+#include "io/log.h"
+
+#define SECOND_NS 1000000000u
+
+static bool
+is_full(const struct http_server *s)
+{
+    return s->connection_count >= s->limits.connections_max;
+}
+
+/* ---- Accepting. */
+
+static void
+on_accept_retry(struct loop_timer *timer)
+{
+    http_server_resume(CONTAINER_OF(timer, struct http_server, accept_retry));
+}
+
+void
+http_server_resume(struct http_server *s)
+{
+    if (s->fd >= 0 && !is_full(s))
+        loop_interest(&s->watch, LOOP_READ);
+}
+
+/* No connection was there. Out of descriptors or memory, the listener stays ready and would be
+ * asked again at once, for ever: wait a little. */
+static void
+accept_failed(struct http_server *s, int error)
+{
+    if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
+        return; /* nothing there any more, or the one that was is gone again */
+    log_warn("http: cannot accept connections now: %s", strerror(error));
+    loop_interest(&s->watch, 0);
+    loop_timer_set(s->loop, &s->accept_retry, loop_now_ns(s->loop) + HTTP_ACCEPT_RETRY_NS,
+                   on_accept_retry);
+}
+
+static void
+on_listener(struct loop_watch *watch, unsigned ready)
+{
+    struct http_server *s = CONTAINER_OF(watch, struct http_server, watch);
+
+    (void)ready;
+    for (unsigned i = 0; i < HTTP_ACCEPT_BATCH && !is_full(s); i++) {
+        struct sockaddr_storage peer;
+        socklen_t peer_bytes = sizeof(peer);
+        int fd = accept4(s->fd, (struct sockaddr *)&peer, &peer_bytes,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0) {
+            accept_failed(s, errno);
+            return;
+        }
+        http_connection_open(s, fd, (struct sockaddr *)&peer, peer_bytes);
+    }
+    if (is_full(s))
+        loop_interest(&s->watch, 0); /* the rest waits in the kernel's queue */
+}
+
+/* ---- Life. */
+
+static bool
+set_option(int fd, int level, int option)
+{
+    int on = 1;
+
+    return setsockopt(fd, level, option, &on, sizeof(on)) == 0;
+}
+
+/* A listening descriptor, or -1 with errno. */
+static int
+listen_on(const struct sockaddr *address, socklen_t address_bytes, bool reuse_port,
+          const char *device)
+{
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
+
+    if (fd < 0)
+        return -1;
+    /* TCP_NODELAY is inherited by what is accepted: one call instead of one a connection. */
+    if (set_option(fd, SOL_SOCKET, SO_REUSEADDR) && set_option(fd, IPPROTO_TCP, TCP_NODELAY) &&
+        (!reuse_port || set_option(fd, SOL_SOCKET, SO_REUSEPORT)) &&
+        (device == NULL ||
+         setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) == 0) &&
+        bind(fd, address, address_bytes) == 0 && listen(fd, SOMAXCONN) == 0)
+        return fd;
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+enum err
+http_server_open(struct loop *loop, const struct sockaddr *address, socklen_t address_bytes,
+                 bool reuse_port, const char *device, const struct http_server_limits *limits,
+                 const struct http_server_fn *fn, void *user, struct http_server **ret_server)
+{
+    socklen_t bound_bytes = sizeof(((struct http_server *)NULL)->address);
+    struct http_server *s = calloc(1, sizeof(*s));
+
+    if (s == NULL)
+        return ERR_MEMORY;
+    must(fn->request != NULL);
+    s->loop = loop;
+    s->limits = *limits;
+    s->fn = *fn;
+    s->user = user;
+    s->message_limits = (struct http1_limits){.head_bytes_max = HTTP_HEAD_BYTES_MAX,
+                                              .target_bytes_max = HTTP_TARGET_BYTES_MAX,
+                                              .headers_max = HTTP_HEADERS_MAX,
+                                              .body_bytes_max = limits->body_bytes_max};
+    LIST_INIT(&s->connections);
+    s->fd = listen_on(address, address_bytes, reuse_port, device);
+    if (s->fd < 0 || getsockname(s->fd, (struct sockaddr *)&s->address, &bound_bytes) != 0 ||
+        loop_add(loop, &s->watch, s->fd, LOOP_READ, on_listener) != ERR_OK) {
+        log_error("http: cannot listen: %s", strerror(errno));
+        http_server_close(s);
+        return ERR_IO;
+    }
+    *ret_server = s;
+    return ERR_OK;
+}
+
+static void
+close_listener(struct http_server *s)
+{
+    loop_remove(&s->watch);
+    loop_timer_stop(&s->accept_retry);
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+}
+
+void
+http_server_drain(struct http_server *s)
+{
+    struct http_connection *c, *next;
+
+    s->draining = true;
+    close_listener(s);
+    LIST_FOREACH_SAFE (c, &s->connections, link, next) {
+        if (http_connection_is_idle(c))
+            http_connection_close(c);
+    }
+}
+
+void
+http_server_close(struct http_server *s)
+{
+    struct http_connection *c;
+
+    if (s == NULL)
+        return;
+    close_listener(s);
+    while ((c = LIST_FIRST(&s->connections)) != NULL)
+        http_connection_close(c);
+    free(s);
+}
+
+/* ---- What it is. */
+
+void
+http_server_address(const struct http_server *s, struct sockaddr_storage *ret_address)
+{
+    *ret_address = s->address;
+}
+
+size_t
+http_server_exchanges(const struct http_server *s)
+{
+    return s->exchange_count;
+}
+
+size_t
+http_server_connections(const struct http_server *s)
+{
+    return s->connection_count;
+}
+
+/* Made anew at most once a second. Not by strftime, whose words depend on the locale. */
+struct span
+http_server_date(struct http_server *s)
+{
+    static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    uint64_t now_ns = loop_now_ns(s->loop);
+    char text[64];
+    struct tm t;
+    time_t wall;
+
+    if (now_ns >= s->date_until_ns) {
+        wall = (time_t)clock_wall_s();
+        must(gmtime_r(&wall, &t) != NULL);
+        snprintf(text, sizeof(text), "date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n",
+                 days[t.tm_wday], t.tm_mday, months[t.tm_mon], t.tm_year + 1900, t.tm_hour,
+                 t.tm_min, t.tm_sec);
+        span_copy(span_of(text), s->date, sizeof(s->date));
+        s->date_until_ns = now_ns + SECOND_NS;
+    }
+    return span_of(s->date);
+}

@@ -20,10 +20,11 @@
 #include "base/span.h"
 #include "io/loop.h"
 
-#define HTTP_HEAD_BYTES_MAX 65536u  /* request line and headers; 431 (414 for the target) */
-#define HTTP_TARGET_BYTES_MAX 8192u
-#define HTTP_HEADERS_MAX 100u
-#define HTTP_BODY_PADDING 64u       /* simdjson reads past the end */
+#define HTTP_HEAD_BYTES_MAX           65536u /* request line and headers; 431 (414 for the target) */
+#define HTTP_TARGET_BYTES_MAX         8192u
+#define HTTP_HEADERS_MAX              100u
+#define HTTP_BODY_PADDING             64u /* simdjson reads past the end */
+#define HTTP_EXCHANGE_ARENA_BYTES_MAX 16777216u
 
 struct http_header {
     struct span name, value; /* name as sent: compare with span_eq_nocase */
@@ -39,7 +40,9 @@ struct http_request {
     struct span body; /* mutable by nobody; HTTP_BODY_PADDING bytes behind it are readable */
 };
 
-/* Called on the loop's thread. `user` is what http_server_open got. */
+/* Called on the loop's thread. `user` is what http_server_open got. All but request may be NULL.
+ * None is called from within a call of the exchange: they come from the loop, or http_server_close.
+ */
 struct http_server_fn {
     /* A whole request. Answer now or later; r lives until the exchange ends. */
     void (*request)(struct http_exchange *x, const struct http_request *r, void *user);
@@ -60,28 +63,30 @@ struct http_server_limits {
     uint64_t write_idle_ns;         /* the client takes no byte: closed */
     size_t high_water_bytes, low_water_bytes;
     /* Bytes of bodies in all connections of the process; 503 naming limits.buffers_bytes_max.
-     * Both may be NULL (no limit in common). The counter is shared by all loops, updated atomically. */
+     * Both may be NULL (no limit in common). The counter is shared by all loops, updated
+     * atomically. */
     _Atomic size_t *buffers_bytes;
     size_t buffers_bytes_max;
 };
 
 struct http_server;
 
-/* Listen on address (SO_REUSEADDR; SO_REUSEPORT when reuse_port, so that each loop has a listener of
- * its own; bound to device when not NULL, as SO_BINDTODEVICE has it). ERR_IO: logged. On success the caller
- * owns *ret_server. */
-MUST_USE enum err http_server_open(struct loop *loop, const struct sockaddr *address,
-                                   socklen_t address_bytes, bool reuse_port, const char *device,
-                                   const struct http_server_limits *limits,
-                                   const struct http_server_fn *fn, void *user,
-                                   struct http_server **ret_server);
+/* Listen on address (SO_REUSEADDR; SO_REUSEPORT when reuse_port, so that each loop has a listener
+ * of its own; bound to device when not NULL, as SO_BINDTODEVICE has it). ERR_IO: logged. On success
+ * the caller owns *ret_server. */
+MUST_USE
+enum err http_server_open(struct loop *loop, const struct sockaddr *address,
+                          socklen_t address_bytes, bool reuse_port, const char *device,
+                          const struct http_server_limits *limits, const struct http_server_fn *fn,
+                          void *user, struct http_server **ret_server);
 /* The bound address (port 0 was filled in). */
 void http_server_address(const struct http_server *s, struct sockaddr_storage *ret_address);
 /* Accept no more; connections without an exchange close, others after their response. */
 void http_server_drain(struct http_server *s);
 size_t http_server_exchanges(const struct http_server *s); /* in progress */
 size_t http_server_connections(const struct http_server *s);
-/* Close everything at once (fn.gone is called for open exchanges). NULL: does nothing. */
+/* Close everything at once (fn.gone is called for open exchanges). Not from within a callback of
+ * the server. NULL: does nothing. */
 void http_server_close(struct http_server *s);
 
 /* ---- The exchange. */
@@ -93,22 +98,26 @@ void http_exchange_peer(const struct http_exchange *x, struct sockaddr_storage *
 /* The last value of the header named so; empty when there is none. */
 struct span http_request_header(const struct http_request *r, struct span name);
 
-/* A whole response. Content-Length is written here; headers[] must not contain it, nor
- * Connection, Transfer-Encoding or Date (which are written as needed). Copies everything. */
+/* A whole response, status 200..999. Content-Length is written here; headers[] must not contain it,
+ * nor Connection, Transfer-Encoding or Date (which are written as needed). A header whose name or
+ * value could break the head is left out and logged. Copies everything. */
 void http_respond(struct http_exchange *x, unsigned status, const struct http_header *headers,
                   size_t header_count, struct span body);
 /* Or in parts, chunked (HTTP/1.0 clients: ended by close): start, write any number, end. */
 void http_response_start(struct http_exchange *x, unsigned status,
                          const struct http_header *headers, size_t header_count);
-/* Or in parts with a known length. */
+/* Or in parts with a known length; what is written above it is left out, and a response ended below
+ * it is aborted. */
 void http_response_start_length(struct http_exchange *x, unsigned status,
                                 const struct http_header *headers, size_t header_count,
                                 uint64_t body_bytes);
-/* Parts are joined into one write per connection and loop pass. Copies. An empty part does nothing. */
+/* Parts are joined into one write per connection and loop pass. Copies. An empty part does nothing.
+ */
 void http_response_write(struct http_exchange *x, struct span part);
 void http_response_writev(struct http_exchange *x, const struct span *parts, size_t part_count);
 void http_response_end(struct http_exchange *x);
-/* Break the response off so that the client sees it is not whole: the connection is closed. */
+/* Break the response off so that the client sees it is not whole: the connection is closed. The
+ * exchange is gone after this; no callback tells so. */
 void http_response_abort(struct http_exchange *x);
 size_t http_response_pending(const struct http_exchange *x);
 #endif

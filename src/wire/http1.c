@@ -508,6 +508,12 @@ http1_content_length(const struct http1_parser *p, uint64_t *ret_bytes)
     return p->has_length;
 }
 
+uint64_t
+http1_length_left(const struct http1_parser *p)
+{
+    return p->state == STATE_LENGTH ? p->body_left : 0;
+}
+
 static void
 header_at(const struct http1_parser *p, size_t index, struct span *ret_name, struct span *ret_value)
 {

@@ -98,6 +98,9 @@ bool http1_expects_continue(const struct http1_parser *p); /* Expect: 100-contin
 bool http1_chunked(const struct http1_parser *p);
 /* The announced length; false when there is none (no body, chunked, or until the end). */
 bool http1_content_length(const struct http1_parser *p, uint64_t *ret_bytes);
+/* Body bytes still to come of an announced length; 0 when chunked, until the end, or none: so much
+ * input may be read straight to where the body goes. */
+uint64_t http1_length_left(const struct http1_parser *p);
 size_t http1_header_count(const struct http1_parser *p);
 void http1_header(const struct http1_parser *p, size_t index, struct span *ret_name,
                   struct span *ret_value);
