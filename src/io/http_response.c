@@ -5,22 +5,22 @@
 #include <string.h>
 
 #include "base/must.h"
-#include "io/http_connection.h"
+#include "io/http_session.h"
 #include "io/log.h"
 
 /* What a head needs beside the handler's headers: status, date, length or encoding, connection. */
 #define HEAD_EXTRA_BYTES (HTTP1_STATUS_LINE_BYTES_MAX + HTTP_DATE_BYTES + 40u + 30u + 30u)
 
-static struct http_connection *
+static struct http_session *
 connection_of(struct http_exchange *x)
 {
-    return CONTAINER_OF(x, struct http_connection, exchange);
+    return CONTAINER_OF(x, struct http_session, exchange);
 }
 
-static const struct http_connection *
+static const struct http_session *
 connection_of_const(const struct http_exchange *x)
 {
-    return (const void *)((const char *)x - offsetof(struct http_connection, exchange));
+    return (const void *)((const char *)x - offsetof(struct http_session, exchange));
 }
 
 static bool
@@ -53,7 +53,7 @@ void
 http_exchange_peer(const struct http_exchange *x, struct sockaddr_storage *ret_peer,
                    struct sockaddr_storage *ret_local)
 {
-    const struct http_connection *c = connection_of_const(x);
+    const struct http_session *c = connection_of_const(x);
     socklen_t bytes = sizeof(*ret_local);
 
     memset(ret_peer, 0, sizeof(*ret_peer));
@@ -104,7 +104,7 @@ put_headers(struct http1_writer *w, const struct http_header *headers, size_t he
 
 /* How the body goes, and whether the connection stays, which both go into the head. */
 static void
-put_framing(struct http1_writer *w, struct http_connection *c, unsigned status, uint64_t length)
+put_framing(struct http1_writer *w, struct http_session *c, unsigned status, uint64_t length)
 {
     struct http_exchange *x = &c->exchange;
     bool is_old = http1_minor(&c->parser) == 0;
@@ -128,7 +128,7 @@ put_framing(struct http1_writer *w, struct http_connection *c, unsigned status, 
 
 /* The head, with room for `more` bytes behind it. false: no memory. */
 static bool
-put_head(struct http_connection *c, unsigned status, const struct http_header *headers,
+put_head(struct http_session *c, unsigned status, const struct http_header *headers,
          size_t header_count, enum http_framing framing, uint64_t length, size_t more)
 {
     struct http_exchange *x = &c->exchange;
@@ -141,7 +141,7 @@ put_head(struct http_connection *c, unsigned status, const struct http_header *h
     x->framing = framing;
     x->bodiless = x->bodiless || status == 204 || status == 304;
     x->length_left = x->bodiless ? 0 : length;
-    w.data = http_connection_reserve(c, w.capacity + more);
+    w.data = http_session_reserve(c, w.capacity + more);
     if (w.data == NULL)
         return false;
     must(http1_write_status(&w, status) == ERR_OK);
@@ -150,7 +150,7 @@ put_head(struct http_connection *c, unsigned status, const struct http_header *h
     put_framing(&w, c, status, length);
     put_text(&w, SPAN_LIT("\r\n"));
     c->out.bytes += w.bytes;
-    http_connection_wake(c);
+    http_session_wake(c);
     return true;
 }
 
@@ -158,9 +158,9 @@ put_head(struct http_connection *c, unsigned status, const struct http_header *h
 
 /* The parts as they are. */
 static void
-append(struct http_connection *c, const struct span *parts, size_t part_count, size_t bytes)
+append(struct http_session *c, const struct span *parts, size_t part_count, size_t bytes)
 {
-    char *room = http_connection_reserve(c, bytes);
+    char *room = http_session_reserve(c, bytes);
 
     if (room == NULL)
         return;
@@ -175,12 +175,12 @@ append(struct http_connection *c, const struct span *parts, size_t part_count, s
 }
 
 static void
-append_chunk(struct http_connection *c, const struct span *parts, size_t part_count, size_t bytes)
+append_chunk(struct http_session *c, const struct span *parts, size_t part_count, size_t bytes)
 {
     char size[HTTP1_CHUNK_SIZE_BYTES_MAX];
     struct span size_line = {size, http1_chunk_size(bytes, size)}, end = SPAN_LIT("\r\n");
 
-    if (http_connection_reserve(c, size_line.bytes + bytes + end.bytes) == NULL)
+    if (http_session_reserve(c, size_line.bytes + bytes + end.bytes) == NULL)
         return; /* the three below fit now */
     append(c, &size_line, 1, size_line.bytes);
     append(c, parts, part_count, bytes);
@@ -188,7 +188,7 @@ append_chunk(struct http_connection *c, const struct span *parts, size_t part_co
 }
 
 static void
-mark_high_water(struct http_connection *c)
+mark_high_water(struct http_session *c)
 {
     if (http_response_pending(&c->exchange) > c->server->limits.high_water_bytes)
         c->exchange.over_high = true;
@@ -197,7 +197,7 @@ mark_high_water(struct http_connection *c)
 void
 http_response_writev(struct http_exchange *x, const struct span *parts, size_t part_count)
 {
-    struct http_connection *c = connection_of(x);
+    struct http_session *c = connection_of(x);
     size_t bytes = 0;
 
     if (!is_open(x) || x->bodiless)
@@ -216,7 +216,7 @@ http_response_writev(struct http_exchange *x, const struct span *parts, size_t p
     else
         append(c, parts, part_count, bytes);
     mark_high_water(c);
-    http_connection_wake(c);
+    http_session_wake(c);
 }
 
 void
@@ -257,7 +257,7 @@ http_response_start_length(struct http_exchange *x, unsigned status,
 void
 http_response_end(struct http_exchange *x)
 {
-    struct http_connection *c = connection_of(x);
+    struct http_session *c = connection_of(x);
     struct span last = SPAN_LIT("0\r\n\r\n");
 
     if (!is_open(x))
@@ -270,25 +270,25 @@ http_response_end(struct http_exchange *x)
     if (x->framing == HTTP_FRAME_CHUNKED && !x->bodiless)
         append(c, &last, 1, last.bytes);
     x->ended = true;
-    http_connection_wake(c);
+    http_session_wake(c);
 }
 
 void
 http_response_abort(struct http_exchange *x)
 {
-    struct http_connection *c = connection_of(x);
+    struct http_session *c = connection_of(x);
 
     if (c->state != HTTP_ANSWERING) /* an ended response may still be cut off: not all is written */
         return;
     c->state = HTTP_ABORTED;
     c->server->exchange_count--;
-    http_connection_wake(c);
+    http_session_wake(c);
 }
 
 size_t
 http_response_pending(const struct http_exchange *x)
 {
-    const struct http_connection *c = connection_of_const(x);
+    const struct http_session *c = connection_of_const(x);
 
     return c->out.bytes - c->out.at;
 }
@@ -296,8 +296,7 @@ http_response_pending(const struct http_exchange *x)
 /* ---- Refusals. */
 
 void
-http_connection_refuse(struct http_connection *c, unsigned status, const char *code,
-                       const char *message)
+http_session_refuse(struct http_session *c, unsigned status, const char *code, const char *message)
 {
     const struct http_header type = {SPAN_LIT("content-type"), SPAN_LIT("application/json")};
     const char *kind = status < 500 ? "invalid_request_error" : "server_error";

@@ -1,5 +1,5 @@
 /* http_server - the listener and the set of its connections: accepting, as many as there may be;
- * draining; closing. What happens on one connection is in http_connection.c. */
+ * draining; closing. What happens on one connection is in http_session.c. */
 #include "io/http_server.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 #include "base/must.h"
 #include "io/clock.h"
-#include "io/http_connection.h"
+#include "io/http_session.h"
 #include "io/log.h"
 
 #define SECOND_NS 1000000000u
@@ -67,7 +67,7 @@ on_listener(struct loop_watch *watch, unsigned ready)
             accept_failed(s, errno);
             return;
         }
-        http_connection_open(s, fd, (struct sockaddr *)&peer, peer_bytes);
+        http_session_open(s, fd, (struct sockaddr *)&peer, peer_bytes);
     }
     if (is_full(s))
         loop_interest(&s->watch, 0); /* the rest waits in the kernel's queue */
@@ -149,26 +149,26 @@ close_listener(struct http_server *s)
 void
 http_server_drain(struct http_server *s)
 {
-    struct http_connection *c, *next;
+    struct http_session *c, *next;
 
     s->draining = true;
     close_listener(s);
     LIST_FOREACH_SAFE (c, &s->connections, link, next) {
-        if (http_connection_is_idle(c))
-            http_connection_close(c);
+        if (http_session_is_idle(c))
+            http_session_close(c);
     }
 }
 
 void
 http_server_close(struct http_server *s)
 {
-    struct http_connection *c;
+    struct http_session *c;
 
     if (s == NULL)
         return;
     close_listener(s);
     while ((c = LIST_FIRST(&s->connections)) != NULL)
-        http_connection_close(c);
+        http_session_close(c);
     free(s);
 }
 

@@ -1,11 +1,11 @@
-/* http_connection - one client's connection; http_connection.h has the states. In the usual case an
+/* http_session - one client's connection; http_session.h has the states. In the usual case an
  * exchange costs one read and one write: a request comes whole, the answer is collected in one
  * buffer and written by the flush task at the end of the pass.
  *
  * While an exchange is open, the socket is still watched for reading, since an end of stream there
  * is how a client says that it has gone (as nginx has it, half-closed clients count as gone). Bytes
  * of a next request are only peeked at: they stay in the socket, unwatched, until their turn. */
-#include "io/http_connection.h"
+#include "io/http_session.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ static void on_flush(struct loop_task *task);
 /* The one timer is only ever moved: an old deadline that comes up with nothing to limit is ignored,
  * which is cheaper than taking the timer out and in at each exchange. */
 static void
-limit(struct http_connection *c, enum http_limit what, uint64_t wait_ns)
+limit(struct http_session *c, enum http_limit what, uint64_t wait_ns)
 {
     c->limit = wait_ns > 0 ? what : HTTP_LIMIT_NONE;
     if (wait_ns > 0)
@@ -34,7 +34,7 @@ limit(struct http_connection *c, enum http_limit what, uint64_t wait_ns)
 /* ---- Life. */
 
 static void
-update_interest(struct http_connection *c)
+update_interest(struct http_session *c)
 {
     unsigned interest = c->blocked ? LOOP_WRITE : 0;
 
@@ -44,7 +44,7 @@ update_interest(struct http_connection *c)
 }
 
 static void
-free_body(struct http_connection *c)
+free_body(struct http_session *c)
 {
     _Atomic size_t *total = c->server->limits.buffers_bytes;
 
@@ -57,7 +57,7 @@ free_body(struct http_connection *c)
 }
 
 static void
-free_kept(struct http_connection *c)
+free_kept(struct http_session *c)
 {
     free(c->kept);
     c->kept = NULL;
@@ -67,14 +67,14 @@ free_kept(struct http_connection *c)
 
 /* The exchange is over, one way or the other. */
 static void
-end_exchange(struct http_connection *c)
+end_exchange(struct http_session *c)
 {
     arena_fini(&c->exchange.arena);
     free_body(c);
 }
 
 void
-http_connection_close(struct http_connection *c)
+http_session_close(struct http_session *c)
 {
     struct http_server *s = c->server;
 
@@ -99,7 +99,7 @@ http_connection_close(struct http_connection *c)
 }
 
 bool
-http_connection_is_idle(const struct http_connection *c)
+http_session_is_idle(const struct http_session *c)
 {
     char byte;
 
@@ -110,7 +110,7 @@ http_connection_is_idle(const struct http_connection *c)
 /* ---- Writing. */
 
 char *
-http_connection_reserve(struct http_connection *c, size_t bytes)
+http_session_reserve(struct http_session *c, size_t bytes)
 {
     struct http_output *out = &c->out;
     size_t capacity = out->capacity;
@@ -126,7 +126,7 @@ http_connection_reserve(struct http_connection *c, size_t bytes)
         data = realloc(out->data, capacity);
         if (data == NULL) {
             c->out_of_memory = true;
-            http_connection_wake(c);
+            http_session_wake(c);
             return NULL;
         }
         out->data = data;
@@ -136,13 +136,13 @@ http_connection_reserve(struct http_connection *c, size_t bytes)
 }
 
 void
-http_connection_wake(struct http_connection *c)
+http_session_wake(struct http_session *c)
 {
     loop_defer(c->server->loop, &c->flush, on_flush);
 }
 
 static void
-out_is_empty(struct http_connection *c)
+out_is_empty(struct http_session *c)
 {
     c->out.at = 0;
     c->out.bytes = 0;
@@ -155,7 +155,7 @@ out_is_empty(struct http_connection *c)
 
 /* Write what waits. false: the client is gone. */
 static bool
-write_out(struct http_connection *c)
+write_out(struct http_session *c)
 {
     struct http_output *out = &c->out;
     bool progress = false, blocked = false;
@@ -184,7 +184,7 @@ write_out(struct http_connection *c)
 /* More memory for the body: twice as much each time, so that what came pays for what may come; an
  * announced length only keeps it from becoming too much. Counted in the common sum first. */
 static enum err
-grow_body(struct http_connection *c, size_t need)
+grow_body(struct http_session *c, size_t need)
 {
     _Atomic size_t *total = c->server->limits.buffers_bytes;
     size_t capacity = c->body_capacity * 2, more;
@@ -213,7 +213,7 @@ grow_body(struct http_connection *c, size_t need)
 }
 
 static enum err
-add_to_body(struct http_connection *c, struct span part)
+add_to_body(struct http_session *c, struct span part)
 {
     size_t need = c->body_bytes + part.bytes; /* <= body_bytes_max + one read */
     enum err err;
@@ -229,21 +229,21 @@ add_to_body(struct http_connection *c, struct span part)
 }
 
 static void
-refuse_for_memory(struct http_connection *c, enum err err)
+refuse_for_memory(struct http_session *c, enum err err)
 {
     char text[160];
 
     if (err == ERR_MEMORY) {
-        http_connection_refuse(c, 503, "out_of_memory", "no memory for this request now");
+        http_session_refuse(c, 503, "out_of_memory", "no memory for this request now");
         return;
     }
     snprintf(text, sizeof(text), "no room for this body now: limits.buffers_bytes_max is %zu",
              c->server->limits.buffers_bytes_max);
-    http_connection_refuse(c, 503, "buffers_full", text);
+    http_session_refuse(c, 503, "buffers_full", text);
 }
 
 static void
-refuse_message(struct http_connection *c, enum http1_status status)
+refuse_message(struct http_session *c, enum http1_status status)
 {
     char text[160];
 
@@ -251,29 +251,29 @@ refuse_message(struct http_connection *c, enum http1_status status)
     case HTTP1_BODY_TOO_LARGE:
         snprintf(text, sizeof(text), "the body is too large: limits.body_bytes_max is %zu",
                  c->server->limits.body_bytes_max);
-        http_connection_refuse(c, 413, "body_too_large", text);
+        http_session_refuse(c, 413, "body_too_large", text);
         break;
     case HTTP1_TARGET_TOO_LONG:
         snprintf(text, sizeof(text), "the request target is longer than %u bytes",
                  HTTP_TARGET_BYTES_MAX);
-        http_connection_refuse(c, 414, "target_too_long", text);
+        http_session_refuse(c, 414, "target_too_long", text);
         break;
     case HTTP1_HEAD_TOO_LARGE:
         snprintf(text, sizeof(text), "the head has more than %u bytes or %u headers",
                  HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX);
-        http_connection_refuse(c, 431, "head_too_large", text);
+        http_session_refuse(c, 431, "head_too_large", text);
         break;
     case HTTP1_NO_MEMORY:
         refuse_for_memory(c, ERR_MEMORY);
         break;
     default:
-        http_connection_refuse(c, 400, "malformed_request", "this is not an HTTP/1.1 request");
+        http_session_refuse(c, 400, "malformed_request", "this is not an HTTP/1.1 request");
         break;
     }
 }
 
 static void
-on_head(struct http_connection *c, bool more_came)
+on_head(struct http_session *c, bool more_came)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     bool body_follows = http1_chunked(&c->parser) || http1_length_left(&c->parser) > 0;
@@ -282,12 +282,12 @@ on_head(struct http_connection *c, bool more_came)
     c->has_head = true;
     if (!http1_expects_continue(&c->parser) || !body_follows || more_came)
         return;
-    room = http_connection_reserve(c, sizeof(go_on) - 1);
+    room = http_session_reserve(c, sizeof(go_on) - 1);
     if (room == NULL)
         return;
     memcpy(room, go_on, sizeof(go_on) - 1);
     c->out.bytes += sizeof(go_on) - 1;
-    http_connection_wake(c);
+    http_session_wake(c);
 }
 
 /* "/path?query" out of the target, which may be a whole URL (RFC 9112 3.2.2). */
@@ -313,7 +313,7 @@ split_target(struct http_request *r)
 }
 
 static enum err
-fill_request(struct http_connection *c)
+fill_request(struct http_session *c)
 {
     static const char nothing[HTTP_BODY_PADDING];
     struct http_request *r = &c->exchange.request;
@@ -340,7 +340,7 @@ fill_request(struct http_connection *c)
 
 /* The request is whole. */
 static void
-begin_exchange(struct http_connection *c)
+begin_exchange(struct http_session *c)
 {
     struct http_exchange *x = &c->exchange;
     struct http_server *s = c->server;
@@ -361,7 +361,7 @@ begin_exchange(struct http_connection *c)
 /* The limit that runs while more of a request is waited for. The head's runs from its first byte.
  */
 static void
-limit_reading(struct http_connection *c)
+limit_reading(struct http_session *c)
 {
     if (c->has_head)
         limit(c, HTTP_LIMIT_BODY, c->server->limits.body_idle_ns);
@@ -371,7 +371,7 @@ limit_reading(struct http_connection *c)
 
 /* Go on with the request; returns how much of the input belongs to it. */
 static size_t
-take_input(struct http_connection *c, struct span input)
+take_input(struct http_session *c, struct span input)
 {
     struct span rest = input, part = {NULL, 0};
     enum err err;
@@ -408,13 +408,13 @@ take_input(struct http_connection *c, struct span input)
 
 /* The answer was refused or the connection is to end, and everything is written. */
 static void
-linger(struct http_connection *c)
+linger(struct http_session *c)
 {
     c->state = HTTP_LINGERING;
     c->input_waiting = false;
     free_kept(c);
     if (shutdown(c->watch.fd, SHUT_WR) != 0) {
-        http_connection_close(c);
+        http_session_close(c);
         return;
     }
     limit(c, HTTP_LIMIT_LINGER, HTTP_LINGER_NS);
@@ -423,7 +423,7 @@ linger(struct http_connection *c)
 
 /* The response is with the kernel, whole. */
 static void
-finish_exchange(struct http_connection *c)
+finish_exchange(struct http_session *c)
 {
     struct http_server *s = c->server;
     bool keep_alive = c->exchange.keep_alive && !s->draining;
@@ -437,7 +437,7 @@ finish_exchange(struct http_connection *c)
         if (c->kept_bytes > 0 || c->input_waiting)
             linger(c); /* unread bytes: a plain close would reset the connection */
         else
-            http_connection_close(c);
+            http_session_close(c);
         return;
     }
     http1_next(&c->parser);
@@ -454,7 +454,7 @@ finish_exchange(struct http_connection *c)
 }
 
 static void
-drained_below(struct http_connection *c)
+drained_below(struct http_session *c)
 {
     struct http_server *s = c->server;
 
@@ -466,7 +466,7 @@ drained_below(struct http_connection *c)
 }
 
 static void
-aborted(struct http_connection *c)
+aborted(struct http_session *c)
 {
     const struct linger reset = {.l_onoff = 1};
 
@@ -474,18 +474,18 @@ aborted(struct http_connection *c)
      * That it could not be set means the connection is gone already. */
     if (c->exchange.framing == HTTP_FRAME_UNTIL_CLOSE)
         (void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    http_connection_close(c);
+    http_session_close(c);
 }
 
 static void
-flush(struct http_connection *c)
+flush(struct http_session *c)
 {
     bool alive = !c->out_of_memory && write_out(c), empty = c->out.bytes == 0;
 
     if (c->state == HTTP_ABORTED) {
         aborted(c);
     } else if (!alive) {
-        http_connection_close(c);
+        http_session_close(c);
     } else if (c->state == HTTP_ANSWERING && c->exchange.ended && empty) {
         finish_exchange(c);
     } else if (c->state == HTTP_REFUSING && empty) {
@@ -500,7 +500,7 @@ flush(struct http_connection *c)
 static void
 on_flush(struct loop_task *task)
 {
-    struct http_connection *c = CONTAINER_OF(task, struct http_connection, flush);
+    struct http_session *c = CONTAINER_OF(task, struct http_session, flush);
 
     if (c->state == HTTP_ANSWERING && c->limit == HTTP_LIMIT_WRITE && !c->out_of_memory)
         return; /* blocked: the loop says when there is room again */
@@ -512,7 +512,7 @@ on_flush(struct loop_task *task)
 /* Where the next bytes go: to their place in the body when there is much room for them, so that
  * long bodies are not copied. */
 static char *
-read_target(struct http_connection *c, size_t *ret_bytes)
+read_target(struct http_session *c, size_t *ret_bytes)
 {
     uint64_t left = http1_length_left(&c->parser);
     size_t room = c->body_capacity - c->body_bytes;
@@ -526,7 +526,7 @@ read_target(struct http_connection *c, size_t *ret_bytes)
 
 /* What of a piece of input belongs to a next request waits in memory of its own. */
 static void
-keep(struct http_connection *c, struct span rest)
+keep(struct http_session *c, struct span rest)
 {
     if (rest.bytes == 0 || c->state != HTTP_ANSWERING)
         return;
@@ -540,7 +540,7 @@ keep(struct http_connection *c, struct span rest)
 }
 
 static void
-read_request(struct http_connection *c)
+read_request(struct http_session *c)
 {
     size_t bytes, used;
     char *target = read_target(c, &bytes);
@@ -549,7 +549,7 @@ read_request(struct http_connection *c)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        http_connection_close(c);
+        http_session_close(c);
         return;
     }
     used = take_input(c, (struct span){target, (size_t)n});
@@ -559,13 +559,13 @@ read_request(struct http_connection *c)
 
 /* Readable while an exchange is open: the next request, or the end. */
 static void
-peek(struct http_connection *c)
+peek(struct http_session *c)
 {
     char byte;
     ssize_t n = recv(c->watch.fd, &byte, 1, MSG_PEEK);
 
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-        http_connection_close(c);
+        http_session_close(c);
     } else if (n > 0) {
         c->input_waiting = true;
         update_interest(c);
@@ -573,18 +573,18 @@ peek(struct http_connection *c)
 }
 
 static void
-throw_away(struct http_connection *c)
+throw_away(struct http_session *c)
 {
     ssize_t n = recv(c->watch.fd, c->server->input, sizeof(c->server->input), 0);
 
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-        http_connection_close(c);
+        http_session_close(c);
 }
 
 static void
 on_ready(struct loop_watch *watch, unsigned ready)
 {
-    struct http_connection *c = CONTAINER_OF(watch, struct http_connection, watch);
+    struct http_session *c = CONTAINER_OF(watch, struct http_session, watch);
 
     switch (c->state) {
     case HTTP_READING:
@@ -595,7 +595,7 @@ on_ready(struct loop_watch *watch, unsigned ready)
         break;
     case HTTP_ANSWERING:
         if (ready & LOOP_HANGUP)
-            http_connection_close(c);
+            http_session_close(c);
         else if (ready & LOOP_READ)
             peek(c);
         else
@@ -606,7 +606,7 @@ on_ready(struct loop_watch *watch, unsigned ready)
         break;
     default: /* the last answer is being written, or the flush task ends it */
         if (ready & LOOP_HANGUP)
-            http_connection_close(c);
+            http_session_close(c);
         else
             flush(c);
         break;
@@ -616,28 +616,27 @@ on_ready(struct loop_watch *watch, unsigned ready)
 static void
 on_timer(struct loop_timer *timer)
 {
-    struct http_connection *c = CONTAINER_OF(timer, struct http_connection, timer);
+    struct http_session *c = CONTAINER_OF(timer, struct http_session, timer);
 
     switch (c->limit) {
     case HTTP_LIMIT_NONE:
         break;
     case HTTP_LIMIT_HEAD:
-        http_connection_refuse(c, 408, "request_timeout", "the request's head took too long");
+        http_session_refuse(c, 408, "request_timeout", "the request's head took too long");
         break;
     case HTTP_LIMIT_BODY:
-        http_connection_refuse(c, 408, "request_timeout", "the request's body took too long");
+        http_session_refuse(c, 408, "request_timeout", "the request's body took too long");
         break;
     default: /* silence: there is nobody to tell */
-        http_connection_close(c);
+        http_session_close(c);
         break;
     }
 }
 
 void
-http_connection_open(struct http_server *s, int fd, const struct sockaddr *peer,
-                     socklen_t peer_bytes)
+http_session_open(struct http_server *s, int fd, const struct sockaddr *peer, socklen_t peer_bytes)
 {
-    struct http_connection *c = calloc(1, sizeof(*c));
+    struct http_session *c = calloc(1, sizeof(*c));
 
     if (c == NULL || loop_add(s->loop, &c->watch, fd, LOOP_READ, on_ready) != ERR_OK) {
         free(c);

@@ -1,16 +1,15 @@
-#ifndef IO_HTTP_CONNECTION_H
-#define IO_HTTP_CONNECTION_H
-/* http_connection - what the three files of the server share: http_server.c (listener, all
- * connections), http_connection.c (one connection: reading, writing, limits) and http_response.c
+#ifndef IO_HTTP_SESSION_H
+#define IO_HTTP_SESSION_H
+/* http_session - what the three files of the server share: http_server.c (listener, all
+ * connections), http_session.c (one connection: reading, writing, limits) and http_response.c
  * (the exchange's side of http_server.h). Nobody else includes this.
  *
- * A connection goes   READING -> ANSWERING -> READING ...
- * from either also to REFUSING (the last answer is being written) -> LINGERING (what the client
- * still sends is thrown away, so that a reset does not overtake that answer) -> freed, or to
- * ABORTED or GONE
- * -> freed. Between fn.request and fn.done it is ANSWERING; only then the exchange accepts calls.
- * A connection is freed only by its own watch, timer or flush task, or by http_server_close: never
- * while a call of the exchange is on the stack. */
+ * A session goes READING -> ANSWERING -> READING and so on. From either it may go to REFUSING (the
+ * last answer is being written), from there to LINGERING (what the client still sends is thrown
+ * away, so that a reset does not overtake that answer), and from ANSWERING to ABORTED or GONE.
+ * Between fn.request and fn.done it is ANSWERING; only then the exchange accepts calls. A session
+ * is freed only by its own watch, timer or flush task, or by http_server_close: never while a call
+ * of the exchange is on the stack. */
 #include <netinet/in.h>
 #include <stdatomic.h>
 
@@ -63,11 +62,11 @@ struct http_output {
     size_t at, bytes, capacity; /* data[at, bytes) waits for the client */
 };
 
-struct http_connection {
+struct http_session {
     struct loop_watch watch;
     struct loop_timer timer;
     struct loop_task flush;
-    LIST_ENTRY(http_connection) link;
+    LIST_ENTRY(http_session) link;
     struct http_server *server;
     struct http1_parser parser;
     struct http_exchange exchange;
@@ -97,7 +96,7 @@ struct http_server {
     struct http1_limits message_limits;
     struct http_server_fn fn;
     void *user;
-    LIST_HEAD(http_connections, http_connection) connections;
+    LIST_HEAD(http_sessions, http_session) connections;
     size_t connection_count, exchange_count;
     int fd; /* of the listener; -1: closed */
     bool draining;
@@ -111,22 +110,22 @@ struct http_server {
 void http_server_resume(struct http_server *s); /* a connection ended: accept again */
 struct span http_server_date(struct http_server *s);
 
-/* ---- http_connection.c */
+/* ---- http_session.c */
 /* Take the descriptor over (closed when that fails). */
-void http_connection_open(struct http_server *s, int fd, const struct sockaddr *peer,
-                          socklen_t peer_bytes);
+void http_session_open(struct http_server *s, int fd, const struct sockaddr *peer,
+                       socklen_t peer_bytes);
 /* Free it; an open exchange gets fn.gone first. */
-void http_connection_close(struct http_connection *c);
+void http_session_close(struct http_session *c);
 /* Nothing of a request has come, neither here nor in the socket. */
-bool http_connection_is_idle(const struct http_connection *c);
+bool http_session_is_idle(const struct http_session *c);
 /* Room for `bytes` at the end of the output, to be claimed by adding to c->out.bytes. NULL: no
  * memory; the connection ends by itself soon. */
-char *http_connection_reserve(struct http_connection *c, size_t bytes);
+char *http_session_reserve(struct http_session *c, size_t bytes);
 /* There is something for flush to do: bytes, an end, an abort. */
-void http_connection_wake(struct http_connection *c);
+void http_session_wake(struct http_session *c);
 
 /* ---- http_response.c */
 /* Answer a request that never became an exchange, in place of one: the error object, and close. */
-void http_connection_refuse(struct http_connection *c, unsigned status, const char *code,
-                            const char *message);
+void http_session_refuse(struct http_session *c, unsigned status, const char *code,
+                         const char *message);
 #endif
