@@ -1,2 +1,623 @@
-/* config - to be written. */
-typedef int not_empty_yet;
+/* config - the schema of the gateway's configuration, and the checks that look at several keys; see
+ * config.h. The tables below are the whole schema: a new key is a row and a member.
+ *
+ * Everything is read before anything is judged, so that one run of `check` shows every problem. */
+#include "wire/config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/rule.h"
+#include "wire/adapter.h"
+#include "wire/schema.h"
+
+#define SECOND_NS    1000000000u
+#define LIMIT_NS_MAX 604800000000000u /* a week */
+#define BYTES_MIN    1024u
+#define BYTES_MAX    ((uint64_t)1 << 40)
+#define SCALE_MIN    0.1
+#define SCALE_MAX    10.0
+
+/* ---- Readers of single keys; what they write at base + offset. */
+
+#define MEMBER(type) ((type *)(void *)((char *)base + key->offset))
+
+static SCHEMA_READER(read_listen) /* struct span: host:port */
+{
+    struct span host;
+    uint16_t port;
+
+    if (!schema_is_scalar(r, key, node))
+        return;
+    if (config_host_port(node->text, &host, &port) == ERR_OK)
+        *MEMBER(struct span) = node->text;
+    else
+        schema_bad_value(r, key, node, "an address and a port");
+}
+
+static SCHEMA_READER(read_address) /* struct span: an address without a port */
+{
+    struct span host;
+    uint16_t port = 0;
+    char text[128];
+
+    if (!schema_is_scalar(r, key, node))
+        return;
+    snprintf(text, sizeof(text),
+             span_find(node->text, ':') < node->text.bytes ? "[%.*s]:1" : "%.*s:1",
+             (int)(node->text.bytes < 100 ? node->text.bytes : 100), node->text.data);
+    if (config_host_port(span_of(text), &host, &port) == ERR_OK && port == 1)
+        *MEMBER(struct span) = node->text;
+    else
+        schema_bad_value(r, key, node, "an address");
+}
+
+static SCHEMA_READER(read_auth) /* bool */
+{
+    if (!schema_is_scalar(r, key, node))
+        return;
+    if (span_eq_text(node->text, "none"))
+        *MEMBER(bool) = true;
+    else
+        schema_bad_value(r, key, node, "`none` (with keys, leave it out)");
+}
+
+static SCHEMA_READER(read_rule) /* enum rule_id */
+{
+    const char *names[RULE_COUNT], *nearest;
+
+    if (!schema_is_scalar(r, key, node))
+        return;
+    for (uint32_t id = 0; id < RULE_COUNT; id++) {
+        names[id] = rule_by_id(id)->name;
+        if (span_eq_text(node->text, names[id])) {
+            *MEMBER(enum rule_id) = (enum rule_id)id;
+            return;
+        }
+    }
+    nearest = config_nearest(node->text, names, RULE_COUNT);
+    config_problem(
+        r->problems, node->line, node->column, false,
+        "unknown rule `%.60s`%s%s%s; there are time, nearest, least_request, round_robin "
+        "and random",
+        node->text.data, nearest != NULL ? "; did you mean `" : "", nearest != NULL ? nearest : "",
+        nearest != NULL ? "`?" : "");
+}
+
+static SCHEMA_READER(read_kind) /* struct span: an engine's kind */
+{
+    char names[128];
+    size_t bytes = 0;
+    const struct adapter *a;
+
+    if (!schema_is_scalar(r, key, node))
+        return;
+    if (adapter_by_name(node->text) != NULL) {
+        *MEMBER(struct span) = node->text;
+        return;
+    }
+    for (size_t i = 0; (a = adapter_at(i)) != NULL && bytes < sizeof(names); i++)
+        bytes += (size_t)snprintf(names + bytes, sizeof(names) - bytes, "%s%s", i > 0 ? ", " : "",
+                                  a->name);
+    config_problem(
+        r->problems, node->line, node->column, false,
+        "unknown kind of engine `%.60s`; leave it out to have it asked, or write one of %s",
+        node->text.data, names);
+}
+
+static SCHEMA_READER(read_scale) /* double */
+{
+    double scale;
+
+    if (!schema_is_scalar(r, key, node))
+        return;
+    if (span_f64(node->text, &scale) == ERR_OK && scale >= SCALE_MIN && scale <= SCALE_MAX)
+        *MEMBER(double) = scale;
+    else
+        schema_bad_value(r, key, node, "a number from 0.1 to 10");
+}
+
+static SCHEMA_READER(read_params) /* double: billions */
+{
+    if (!schema_is_scalar(r, key, node))
+        return;
+    if (config_params(node->text, MEMBER(double)) != ERR_OK)
+        schema_bad_value(r, key, node, "a number of parameters (a number and B or M)");
+}
+
+static SCHEMA_READER(read_url) /* struct config_engine */
+{
+    struct config_engine *engine = base;
+    enum err err;
+
+    if (!schema_is_scalar(r, key, node))
+        return;
+    err = config_url(node->text, &engine->host, &engine->port);
+    if (err == ERR_PARSE) {
+        schema_bad_value(r, key, node,
+                         "the address of an engine (http://host:port, no path: /v1 is added)");
+        return;
+    }
+    engine->url = node->text;
+    if (err == ERR_UNSUPPORTED) {
+        r->unbuilt = true;
+        config_problem(
+            r->problems, node->line, node->column, true,
+            "https towards engines belongs to a part that is not built yet: a gateway does "
+            "not start with it");
+    }
+}
+
+static SCHEMA_READER(read_credential) /* struct config_engine */
+{
+    struct config_engine *engine = base;
+
+    if (!schema_is_scalar(r, key, node))
+        return;
+    if (span_starts(node->text, SPAN_LIT("file:"))) {
+        engine->key_file = span_from(node->text, sizeof("file:") - 1);
+        if (engine->key_file.bytes == 0)
+            schema_bad_value(r, key, node, "file: and a path");
+        return;
+    }
+    engine->key = node->text;
+    if (!node->substituted)
+        config_problem(r->problems, node->line, node->column, true,
+                       "a secret stands in the configuration; keep it out with `key: file:PATH` or "
+                       "`key: \"${VAR}\"`");
+}
+
+/* ---- Models. */
+
+static bool
+model_name_is_good(struct span name)
+{
+    return name.bytes > 0 && name.bytes <= CONFIG_MODEL_NAME_BYTES_MAX &&
+           span_find(name, ' ') == name.bytes;
+}
+
+static SCHEMA_READER(read_aliases) /* struct config_model */
+{
+    struct config_model *model = base;
+
+    if (node->type != YAML_TREE_SEQUENCE) {
+        config_problem(r->problems, node->line, node->column, false,
+                       "aliases are a list; write for example `aliases: %s`", key->example);
+        return;
+    }
+    for (const struct yaml_tree_node *n = node->first; n != NULL; n = n->next) {
+        if (n->type == YAML_TREE_BAD)
+            continue;
+        if (n->type != YAML_TREE_SCALAR || !model_name_is_good(n->text)) {
+            config_problem(r->problems, n->line, n->column, false,
+                           "an alias is a name of 1 to %u characters without spaces",
+                           CONFIG_MODEL_NAME_BYTES_MAX);
+        } else if (model->alias_count == CONFIG_ALIASES_MAX) {
+            config_problem(r->problems, n->line, n->column, false,
+                           "more than %u aliases of one model", CONFIG_ALIASES_MAX);
+            return;
+        } else {
+            model->aliases[model->alias_count++] = n->text;
+        }
+    }
+}
+
+static const struct schema_key model_keys[] = {
+    {.name = "aliases", .read = read_aliases, .example = "[\"llama3.1:8b\"]"},
+    {.name = "params",
+     .read = read_params,
+     .offset = offsetof(struct config_model, params_b),
+     .example = "8B"},
+    {.name = "accept", .read = schema_unbuilt},
+    {.name = NULL},
+};
+
+static SCHEMA_READER(read_models) /* struct config */
+{
+    struct config *config = base;
+
+    (void)key;
+    if (node->type != YAML_TREE_MAPPING) {
+        config_problem(r->problems, node->line, node->column, false,
+                       "models are names with settings; write for example `models: {llama-3.1-8b: "
+                       "{aliases: [\"llama3.1:8b\"]}}`");
+        return;
+    }
+    if (node->count > CONFIG_MODELS_MAX) {
+        config_problem(r->problems, node->line, node->column, false, "more than %u models",
+                       CONFIG_MODELS_MAX);
+        return;
+    }
+    config->models = arena_zeroed(r->arena, node->count * sizeof(config->models[0]));
+    if (config->models == NULL) {
+        schema_out_of_memory(r, node);
+        return;
+    }
+    for (const struct yaml_tree_node *n = node->first; n != NULL; n = n->next) {
+        struct config_model *model = &config->models[config->model_count++];
+        bool empty = n->type == YAML_TREE_SCALAR && n->text.bytes == 0; /* `NAME:` alone is fine */
+
+        model->name = n->key;
+        model->line = n->key_line;
+        if (!model_name_is_good(n->key))
+            config_problem(r->problems, n->key_line, n->key_column, false,
+                           "a model's name has 1 to %u characters and no spaces",
+                           CONFIG_MODEL_NAME_BYTES_MAX);
+        if (!empty)
+            schema_read(r, model_keys, "a model's settings", n, model);
+    }
+}
+
+/* ---- Engines. */
+
+#define ENGINE(member_) .offset = offsetof(struct config_engine, member_)
+
+static const struct schema_key engine_keys[] = {
+    {.name = "url", .read = read_url, .example = "http://10.0.0.5:8000"},
+    {.name = "name", .read = schema_name, ENGINE(name), .example = "ams1-gpu0"},
+    {.name = "key", .read = read_credential, .example = "file:/etc/isochrone/engine.key"},
+    {.name = "region", .read = schema_name, ENGINE(region), .example = "eu-west"},
+    {.name = "operator", .read = schema_name, ENGINE(operator), .example = "acme"},
+    {.name = "site", .read = schema_name, ENGINE(site), .example = "ams1"},
+    {.name = "gpu", .read = schema_name, ENGINE(gpu), .example = "h100"},
+    {.name = "kind", .read = read_kind, ENGINE(kind), .example = "vllm"},
+    {.name = "slots",
+     .read = schema_u32,
+     ENGINE(slots),
+     .example = "256",
+     .min = 1,
+     .max = CONFIG_SLOTS_MAX},
+    {.name = "pin", .read = schema_unbuilt},
+    {.name = NULL},
+};
+
+/* A name out of host and port: lower case, every other character a dash. */
+static void
+engine_name(struct schema_reader *r, const struct yaml_tree_node *node,
+            struct config_engine *engine)
+{
+    char text[CONFIG_NAME_BYTES_MAX + 1];
+    int room = (int)CONFIG_NAME_BYTES_MAX - 6; /* for the port */
+    int host = (int)(engine->host.bytes < (size_t)room ? engine->host.bytes : (size_t)room);
+
+    snprintf(text, sizeof(text), "%.*s-%u", host, engine->host.data, engine->port);
+    for (char *c = text; *c != '\0'; c++) {
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (char)(*c + ('a' - 'A'));
+        else if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9')))
+            *c = '-';
+    }
+    if (arena_copy(r->arena, span_of(text), &engine->name) != ERR_OK)
+        schema_out_of_memory(r, node);
+}
+
+static SCHEMA_READER(read_engines) /* struct config */
+{
+    struct config *config = base;
+
+    (void)key;
+    if (node->type != YAML_TREE_SEQUENCE || node->count > CONFIG_ENGINES_MAX) {
+        if (node->type == YAML_TREE_SEQUENCE)
+            config_problem(r->problems, node->line, node->column, false, "more than %u engines",
+                           CONFIG_ENGINES_MAX);
+        else
+            config_problem(r->problems, node->line, node->column, false,
+                           "engines are a list; write for example `engines: [{url: "
+                           "\"http://10.0.0.5:8000\"}]`");
+        return;
+    }
+    config->engines = arena_zeroed(r->arena, node->count * sizeof(config->engines[0]));
+    if (config->engines == NULL) {
+        schema_out_of_memory(r, node);
+        return;
+    }
+    for (const struct yaml_tree_node *n = node->first; n != NULL; n = n->next) {
+        struct config_engine *engine = &config->engines[config->engine_count++];
+
+        engine->line = n->line;
+        schema_read(r, engine_keys, "an engine", n, engine);
+        if (n->type == YAML_TREE_MAPPING && yaml_tree_get(n, "url") == NULL)
+            config_problem(r->problems, n->line, n->column, false,
+                           "an engine needs a url; write for example `url: http://10.0.0.5:8000`");
+        if (engine->name.bytes == 0 && engine->host.bytes > 0)
+            engine_name(r, n, engine);
+    }
+}
+
+/* ---- The whole. */
+
+#define AT(member_) .offset = offsetof(struct config, member_)
+#define LIMIT_NS    .min = 1000000, .max = LIMIT_NS_MAX
+#define LIMIT_BYTES .min = BYTES_MIN, .max = BYTES_MAX
+
+static const struct schema_key listen_keys[] = {
+    {.name = "public", .read = read_listen, AT(public_listen), .example = "127.0.0.1:4141"},
+    {.name = "admin", .read = read_listen, AT(admin_listen), .example = "127.0.0.1:4142"},
+    {.name = "tls", .read = schema_unbuilt},
+    {.name = NULL},
+};
+
+static const struct schema_key limit_keys[] = {
+    {.name = "body_bytes_max",
+     .read = schema_size,
+     AT(body_bytes_max),
+     .example = "64MiB",
+     LIMIT_BYTES},
+    {.name = "buffers_bytes_max",
+     .read = schema_size,
+     AT(buffers_bytes_max),
+     .example = "1GiB",
+     LIMIT_BYTES},
+    {.name = "connect", .read = schema_duration_ns, AT(connect_ns), .example = "2s", LIMIT_NS},
+    {.name = "first_byte",
+     .read = schema_duration_ns,
+     AT(first_byte_ns),
+     .example = "120s",
+     LIMIT_NS},
+    {.name = "idle", .read = schema_duration_ns, AT(idle_ns), .example = "60s", LIMIT_NS},
+    {.name = "drain", .read = schema_duration_ns, AT(drain_ns), .example = "30s", LIMIT_NS},
+    {.name = NULL},
+};
+
+static const struct schema_key slo_keys[] = {
+    {.name = "ttft_p90", .read = schema_duration_ms, AT(ttft_goal_ms), .example = "1s", LIMIT_NS},
+    {.name = "tpot_p90", .read = schema_duration_ms, AT(tpot_goal_ms), .example = "60ms", LIMIT_NS},
+    {.name = NULL},
+};
+
+static const struct schema_key predict_keys[] = {
+    {.name = "constants_scale", .read = read_scale, AT(constants_scale), .example = "1.0"},
+    {.name = NULL},
+};
+
+static const struct schema_key keys[] = {
+    {.name = "listen", .read = schema_mapping, .keys = listen_keys},
+    {.name = "region", .read = schema_name, AT(region), .example = "eu-west"},
+    {.name = "upstream_bind", .read = read_address, AT(upstream_bind), .example = "10.0.0.1"},
+    {.name = "keys",
+     .read = schema_file,
+     AT(keys_file),
+     .example = "file:/etc/isochrone/keys.yaml"},
+    {.name = "auth", .read = read_auth, AT(auth_none), .example = "none"},
+    {.name = "admin_token",
+     .read = schema_file,
+     AT(admin_token_file),
+     .example = "file:/etc/isochrone/admin.token"},
+    {.name = "threads",
+     .read = schema_u32,
+     AT(threads),
+     .example = "2",
+     .min = 1,
+     .max = CONFIG_THREADS_MAX},
+    {.name = "limits", .read = schema_mapping, .keys = limit_keys},
+    {.name = "rule", .read = read_rule, AT(rule), .example = "time"},
+    {.name = "slo", .read = schema_mapping, .keys = slo_keys},
+    {.name = "predict", .read = schema_mapping, .keys = predict_keys},
+    {.name = "rtt", .read = schema_path, AT(rtt_file), .example = "/etc/isochrone/rtt.csv"},
+    {.name = "models", .read = read_models},
+    {.name = "engines", .read = read_engines},
+    {.name = "bus", .read = schema_unbuilt},
+    {.name = "operators", .read = schema_unbuilt},
+    {.name = NULL},
+};
+
+void
+config_defaults(struct config *ret_config)
+{
+    *ret_config = (struct config){
+        .public_listen = SPAN_LIT("127.0.0.1:4141"),
+        .admin_listen = SPAN_LIT("127.0.0.1:4142"),
+        .region = SPAN_LIT("local"),
+        .body_bytes_max = (uint64_t)64 << 20,
+        .buffers_bytes_max = (uint64_t)1 << 30,
+        .connect_ns = (uint64_t)2 * SECOND_NS,
+        .first_byte_ns = (uint64_t)120 * SECOND_NS,
+        .idle_ns = (uint64_t)60 * SECOND_NS,
+        .drain_ns = (uint64_t)30 * SECOND_NS,
+        .threads = 1,
+        .rule = RULE_TIME,
+        .ttft_goal_ms = (double)NAN,
+        .tpot_goal_ms = (double)NAN,
+        .constants_scale = 1.0,
+    };
+}
+
+/* ---- Checks over several keys. */
+
+/* A name that may stand only once, and where it stood. */
+struct place {
+    struct span text;
+    uint32_t line, column;
+};
+
+static int
+place_order(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    size_t bytes = x->text.bytes < y->text.bytes ? x->text.bytes : y->text.bytes;
+    int order = bytes > 0 ? memcmp(x->text.data, y->text.data, bytes) : 0;
+
+    if (order == 0)
+        order = (x->text.bytes > y->text.bytes) - (x->text.bytes < y->text.bytes);
+    if (order == 0)
+        order = (x->line > y->line) - (x->line < y->line);
+    if (order == 0)
+        order = (x->column > y->column) - (x->column < y->column);
+    return order;
+}
+
+/* Tell every place whose text stood before. The list is sorted. */
+static void
+check_unique(struct schema_reader *r, struct place *places, size_t count, const char *what)
+{
+    const struct place *first = places;
+
+    if (count > 0)
+        qsort(places, count, sizeof(places[0]), place_order);
+    for (size_t i = 1; i < count; i++) {
+        if (!span_eq(places[i].text, first->text)) {
+            first = &places[i];
+            continue;
+        }
+        config_problem(r->problems, places[i].line, places[i].column, false,
+                       "%s `%.*s` is used twice; it stands on line %u already", what,
+                       (int)(places[i].text.bytes < 80 ? places[i].text.bytes : 80),
+                       places[i].text.data, first->line);
+    }
+}
+
+/* Names and addresses of engines: `name`, else `url`, is where a clash is shown. */
+static void
+check_engines(struct schema_reader *r, const struct config *config,
+              const struct yaml_tree_node *list)
+{
+    struct place *names = arena_take(r->arena, config->engine_count * sizeof(*names));
+    struct place *urls = arena_take(r->arena, config->engine_count * sizeof(*urls));
+    const struct yaml_tree_node *n = list != NULL ? list->first : NULL;
+    size_t count = 0;
+
+    if (names == NULL || urls == NULL) {
+        schema_out_of_memory(r, list);
+        return;
+    }
+    for (size_t i = 0; i < config->engine_count && n != NULL; i++, n = n->next) {
+        const struct config_engine *engine = &config->engines[i];
+        const struct yaml_tree_node *url = yaml_tree_get(n, "url"),
+                                    *name = yaml_tree_get(n, "name");
+        struct span address;
+
+        if (engine->host.bytes == 0 || url == NULL)
+            continue;
+        if (arena_printf(r->arena, &address, "%.*s:%u", (int)engine->host.bytes, engine->host.data,
+                         engine->port) != ERR_OK) {
+            schema_out_of_memory(r, n);
+            return;
+        }
+        name = name != NULL ? name : url;
+        names[count] = (struct place){engine->name, name->line, name->column};
+        urls[count++] = (struct place){address, url->line, url->column};
+    }
+    check_unique(r, urls, count, "the address");
+    check_unique(r, names, count, "the engine's name");
+}
+
+static void
+check_models(struct schema_reader *r, const struct config *config,
+             const struct yaml_tree_node *list)
+{
+    size_t room = config->model_count * (CONFIG_ALIASES_MAX + 1), count = 0;
+    struct place *places = arena_take(r->arena, room * sizeof(*places));
+    const struct yaml_tree_node *n = list != NULL ? list->first : NULL;
+
+    if (places == NULL) {
+        schema_out_of_memory(r, list);
+        return;
+    }
+    for (size_t i = 0; i < config->model_count && n != NULL; i++, n = n->next) {
+        const struct yaml_tree_node *aliases = yaml_tree_get(n, "aliases");
+        const struct yaml_tree_node *alias = aliases != NULL ? aliases->first : NULL;
+
+        places[count++] = (struct place){n->key, n->key_line, n->key_column};
+        for (size_t k = 0; k < CONFIG_ALIASES_MAX && alias != NULL; k++, alias = alias->next) {
+            if (alias->type == YAML_TREE_SCALAR)
+                places[count++] = (struct place){alias->text, alias->line, alias->column};
+        }
+    }
+    check_unique(r, places, count, "the model name or alias");
+}
+
+static struct span
+host_of(struct span listen)
+{
+    struct span host = {NULL, 0};
+    uint16_t port;
+
+    return config_host_port(listen, &host, &port) == ERR_OK ? host : (struct span){NULL, 0};
+}
+
+/* Off loopback nobody may come in by omission. */
+static void
+check_listen(struct schema_reader *r, const struct config *config,
+             const struct yaml_tree_node *root)
+{
+    const struct yaml_tree_node *listen = yaml_tree_get(root, "listen");
+    const struct yaml_tree_node *open = yaml_tree_get(listen, "public");
+    const struct yaml_tree_node *admin = yaml_tree_get(listen, "admin");
+    const struct yaml_tree_node *auth = yaml_tree_get(root, "auth");
+    const struct yaml_tree_node *place = admin != NULL ? admin : open;
+
+    if (open != NULL && !config_is_loopback(host_of(config->public_listen)) && !config->auth_none &&
+        yaml_tree_get(root, "keys") == NULL)
+        config_problem(
+            r->problems, open->line, open->column, false,
+            "the public listener is not on loopback and has no keys: set `keys: file:PATH`, "
+            "or `auth: none` to let everybody in");
+    if (admin != NULL && !config_is_loopback(host_of(config->admin_listen)) &&
+        yaml_tree_get(root, "admin_token") == NULL)
+        config_problem(r->problems, admin->line, admin->column, false,
+                       "the admin listener is not on loopback and has no token: set `admin_token: "
+                       "file:PATH`");
+    if (auth != NULL && config->auth_none && config->keys_file.bytes > 0)
+        config_problem(r->problems, auth->line, auth->column, false,
+                       "`auth: none` and `keys` contradict each other: keep one");
+    if (place != NULL && span_eq(config->public_listen, config->admin_listen) &&
+        !span_starts(span_from(config->public_listen, config->public_listen.bytes - 2),
+                     SPAN_LIT(":0")))
+        config_problem(r->problems, place->line, place->column, false,
+                       "the public and the admin listener have one address: give them two");
+}
+
+static void
+check_limits(struct schema_reader *r, const struct config *config,
+             const struct yaml_tree_node *root)
+{
+    const struct yaml_tree_node *limits = yaml_tree_get(root, "limits");
+
+    if (limits != NULL && config->buffers_bytes_max < config->body_bytes_max)
+        config_problem(r->problems, limits->line, limits->column, false,
+                       "buffers_bytes_max (all bodies together) is less than body_bytes_max (one)");
+    if (config->engine_count == 0 && yaml_tree_get(root, "engines") == NULL)
+        config_problem(r->problems, 1, 1, true, "no engines: every request will be refused");
+}
+
+static int
+problem_order(const void *a, const void *b)
+{
+    const struct config_problem *x = a, *y = b;
+
+    if (x->line != y->line)
+        return x->line < y->line ? -1 : 1;
+    if (x->column != y->column)
+        return x->column < y->column ? -1 : 1;
+    return strcmp(x->text, y->text);
+}
+
+enum err
+config_parse(struct span yaml, config_env_fn *env, void *env_user, struct arena *arena,
+             struct config *ret_config, struct config_problems *ret_problems)
+{
+    struct schema_reader r = {
+        .arena = arena, .problems = ret_problems, .env = env, .env_user = env_user};
+    struct yaml_tree_node *root = NULL;
+    enum err err;
+
+    config_defaults(ret_config);
+    ret_problems->count = 0;
+    ret_problems->errors = 0;
+    err = yaml_tree_parse(yaml, arena, ret_problems, &root);
+    if (err == ERR_OK && root != NULL) {
+        schema_substitute(&r, root);
+        schema_read(&r, keys, "the configuration", root, ret_config);
+        check_listen(&r, ret_config, root);
+        check_models(&r, ret_config, yaml_tree_get(root, "models"));
+        check_engines(&r, ret_config, yaml_tree_get(root, "engines"));
+    }
+    if (err == ERR_OK)
+        check_limits(&r, ret_config, root);
+    ret_config->unbuilt = r.unbuilt;
+    if (ret_problems->count > 0)
+        qsort(ret_problems->list, ret_problems->count, sizeof(ret_problems->list[0]),
+              problem_order);
+    return ret_problems->errors > 0 ? ERR_PARSE : ERR_OK;
+}

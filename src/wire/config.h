@@ -3,7 +3,25 @@
 /* config - the gateway's configuration: strict YAML (libyaml), every problem at once with
  * file:line:column and the nearest valid name. Bytes in, a struct out; reading the file, and the
  * files that `file:` values name, is the caller's (io). Keys of parts that are not built yet are
- * warnings here; the gateway refuses to start with them, naming the key. */
+ * warnings here; the gateway refuses to start with them, naming the key.
+ *
+ *   listen: {public: HOST:PORT, admin: HOST:PORT}   127.0.0.1:4141, 127.0.0.1:4142
+ *   region: NAME                                    local
+ *   upstream_bind: ADDRESS                          source address towards engines; none
+ *   keys: file:PATH  |  auth: none                  one of them off loopback
+ *   admin_token: file:PATH                          needed when admin is off loopback
+ *   threads: N                                      1 (1..64)
+ *   limits: {body_bytes_max, buffers_bytes_max}     64MiB, 1GiB
+ *   limits: {connect, first_byte, idle, drain}      2s, 120s, 60s, 30s
+ *   rule: time|nearest|least_request|round_robin|random
+ *   slo: {ttft_p90, tpot_p90}                       none
+ *   predict: {constants_scale: X}                   1 (0.1..10): shipped speeds times this
+ *   rtt: FILE                                       none: the built-in table
+ *   models: {NAME: {aliases: [NAME ...], params: 8B}}
+ *   engines: [{url, name, key, region, operator, site, gpu, kind, slots} ...]
+ *
+ * ${VAR} and ${VAR:-default} in a value come from the environment. A relative path is relative to
+ * what the caller says. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,23 +30,28 @@
 #include "base/span.h"
 #include "core/event.h"
 
-#define CONFIG_BYTES_MAX 16777216u
-#define CONFIG_PROBLEMS_MAX 64u
-#define CONFIG_ENGINES_MAX 131072u
-#define CONFIG_MODELS_MAX 256u
-#define CONFIG_ALIASES_MAX 16u
-#define CONFIG_DEPTH_MAX 16u
+#define CONFIG_BYTES_MAX            16777216u
+#define CONFIG_PROBLEMS_MAX         64u
+#define CONFIG_ENGINES_MAX          131072u
+#define CONFIG_MODELS_MAX           256u
+#define CONFIG_ALIASES_MAX          16u
+#define CONFIG_DEPTH_MAX            16u
+#define CONFIG_NAME_BYTES_MAX       63u  /* of regions, engines ... */
+#define CONFIG_MODEL_NAME_BYTES_MAX 255u /* of models and aliases */
+#define CONFIG_THREADS_MAX          64u
+#define CONFIG_SLOTS_MAX            65536u
+#define CONFIG_PARAMS_B_MAX         100000.0
 
 struct config_engine {
-    struct span name;     /* [a-z0-9-]{1,63}; made from the URL when absent */
-    struct span url;      /* http://host[:port] */
-    struct span host;     /* out of the URL, no brackets */
+    struct span name; /* [a-z0-9-]{1,63}; made from the URL when absent */
+    struct span url;  /* http://host[:port], as written */
+    struct span host; /* out of the URL, no brackets */
     uint16_t port;
     struct span key;      /* file: path or ${VAR} value of the credential; empty none */
     struct span key_file; /* path when the value was file:...; then key is empty until read */
     struct span region, operator, site, gpu; /* empty: default */
-    struct span kind;     /* "vllm", "llama-server", "openai"; empty: ask */
-    uint32_t slots;       /* 0: ask */
+    struct span kind;                        /* "vllm", "llama-server", "openai"; empty: ask */
+    uint32_t slots;                          /* 0: ask */
     uint32_t line;
 };
 
@@ -49,46 +72,71 @@ struct config {
     struct span admin_token_file;
     uint64_t body_bytes_max, buffers_bytes_max;
     uint64_t connect_ns, first_byte_ns, idle_ns, drain_ns;
-    uint32_t threads;                        /* I/O threads; 1 by default */
+    uint32_t threads; /* I/O threads; 1 by default */
     enum rule_id rule;
-    double ttft_goal_ms, tpot_goal_ms;       /* NAN none */
-    double constants_scale;                  /* predict.constants_scale: shipped speeds times this; 1 */
+    double ttft_goal_ms, tpot_goal_ms; /* NAN none */
+    double constants_scale;            /* predict.constants_scale: shipped speeds times this; 1 */
     struct config_engine *engines;
     size_t engine_count;
     struct config_model *models;
     size_t model_count;
-    struct span rtt_file;                    /* region round trips, measured; empty: built-in table */
-    bool unbuilt;                            /* a key of a part that is not built yet is set */
+    struct span rtt_file; /* region round trips, measured; empty: built-in table */
+    bool unbuilt;         /* a key of a part that is not built yet is set */
 };
 
 struct config_problem {
     uint32_t line, column; /* 1-based */
     bool warning;
-    char text[240];        /* "unknown key `regoin`; did you mean `region`?" */
+    char text[240]; /* "unknown key `regoin`; did you mean `region`?" */
 };
 
 struct config_problems {
     struct config_problem list[CONFIG_PROBLEMS_MAX];
-    size_t count, errors;  /* errors: those that are no warnings, also beyond the list */
+    size_t count, errors; /* errors: those that are no warnings, also beyond the list */
 };
 
 /* Looks up ${NAME}: the value or NULL. */
 typedef const char *config_env_fn(const char *name, void *user);
 
-/* Read a configuration. Everything in *ret_config points into arena. ERR_PARSE: ret_problems->errors >
- * 0, and *ret_config is not to be used; warnings alone are ERR_OK. */
-MUST_USE enum err config_parse(struct span yaml, config_env_fn *env, void *env_user,
-                               struct arena *arena, struct config *ret_config,
-                               struct config_problems *ret_problems);
+/* Read a configuration. Everything in *ret_config points into arena. *ret_problems is written
+ * whole, in the order of lines. ERR_PARSE: ret_problems->errors > 0, and *ret_config is not to be
+ * used; warnings alone are ERR_OK. env may be NULL: no variable is set. */
+MUST_USE
+enum err config_parse(struct span yaml, config_env_fn *env, void *env_user, struct arena *arena,
+                      struct config *ret_config, struct config_problems *ret_problems);
 /* The defaults alone (for `up`). */
 void config_defaults(struct config *ret_config);
+/* The configuration as it is in effect, defaults included, as YAML that gives the same when it is
+ * read (unless a credential was in it: that is shown as `***`). ERR_FULL: the arena. */
+MUST_USE
+enum err config_dump(const struct config *config, struct arena *arena, struct span *ret_yaml);
+/* Add a problem; beyond CONFIG_PROBLEMS_MAX errors are only counted. Texts are cut to their place.
+ */
+void config_problem(struct config_problems *problems, uint32_t line, uint32_t column, bool warning,
+                    const char *format, ...) PRINTF_LIKE(5, 6);
 
 /* ---- Parts used elsewhere too. */
-MUST_USE enum err config_duration(struct span text, uint64_t *ret_ns);  /* "250ms" "2s" "1m" */
-MUST_USE enum err config_size(struct span text, uint64_t *ret_bytes);   /* "64MiB" "1GiB" "10" */
-MUST_USE enum err config_host_port(struct span text, struct span *ret_host, uint16_t *ret_port);
-/* http://host[:port][/]; https is ERR_UNSUPPORTED. */
-MUST_USE enum err config_url(struct span text, struct span *ret_host, uint16_t *ret_port);
-/* The candidate nearest to word by edit distance (at most a third of its length), or NULL. */
+MUST_USE
+enum err config_duration(struct span text, uint64_t *ret_ns); /* "250ms" "2s" "1m" */
+MUST_USE
+enum err config_size(struct span text, uint64_t *ret_bytes); /* "64MiB" "1GiB" "10" */
+/* "127.0.0.1:80" "[::1]:80" "name:80"; port 0 is one too. The host without brackets. */
+MUST_USE
+enum err config_host_port(struct span text, struct span *ret_host, uint16_t *ret_port);
+/* http://host[:port][/]; https is ERR_UNSUPPORTED, its host and port are written too. */
+MUST_USE
+enum err config_url(struct span text, struct span *ret_host, uint16_t *ret_port);
+/* Is it a name of a region, node ...: [a-z0-9-]{1,63}? */
+bool config_is_name(struct span text);
+/* 127.x.x.x, ::1 or localhost. */
+bool config_is_loopback(struct span host);
+/* "8B" "70b" "500M" "8x7B" in billions of parameters. */
+MUST_USE
+enum err config_params(struct span text, double *ret_params_b);
+/* The first such number that is a word of its own in a model's name ("llama-3.1-8b": 8); 0: none.
+ */
+double config_params_from_name(struct span name);
+/* The candidate nearest to word by edit distance (at most a third of its length), or NULL; of
+ * equals the first. */
 const char *config_nearest(struct span word, const char *const *candidates, size_t count);
 #endif

@@ -1,0 +1,228 @@
+/* config_dump - a configuration written out as YAML: what `check --dump` shows. Everything in
+ * effect stands there, defaults too; credentials do not. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "core/rule.h"
+#include "wire/config.h"
+
+#define TEXT_BYTES_START 4096u
+
+/* A text that grows in the arena by doubling. */
+struct text {
+    struct arena *arena;
+    char *data;
+    size_t bytes, room;
+    bool full;
+};
+
+static bool
+text_reserve(struct text *t, size_t bytes)
+{
+    size_t room = t->room == 0 ? TEXT_BYTES_START : t->room;
+    char *data;
+
+    while (room - t->bytes < bytes)
+        room *= 2;
+    if (room == t->room)
+        return true;
+    data = arena_take(t->arena, room);
+    if (data == NULL)
+        return false;
+    if (t->bytes > 0)
+        memcpy(data, t->data, t->bytes);
+    t->data = data;
+    t->room = room;
+    return true;
+}
+
+static void put(struct text *t, const char *format, ...) PRINTF_LIKE(2, 3);
+static void
+put(struct text *t, const char *format, ...)
+{
+    va_list args, again;
+    int bytes;
+
+    va_start(args, format);
+    va_copy(again, args);
+    bytes = vsnprintf(NULL, 0, format, args);
+    if (!t->full && bytes >= 0 && text_reserve(t, (size_t)bytes + 1)) {
+        vsnprintf(t->data + t->bytes, (size_t)bytes + 1, format, again);
+        t->bytes += (size_t)bytes;
+    } else {
+        t->full = true;
+    }
+    va_end(again);
+    va_end(args);
+}
+
+/* s in double quotes. */
+static void
+put_quoted(struct text *t, struct span s)
+{
+    put(t, "\"");
+    for (size_t i = 0; i < s.bytes; i++)
+        put(t, s.data[i] == '"' || s.data[i] == '\\' ? "\\%c" : "%c", s.data[i]);
+    put(t, "\"");
+}
+
+/* `key: "value"` between `before` and `after`; nothing when value is empty. */
+static void
+put_field(struct text *t, const char *before, struct span value, const char *after)
+{
+    if (value.bytes == 0)
+        return;
+    put(t, "%s", before);
+    put_quoted(t, value);
+    put(t, "%s", after);
+}
+
+/* `key: "file:value"` likewise. */
+static void
+put_file(struct text *t, const char *before, struct span path, const char *after)
+{
+    struct span value;
+
+    if (path.bytes == 0)
+        return;
+    if (arena_printf(t->arena, &value, "file:%.*s", (int)path.bytes, path.data) != ERR_OK)
+        t->full = true;
+    else
+        put_field(t, before, value, after);
+}
+
+/* With the largest unit that is exact. */
+static void
+put_duration(struct text *t, uint64_t ns)
+{
+    if (ns % 1000000000u == 0)
+        put(t, "%" PRIu64 "s", ns / 1000000000u);
+    else if (ns % 1000000u == 0)
+        put(t, "%" PRIu64 "ms", ns / 1000000u);
+    else
+        put(t, "%" PRIu64 "us", ns / 1000u);
+}
+
+static void
+put_size(struct text *t, uint64_t bytes)
+{
+    static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+
+    for (; bytes > 0 && bytes % 1024 == 0 && unit + 1 < sizeof(units) / sizeof(units[0]); unit++)
+        bytes /= 1024;
+    put(t, "%" PRIu64 "%s", bytes, units[unit]);
+}
+
+static void
+put_limits(struct text *t, const struct config *c)
+{
+    const struct {
+        const char *name;
+        uint64_t ns;
+    } times[] = {{"connect", c->connect_ns},
+                 {"first_byte", c->first_byte_ns},
+                 {"idle", c->idle_ns},
+                 {"drain", c->drain_ns}};
+
+    put(t, "limits: {body_bytes_max: ");
+    put_size(t, c->body_bytes_max);
+    put(t, ", buffers_bytes_max: ");
+    put_size(t, c->buffers_bytes_max);
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        put(t, ", %s: ", times[i].name);
+        put_duration(t, times[i].ns);
+    }
+    put(t, "}\n");
+}
+
+static void
+put_slo(struct text *t, const struct config *c)
+{
+    bool ttft = !isnan(c->ttft_goal_ms), tpot = !isnan(c->tpot_goal_ms);
+
+    if (!ttft && !tpot)
+        return;
+    put(t, "slo: {");
+    if (ttft) {
+        put(t, "ttft_p90: ");
+        put_duration(t, (uint64_t)(c->ttft_goal_ms * 1e6 + 0.5));
+    }
+    if (tpot) {
+        put(t, "%stpot_p90: ", ttft ? ", " : "");
+        put_duration(t, (uint64_t)(c->tpot_goal_ms * 1e6 + 0.5));
+    }
+    put(t, "}\n");
+}
+
+static void
+put_models(struct text *t, const struct config *c)
+{
+    if (c->model_count > 0)
+        put(t, "models:\n");
+    for (size_t i = 0; i < c->model_count; i++) {
+        const struct config_model *m = &c->models[i];
+
+        put(t, "  ");
+        put_quoted(t, m->name);
+        put(t, ": {aliases: [");
+        for (size_t k = 0; k < m->alias_count; k++)
+            put_field(t, k > 0 ? ", " : "", m->aliases[k], "");
+        put(t, "]");
+        if (m->params_b > 0.0)
+            put(t, ", params: %.9gB", m->params_b);
+        put(t, "}\n");
+    }
+}
+
+static void
+put_engine(struct text *t, const struct config_engine *e)
+{
+    put_field(t, "  - {url: ", e->url, "");
+    put_field(t, ", name: ", e->name, "");
+    put_file(t, ", key: ", e->key_file, "");
+    if (e->key.bytes > 0)
+        put(t, ", key: \"***\"");
+    put_field(t, ", region: ", e->region, "");
+    put_field(t, ", operator: ", e->operator, "");
+    put_field(t, ", site: ", e->site, "");
+    put_field(t, ", gpu: ", e->gpu, "");
+    put_field(t, ", kind: ", e->kind, "");
+    if (e->slots > 0)
+        put(t, ", slots: %" PRIu32, e->slots);
+    put(t, "}\n");
+}
+
+enum err
+config_dump(const struct config *config, struct arena *arena, struct span *ret_yaml)
+{
+    struct text t = {.arena = arena};
+    const struct rule *rule = rule_by_id(config->rule);
+
+    put_field(&t, "listen: {public: ", config->public_listen, "");
+    put_field(&t, ", admin: ", config->admin_listen, "");
+    put(&t, "}\n");
+    put_field(&t, "region: ", config->region, "\n");
+    put_field(&t, "upstream_bind: ", config->upstream_bind, "\n");
+    put_file(&t, "keys: ", config->keys_file, "\n");
+    if (config->auth_none)
+        put(&t, "auth: none\n");
+    put_file(&t, "admin_token: ", config->admin_token_file, "\n");
+    put(&t, "threads: %" PRIu32 "\n", config->threads);
+    put_limits(&t, config);
+    put(&t, "rule: %s\n", rule != NULL ? rule->name : "time");
+    put_slo(&t, config);
+    put(&t, "predict: {constants_scale: %.9g}\n", config->constants_scale);
+    put_field(&t, "rtt: ", config->rtt_file, "\n");
+    put_models(&t, config);
+    if (config->engine_count > 0)
+        put(&t, "engines:\n");
+    for (size_t i = 0; i < config->engine_count; i++)
+        put_engine(&t, &config->engines[i]);
+    if (t.full)
+        return ERR_FULL;
+    *ret_yaml = (struct span){t.data, t.bytes};
+    return ERR_OK;
+}
