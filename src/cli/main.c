@@ -1,6 +1,86 @@
-/* main - the table of subcommands. */
-int
-main(void)
+/* main - the table of subcommands, and what is the same for all of them: --help, --version, and the
+ * nearest word when one is mistyped. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "wire/config.h"
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;  /* examples first */
+    const char *brief; /* one line */
+} commands[] = {
+    {"replay", cmd_replay, cmd_replay_help, "play a recorded run again, byte for byte"},
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void
+print_help(FILE *out)
 {
-    return 2;
+    fputs(
+        "isochrone sends each AI request to the node that will answer it first.\n"
+        "\n"
+        "  isochrone up                       # a gateway in front of the engines on this machine\n"
+        "  isochrone gateway -f gateway.yaml  # a gateway in front of many\n"
+        "  isochrone nodes                    # who is there, and what each can take\n"
+        "  isochrone explain ID               # why this node answered, and why others did not\n"
+        "\n",
+        out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].brief);
+    fputs("\n`isochrone COMMAND --help` shows examples and options.\n", out);
+}
+
+static int
+unknown_command(const char *word)
+{
+    const char *names[COMMAND_COUNT], *nearest;
+
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        names[i] = commands[i].name;
+    nearest = config_nearest(span_of(word), names, COMMAND_COUNT);
+    fprintf(stderr, "isochrone: there is no command `%s`", word);
+    if (nearest != NULL)
+        fprintf(stderr, "; did you mean `%s`?", nearest);
+    fputs("\nRun `isochrone --help` for the list.\n", stderr);
+    return CLI_USAGE;
+}
+
+static int
+run_command(const struct command *command, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            fputs(command->help, stdout);
+            return CLI_OK;
+        }
+    }
+    return command->run(argc, argv);
+}
+
+int
+main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a write to a closed socket is an error code, not a death */
+    if (argc < 2) {
+        print_help(stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return CLI_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("isochrone " ISOCHRONE_VERSION);
+        return CLI_OK;
+    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return run_command(&commands[i], argc - 1, argv + 1);
+    }
+    return unknown_command(argv[1]);
 }

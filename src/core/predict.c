@@ -6,10 +6,15 @@
  * is under way, and the first token comes out of the iteration that ends its prefill. */
 #include "core/predict.h"
 
+#define TERM_MAX_MS 1e9f /* eleven days: beyond it nothing differs */
+
+/* x within 0..TERM_MAX_MS; NAN is 0. */
 static float
 positive(float x)
 {
-    return x > 0.0f ? x : 0.0f; /* NAN too */
+    if (!(x > 0.0f))
+        return 0.0f;
+    return x < TERM_MAX_MS ? x : TERM_MAX_MS;
 }
 
 float
@@ -43,7 +48,7 @@ kv_wait_ms(const struct predict_node *node, float need_tokens, float step_ms)
 {
     float missing = need_tokens - (node->kv_tokens_cap - node->kv_tokens_used);
 
-    if (node->kv_tokens_cap <= 0.0f || missing <= 0.0f || node->kv_tokens_used <= 0.0f)
+    if (node->kv_tokens_cap <= 0.0f || missing <= 0.0f || node->kv_tokens_used < 1.0f)
         return 0.0f;
     return missing / node->kv_tokens_used * node->output_tokens_mean * step_ms;
 }
@@ -71,12 +76,14 @@ predict_terms(const struct predict_node *node, const struct predict_request *req
     if (node->bytes_per_ms > 0.0f)
         t->net_ms += request->body_bytes / node->bytes_per_ms;
     t->ready_ms = positive(node->ready_in_ms);
-    t->queue_ms = queue * node->residual;
-    t->prefill_ms = node->residual * (shared * uncached + predict_prefill_ms(&node->curve, uncached,
-                                                                             request->hit_tokens));
-    t->step_ms = step * node->residual;
+    t->queue_ms = positive(queue * node->residual);
+    t->prefill_ms = positive(
+        node->residual *
+        (shared * uncached + predict_prefill_ms(&node->curve, uncached, request->hit_tokens)));
+    t->step_ms = positive(step * node->residual);
     t->proof_ms = request->proof_ms;
     t->first_ms = t->net_ms + t->ready_ms + t->queue_ms + t->prefill_ms + t->step_ms + t->proof_ms;
-    t->done_ms = t->first_ms + positive(request->output_tokens - 1.0f) * step * node->residual_step;
+    t->done_ms = t->first_ms +
+                 positive((request->output_tokens - 1.0f) * step * node->residual_step);
     t->sigma_ms = (t->first_ms - t->net_ms) * node->spread + node->jitter_ms;
 }

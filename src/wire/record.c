@@ -385,7 +385,8 @@ record_entry_decode(struct span bytes, struct record_entry *ret_entry, size_t *r
     memcpy(&entry.now_ns, body.data, 8);
     if (entry.now_ns == UINT64_MAX) {
         entry.end = (unsigned char)body.data[8];
-        if (entry.end != RECORD_END_CLOSED && entry.end != RECORD_END_RING_FULL)
+        if (body.bytes != 9 ||
+            (entry.end != RECORD_END_CLOSED && entry.end != RECORD_END_RING_FULL))
             return ERR_PARSE;
     } else {
         err = record_event_decode(span_from(body, 8), &entry.event, &used);
