@@ -82,28 +82,37 @@ space_end(struct span s, size_t at)
     return at;
 }
 
+/* Is the quote at s.data[at] escaped: is the run of backslashes before it odd? The run cannot reach
+ * beyond the opening quote. Every run is counted once, for the quote behind it. */
+static bool
+is_escaped(struct span s, size_t at)
+{
+    size_t before = at;
+
+    while (s.data[before - 1] == '\\')
+        before--;
+    return (at - before) % 2 != 0;
+}
+
 /* Behind the string whose opening quote is at s.data[at]. */
 static size_t
 string_end(struct span s, size_t at)
 {
     at++;
-    while (at < s.bytes) {
 #ifdef __SSE2__
-        if (s.bytes - at >= 16) {
-            __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(s.data + at));
-            __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('"')),
-                                        _mm_cmpeq_epi8(x, _mm_set1_epi8('\\')));
-            unsigned mask = (unsigned)_mm_movemask_epi8(stop);
-            if (mask == 0) {
-                at += 16;
-                continue;
-            }
-            at += (unsigned)__builtin_ctz(mask);
+    for (; s.bytes - at >= 16; at += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(s.data + at));
+        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8('"')));
+        for (; mask != 0; mask &= mask - 1) {
+            size_t quote = at + (unsigned)__builtin_ctz(mask);
+            if (!is_escaped(s, quote))
+                return quote + 1;
         }
+    }
 #endif
-        if (s.data[at] == '"')
+    for (; at < s.bytes; at++) {
+        if (s.data[at] == '"' && !is_escaped(s, at))
             return at + 1;
-        at += s.data[at] == '\\' ? 2 : 1;
     }
     return s.bytes;
 }
@@ -157,6 +166,8 @@ object_next(struct span object, size_t *at, struct json_field *ret_field, uint32
     if (start >= object.bytes || object.data[start] != '"')
         return false;
     end = string_end(object, start);
+    if (end - start < 2)
+        return false;
     ret_field->key = (struct span){object.data + start + 1, end - start - 2};
     end = space_end(object, end);
     if (end >= object.bytes || object.data[end] != ':')

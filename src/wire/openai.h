@@ -14,36 +14,38 @@
 enum openai_api { OPENAI_CHAT, OPENAI_COMPLETIONS };
 
 #define OPENAI_MODEL_BYTES_MAX 256u
-#define OPENAI_EDITS_MAX 6u
+#define OPENAI_EDITS_MAX       6u
 
 /* A refusal of the request itself, ready to be written as the error object. */
 struct openai_error {
     unsigned status;
-    const char *type;    /* "invalid_request_error" ... static */
-    const char *code;    /* static or NULL */
-    char param[64];      /* "" = null */
-    char message[256];   /* says what to do */
+    const char *type;  /* "invalid_request_error" ... static */
+    const char *code;  /* static or NULL */
+    char param[64];    /* "" = null */
+    char message[256]; /* says what to do */
 };
 
 struct openai_request {
     enum openai_api api;
     struct span body;
-    struct span model;          /* unescaped, in the arena */
-    struct span model_range;    /* the value as written, quotes included: what a splice replaces */
+    struct span model;       /* unescaped, in the arena */
+    struct span model_range; /* the value as written, quotes included: what a splice replaces */
     bool stream;
     bool usage_asked;           /* the client set stream_options.include_usage */
     struct span stream_options; /* value range; empty if absent */
     struct span include_usage;  /* value range inside stream_options; empty if absent */
     uint64_t max_tokens;        /* max_completion_tokens or max_tokens; 0: none */
     uint64_t choices;           /* n; 1 if absent */
-    uint32_t prompt_bytes;      /* of canonical message text, unescaped length estimated as written */
+    uint32_t prompt_bytes;      /* of canonical message text: unescaped length, estimated */
     uint32_t script;            /* enum script_class of core/event.h, by share of non-ASCII bytes */
 };
 
-/* Read a chat or completions body (JSON_PADDING behind it). ERR_PARSE: *ret_error is filled: malformed
- * JSON (400 with line and column), duplicate top-level key, model missing or no string, messages
- * missing or no array (chat), prompt missing (completions), stream no boolean, max_tokens no
- * positive integer, n out of 1..128. Unknown fields pass. */
+/* Read a chat or completions body (JSON_PADDING behind it). ERR_PARSE: *ret_error is filled:
+ * malformed JSON (400 with line and column), duplicate top-level key, model missing or no string,
+ * messages missing or no array (chat), prompt missing (completions), stream no boolean, max_tokens
+ * no positive integer, n out of 1..128, a key that is one of these but for the case of its letters
+ * (some engines read it). null is absent. Unknown fields pass. ERR_FULL: the arena; *ret_error is
+ * filled (503). Keys count unescaped: what an engine would read is what we read. */
 MUST_USE enum err openai_request_parse(struct json_parser *parser, enum openai_api api,
                                        struct span body, struct arena *arena,
                                        struct openai_request *ret_request,
@@ -76,7 +78,8 @@ struct openai_reply {
 /* ERR_PARSE: not a JSON object: the engine sends garbage. No padding needed. */
 MUST_USE enum err openai_reply_parse(struct span document, struct openai_reply *ret_reply);
 
-/* {"error":{"message","type","param","code"}} into the arena. */
+/* {"error":{"message","type","param","code","request_id"}} into the arena; request_id only when it
+ * is not empty. Any bytes in e are made valid JSON. ERR_FULL: the arena. */
 MUST_USE enum err openai_error_write(const struct openai_error *e, struct span request_id,
                                      struct arena *arena, struct span *ret_json);
 #endif

@@ -1,0 +1,96 @@
+/* openai_fuzz - requests and replies. A request that is taken can be spliced; what comes out is
+ * taken again, says what it should, and needs no further edit. A reply is taken when it is a JSON
+ * object. */
+#include "wire/openai.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "wire/json_scan.h"
+
+#define PARTS_MAX       (2 * OPENAI_EDITS_MAX + 1)
+#define TOKEN_BYTES_MAX 4u /* of text that one byte of a body may stand for */
+
+static struct json_parser *parser; /* one thread */
+
+/* The pieces in one, with padding; the caller frees data. */
+static struct span
+joined(const struct span *parts, size_t count)
+{
+    size_t bytes = 0;
+    char *text;
+
+    for (size_t i = 0; i < count; i++)
+        bytes += parts[i].bytes;
+    text = calloc(1, bytes + JSON_PADDING);
+    must(text != NULL);
+    bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        memcpy(text + bytes, parts[i].data, parts[i].bytes);
+        bytes += parts[i].bytes;
+    }
+    return (struct span){text, bytes};
+}
+
+static void
+fuzz_request(enum openai_api api, struct span body, struct span model)
+{
+    struct arena arena;
+    struct openai_request r, again;
+    struct openai_error error;
+    struct span parts[PARTS_MAX], json, out;
+    struct json_error wrong;
+    size_t count;
+
+    arena_init(&arena, 1u << 20);
+    if (openai_request_parse(parser, api, body, &arena, &r, &error) == ERR_OK) {
+        must(r.prompt_bytes <= body.bytes * TOKEN_BYTES_MAX);
+        must(openai_request_splice(&r, model, &arena, parts, PARTS_MAX, &count) == ERR_OK);
+        out = joined(parts, count);
+        must(openai_request_parse(parser, api, out, &arena, &again, &error) == ERR_OK);
+        must(span_eq(again.model, model) && again.stream == r.stream);
+        must(!again.stream || again.usage_asked);
+        must(again.max_tokens == r.max_tokens && again.choices == r.choices);
+        must(again.prompt_bytes == r.prompt_bytes && again.script == r.script);
+        must(openai_request_splice(&again, model, &arena, parts, 1, &count) == ERR_OK);
+        must(span_eq(parts[0], out));
+        free((void *)(uintptr_t)out.data);
+    } else {
+        must(error.status == 400 && error.message[0] != '\0');
+        must(openai_error_write(&error, SPAN_LIT("r"), &arena, &json) == ERR_OK);
+        must(json_check(json, &wrong) == ERR_OK);
+    }
+    arena_fini(&arena);
+}
+
+static void
+fuzz_reply(struct span document)
+{
+    struct openai_reply reply;
+    struct json_scan s = json_scan_of(document);
+    struct span value;
+    bool object = json_scan_peek(&s) == '{' && json_scan_value(&s, &value) && json_scan_end(&s);
+
+    must((openai_reply_parse(document, &reply) == ERR_OK) == object);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    char *padded = calloc(1, bytes + JSON_PADDING), *exact = malloc(bytes + (bytes == 0));
+
+    must(padded != NULL && exact != NULL);
+    must(parser != NULL || json_parser_open(&parser) == ERR_OK);
+    if (bytes > 0) {
+        memcpy(padded, data, bytes);
+        memcpy(exact, data, bytes);
+    }
+    fuzz_request(OPENAI_CHAT, (struct span){padded, bytes}, SPAN_LIT("new"));
+    fuzz_request(OPENAI_COMPLETIONS, (struct span){padded, bytes}, SPAN_LIT("a\"\\\n/b"));
+    fuzz_reply((struct span){exact, bytes});
+    free(padded);
+    free(exact);
+    return 0;
+}
