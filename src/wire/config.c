@@ -23,7 +23,10 @@
 
 #define MEMBER(type) ((type *)(void *)((char *)base + key->offset))
 
-static SCHEMA_READER(read_listen) /* struct span: host:port */
+/* struct span: host:port */
+static void
+read_listen(struct schema_reader *r, const struct schema_key *key,
+            const struct yaml_tree_node *node, void *base)
 {
     struct span host;
     uint16_t port;
@@ -36,7 +39,10 @@ static SCHEMA_READER(read_listen) /* struct span: host:port */
         schema_bad_value(r, key, node, "an address and a port");
 }
 
-static SCHEMA_READER(read_address) /* struct span: an address without a port */
+/* struct span: an address without a port */
+static void
+read_address(struct schema_reader *r, const struct schema_key *key,
+             const struct yaml_tree_node *node, void *base)
 {
     struct span host;
     uint16_t port = 0;
@@ -53,7 +59,10 @@ static SCHEMA_READER(read_address) /* struct span: an address without a port */
         schema_bad_value(r, key, node, "an address");
 }
 
-static SCHEMA_READER(read_auth) /* bool */
+/* bool */
+static void
+read_auth(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+          void *base)
 {
     if (!schema_is_scalar(r, key, node))
         return;
@@ -63,7 +72,10 @@ static SCHEMA_READER(read_auth) /* bool */
         schema_bad_value(r, key, node, "`none` (with keys, leave it out)");
 }
 
-static SCHEMA_READER(read_rule) /* enum rule_id */
+/* enum rule_id */
+static void
+read_rule(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+          void *base)
 {
     const char *names[RULE_COUNT], *nearest;
 
@@ -85,7 +97,10 @@ static SCHEMA_READER(read_rule) /* enum rule_id */
         nearest != NULL ? "`?" : "");
 }
 
-static SCHEMA_READER(read_kind) /* struct span: an engine's kind */
+/* struct span: an engine's kind */
+static void
+read_kind(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+          void *base)
 {
     char names[128];
     size_t bytes = 0;
@@ -106,7 +121,10 @@ static SCHEMA_READER(read_kind) /* struct span: an engine's kind */
         node->text.data, names);
 }
 
-static SCHEMA_READER(read_scale) /* double */
+/* double */
+static void
+read_scale(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+           void *base)
 {
     double scale;
 
@@ -118,7 +136,10 @@ static SCHEMA_READER(read_scale) /* double */
         schema_bad_value(r, key, node, "a number from 0.1 to 10");
 }
 
-static SCHEMA_READER(read_params) /* double: billions */
+/* double: billions */
+static void
+read_params(struct schema_reader *r, const struct schema_key *key,
+            const struct yaml_tree_node *node, void *base)
 {
     if (!schema_is_scalar(r, key, node))
         return;
@@ -126,7 +147,10 @@ static SCHEMA_READER(read_params) /* double: billions */
         schema_bad_value(r, key, node, "a number of parameters (a number and B or M)");
 }
 
-static SCHEMA_READER(read_url) /* struct config_engine */
+/* struct config_engine */
+static void
+read_url(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+         void *base)
 {
     struct config_engine *engine = base;
     enum err err;
@@ -149,7 +173,10 @@ static SCHEMA_READER(read_url) /* struct config_engine */
     }
 }
 
-static SCHEMA_READER(read_credential) /* struct config_engine */
+/* struct config_engine */
+static void
+read_credential(struct schema_reader *r, const struct schema_key *key,
+                const struct yaml_tree_node *node, void *base)
 {
     struct config_engine *engine = base;
 
@@ -177,7 +204,10 @@ model_name_is_good(struct span name)
            span_find(name, ' ') == name.bytes;
 }
 
-static SCHEMA_READER(read_aliases) /* struct config_model */
+/* struct config_model */
+static void
+read_aliases(struct schema_reader *r, const struct schema_key *key,
+             const struct yaml_tree_node *node, void *base)
 {
     struct config_model *model = base;
 
@@ -213,7 +243,10 @@ static const struct schema_key model_keys[] = {
     {.name = NULL},
 };
 
-static SCHEMA_READER(read_models) /* struct config */
+/* struct config */
+static void
+read_models(struct schema_reader *r, const struct schema_key *key,
+            const struct yaml_tree_node *node, void *base)
 {
     struct config *config = base;
 
@@ -292,7 +325,10 @@ engine_name(struct schema_reader *r, const struct yaml_tree_node *node,
         schema_out_of_memory(r, node);
 }
 
-static SCHEMA_READER(read_engines) /* struct config */
+/* struct config */
+static void
+read_engines(struct schema_reader *r, const struct schema_key *key,
+             const struct yaml_tree_node *node, void *base)
 {
     struct config *config = base;
 

@@ -34,7 +34,10 @@ digit_of(char c)
     return -1;
 }
 
-static SCHEMA_READER(read_sha256) /* struct key_entry */
+/* struct key_entry */
+static void
+read_sha256(struct schema_reader *r, const struct schema_key *key,
+            const struct yaml_tree_node *node, void *base)
 {
     struct key_entry *entry = base;
     bool good = node->text.bytes == 2 * (size_t)KEY_SHA256_BYTES;
@@ -80,7 +83,10 @@ entry_order(const void *a, const void *b)
     return memcmp(x->sha256, y->sha256, KEY_SHA256_BYTES);
 }
 
-static SCHEMA_READER(read_entries) /* struct keys */
+/* struct keys */
+static void
+read_entries(struct schema_reader *r, const struct schema_key *key,
+             const struct yaml_tree_node *node, void *base)
 {
     struct keys *keys = base;
 

@@ -232,12 +232,16 @@ member(const struct schema_key *key, void *base)
     return (char *)base + key->offset;
 }
 
-SCHEMA_READER(schema_mapping)
+void
+schema_mapping(struct schema_reader *r, const struct schema_key *key,
+               const struct yaml_tree_node *node, void *base)
 {
     schema_read(r, key->keys, key->name, node, member(key, base));
 }
 
-SCHEMA_READER(schema_unbuilt)
+void
+schema_unbuilt(struct schema_reader *r, const struct schema_key *key,
+               const struct yaml_tree_node *node, void *base)
 {
     (void)base;
     r->unbuilt = true;
@@ -246,7 +250,9 @@ SCHEMA_READER(schema_unbuilt)
                    key->name);
 }
 
-SCHEMA_READER(schema_name)
+void
+schema_name(struct schema_reader *r, const struct schema_key *key,
+            const struct yaml_tree_node *node, void *base)
 {
     struct span *ret = member(key, base);
 
@@ -258,7 +264,9 @@ SCHEMA_READER(schema_name)
         schema_bad_value(r, key, node, "a name of 1 to 63 of a-z, 0-9 and -");
 }
 
-SCHEMA_READER(schema_path)
+void
+schema_path(struct schema_reader *r, const struct schema_key *key,
+            const struct yaml_tree_node *node, void *base)
 {
     const struct span prefix = SPAN_LIT("file:");
     struct span *ret = member(key, base), path = node->text;
@@ -273,7 +281,9 @@ SCHEMA_READER(schema_path)
         *ret = path;
 }
 
-SCHEMA_READER(schema_file)
+void
+schema_file(struct schema_reader *r, const struct schema_key *key,
+            const struct yaml_tree_node *node, void *base)
 {
     if (!schema_is_scalar(r, key, node))
         return;
@@ -296,7 +306,9 @@ in_range(struct schema_reader *r, const struct schema_key *key, const struct yam
     return false;
 }
 
-SCHEMA_READER(schema_duration_ns)
+void
+schema_duration_ns(struct schema_reader *r, const struct schema_key *key,
+                   const struct yaml_tree_node *node, void *base)
 {
     uint64_t *ret = member(key, base), ns;
 
@@ -308,7 +320,9 @@ SCHEMA_READER(schema_duration_ns)
         *ret = ns;
 }
 
-SCHEMA_READER(schema_duration_ms)
+void
+schema_duration_ms(struct schema_reader *r, const struct schema_key *key,
+                   const struct yaml_tree_node *node, void *base)
 {
     double *ret = member(key, base);
     uint64_t ns = 0;
@@ -322,7 +336,9 @@ SCHEMA_READER(schema_duration_ms)
         *ret = (double)ns / 1e6;
 }
 
-SCHEMA_READER(schema_size)
+void
+schema_size(struct schema_reader *r, const struct schema_key *key,
+            const struct yaml_tree_node *node, void *base)
 {
     uint64_t *ret = member(key, base), bytes;
 
@@ -334,7 +350,9 @@ SCHEMA_READER(schema_size)
         *ret = bytes;
 }
 
-SCHEMA_READER(schema_u64)
+void
+schema_u64(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+           void *base)
 {
     uint64_t *ret = member(key, base), value;
 
@@ -346,7 +364,9 @@ SCHEMA_READER(schema_u64)
         *ret = value;
 }
 
-SCHEMA_READER(schema_u32)
+void
+schema_u32(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+           void *base)
 {
     uint32_t *ret = member(key, base);
     uint64_t value = *ret;

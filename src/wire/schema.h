@@ -13,11 +13,15 @@ struct schema_reader {
     bool unbuilt; /* a key of a part that is not built yet was seen */
 };
 
+struct schema_key;
+/* Reads node, a value of *key, into *base. */
+typedef void schema_read_fn(struct schema_reader *r, const struct schema_key *key,
+                            const struct yaml_tree_node *node, void *base);
+
 /* A row. The table ends with name == NULL. */
 struct schema_key {
     const char *name;
-    void (*read)(struct schema_reader *r, const struct schema_key *key,
-                 const struct yaml_tree_node *node, void *base);
+    schema_read_fn *read;
     size_t offset;                 /* of the member in *base */
     const char *example;           /* a value that would be right */
     uint64_t min, max;             /* of a number, in its base unit */
@@ -39,17 +43,14 @@ bool schema_is_scalar(struct schema_reader *r, const struct schema_key *key,
                       const struct yaml_tree_node *node);
 
 /* ---- Readers: what they write at base + offset. */
-#define SCHEMA_READER(name)                                                                        \
-    void name(struct schema_reader *r, const struct schema_key *key,                               \
-              const struct yaml_tree_node *node, void *base)
-SCHEMA_READER(schema_mapping);     /* by key->keys, into the struct at base + offset */
-SCHEMA_READER(schema_unbuilt);     /* nothing: a warning, r->unbuilt */
-SCHEMA_READER(schema_name);        /* struct span: [a-z0-9-]{1,63} */
-SCHEMA_READER(schema_path);        /* struct span: PATH or file:PATH, the path */
-SCHEMA_READER(schema_file);        /* struct span: file:PATH, the path */
-SCHEMA_READER(schema_duration_ns); /* uint64_t, min..max ns */
-SCHEMA_READER(schema_duration_ms); /* double, min..max ns */
-SCHEMA_READER(schema_size);        /* uint64_t, min..max bytes */
-SCHEMA_READER(schema_u32);         /* uint32_t, min..max */
-SCHEMA_READER(schema_u64);         /* uint64_t, min..max */
+schema_read_fn schema_mapping;     /* by key->keys, into the struct at base + offset */
+schema_read_fn schema_unbuilt;     /* nothing: a warning, r->unbuilt */
+schema_read_fn schema_name;        /* struct span: [a-z0-9-]{1,63} */
+schema_read_fn schema_path;        /* struct span: PATH or file:PATH, the path */
+schema_read_fn schema_file;        /* struct span: file:PATH, the path */
+schema_read_fn schema_duration_ns; /* uint64_t, min..max ns */
+schema_read_fn schema_duration_ms; /* double, min..max ns */
+schema_read_fn schema_size;        /* uint64_t, min..max bytes */
+schema_read_fn schema_u32;         /* uint32_t, min..max */
+schema_read_fn schema_u64;         /* uint64_t, min..max */
 #endif
