@@ -46,7 +46,8 @@ struct known_values {
 };
 
 PRINTF_LIKE(4, 5)
-MUST_USE static enum err
+MUST_USE
+static enum err
 refuse(struct openai_error *ret_error, const char *code, const char *param, const char *format, ...)
 {
     va_list args;
