@@ -11,9 +11,8 @@
 
 #include "io/loop.h"
 
-#define LOOP_WHEEL_TICK_NS 1000000u
-#define LOOP_WHEEL_SLOTS   4096u /* 64 words of 64 bits: one summary word tells which hold anything \
-                                  */
+#define LOOP_WHEEL_TICK_NS    1000000u
+#define LOOP_WHEEL_SLOTS      4096u /* 64 words of 64 bits, so one word sums them up */
 #define LOOP_WHEEL_PARK_TICKS 64u
 
 LIST_HEAD(loop_timers, loop_timer);
