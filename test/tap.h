@@ -1,5 +1,5 @@
-#ifndef TAP_H
-#define TAP_H
+#ifndef TEST_TAP_H
+#define TEST_TAP_H
 /* tap - Test Anything Protocol for unit tests: CHECK(condition, label) and tap_done().
  * Every CHECK is one line of TAP and counts as one test; the plan stands at the end. A failure also
  * names the file, the line and the condition. In a loop over a large grid keep the worst value and

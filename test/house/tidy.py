@@ -91,7 +91,7 @@ def same_names(root):
 def wrong_guards(root):
     problems = []
     for path in files(root, ".h"):
-        parts = re.sub(r"^(src|test|bench)/", "", path)[:-2].upper().replace("-", "_").split("/")
+        parts = re.sub(r"^src/|(?<=^test/)unit/", "", path)[:-2].upper().replace("-", "_").split("/")
         # role/gateway/decide.h: ROLE_GATEWAY_DECIDE_H
         guard = "_".join(parts) + "_H"
         if not re.match(r"#ifndef %s\n#define %s\n" % (guard, guard), read(root, path)):
@@ -122,7 +122,7 @@ def foreign_prefixes(root):
             continue
         words = {os.path.basename(path)[:-2].split("_")[0], *path.split("/")[1:-1]}
         for line, _, name, static in functions(read(root, path)):
-            if not static and name != "main" and name.split("_")[0] not in words:
+            if not static and name != "main" and name.split("_")[0].lower() not in words:
                 problems.append("%s:%d: %s: whose is it?" % (path, line, name))
     return problems
 
