@@ -517,6 +517,9 @@ read_target(struct http_session *c, size_t *ret_bytes)
     uint64_t left = http1_length_left(&c->parser);
     size_t room = c->body_capacity - c->body_bytes;
 
+    /* When it fails, it fails again for the bytes that come, and is answered then. */
+    if (room == 0 && left > 0 && c->body_bytes > 0 && grow_body(c, c->body_bytes + 1) == ERR_OK)
+        room = c->body_capacity - c->body_bytes;
     *ret_bytes = sizeof(c->server->input);
     if (room == 0 || left == 0 || (room < left && room < sizeof(c->server->input)))
         return c->server->input;
