@@ -34,7 +34,7 @@ struct fixture {
 
 struct client {
     int fd;
-    bool ended;
+    bool ended, reset; /* ended by a reset: what was sent to it may be lost on a real network */
     char *data;
     size_t bytes;
 };
@@ -240,6 +240,7 @@ receive(struct client *c)
         if (n < 0 && errno == EAGAIN)
             return;
         c->ended = n <= 0;
+        c->reset = n < 0;
         c->bytes += n > 0 ? (size_t)n : 0;
     }
 }

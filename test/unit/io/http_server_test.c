@@ -228,7 +228,7 @@ test_row(size_t i)
     CHECK(!has(&c, rows[i].lacks), "what it must not hold");
     if (!good || has(&c, rows[i].lacks))
         printf("# got: %.*s\n", (int)c.bytes, c.data);
-    CHECK(c.ended == rows[i].closes, "left open or closed as it should be");
+    CHECK(c.ended == rows[i].closes && !c.reset, "left open or closed as it should be");
     CHECK(await_log(&f, rows[i].log), "callbacks");
     CHECK(http_server_exchanges(f.server) == 0, "no exchange is left");
     close_client(&c);
@@ -288,6 +288,8 @@ test_refusal_is_read(void)
           "the body is taken");
     CHECK(await(&f, &c, "\r\n\r\n{\"error\"", 1) && has(&c, "HTTP/1.1 413"),
           "and the answer comes");
+    must(shutdown(c.fd, SHUT_WR) == 0);
+    CHECK(await(&f, &c, NULL, 0) && !c.reset, "no reset could overtake it");
     close_client(&c);
     close_fixture(&f);
     free(body);

@@ -294,6 +294,40 @@ test_addresses(void)
     close_fixture(&f);
 }
 
+/* What ends a connection early, and what the client can see of it. */
+static void
+test_ends(void)
+{
+    struct fixture f;
+    struct client c;
+
+    open_fixture(&f, usual_limits());
+    c = connect_to(&f);
+    send_to(&f, &c, SPAN_LIT("GET /later HTTP/1.1\r\n" H "Connection: close\r\n\r\n"));
+    CHECK(await_log(&f, "request;"), "open");
+    send_to(&f, &c, SPAN_LIT("GET /behind HTTP/1.1\r\n" H "\r\n"));
+    turn(&f, 10);
+    http_respond(f.waiting, 200, NULL, 0, SPAN_LIT("last"));
+    CHECK(await(&f, &c, "last", 1), "answered");
+    must(shutdown(c.fd, SHUT_WR) == 0);
+    CHECK(await(&f, &c, NULL, 0) && count(&c, "HTTP/1.1 200") == 1, "nothing behind a close");
+    CHECK(!c.reset, "but what comes behind it does no harm");
+    CHECK(await_log(&f, "request;done;"), "done");
+    close_client(&c);
+
+    f.waiting = NULL;
+    c = connect_to(&f);
+    send_to(&f, &c, SPAN_LIT("GET /later HTTP/1.0\r\n\r\n"));
+    CHECK(await_log(&f, "request;done;request;"), "open");
+    http_response_start(f.waiting, 200, NULL, 0);
+    http_response_write(f.waiting, SPAN_LIT("part"));
+    CHECK(await(&f, &c, "part", 1), "a body that only the end ends");
+    http_response_abort(f.waiting);
+    CHECK(await(&f, &c, NULL, 0) && c.reset, "broken off by a reset, or it would look whole");
+    close_client(&c);
+    close_fixture(&f);
+}
+
 int
 main(void)
 {
@@ -316,5 +350,6 @@ main(void)
     test_slow(SILENT, "nothing at all", "", "");
     test_slow(SLOW_READER, "slow reader", "HTTP/1.1 200", "request;gone;");
     test_addresses();
+    test_ends();
     return tap_done();
 }
