@@ -294,6 +294,27 @@ test_addresses(void)
     close_fixture(&f);
 }
 
+/* A head that never stops coming: the limit is on all of it, not on the silence within. */
+static void
+test_dripping_head(void)
+{
+    struct http_server_limits limits = usual_limits();
+    struct fixture f;
+    struct client c;
+
+    limits.head_ns = 20000000;
+    open_fixture(&f, limits);
+    c = connect_to(&f);
+    send_to(&f, &c, SPAN_LIT("GET / HTTP/1.1\r\n" H "a: "));
+    for (unsigned i = 0; i < HTTP_HEAD_BYTES_MAX && !c.ended && c.bytes == 0; i++) {
+        send_to(&f, &c, SPAN_LIT("b"));
+        receive(&c);
+    }
+    CHECK(await(&f, &c, "HTTP/1.1 408", 1), "a dripping head");
+    close_client(&c);
+    close_fixture(&f);
+}
+
 /* What ends a connection early, and what the client can see of it. */
 static void
 test_ends(void)
@@ -349,6 +370,7 @@ main(void)
     test_slow(SLOW_NEXT, "no next request", "HTTP/1.1 200", "request;done;");
     test_slow(SILENT, "nothing at all", "", "");
     test_slow(SLOW_READER, "slow reader", "HTTP/1.1 200", "request;gone;");
+    test_dripping_head();
     test_addresses();
     test_ends();
     return tap_done();
