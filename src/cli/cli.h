@@ -7,10 +7,26 @@
  * Exit codes: 0 done, 1 it did not work, 2 wrong use. Text for people and --json go to stdout,
  * complaints to stderr. */
 
+#include <stddef.h>
+
+#include "base/arena.h"
+
 #define CLI_OK     0
 #define CLI_FAILED 1
 #define CLI_USAGE  2
 
+int cmd_check(int argc, char **argv);
+int cmd_key(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
-extern const char cmd_replay_help[];
+extern const char cmd_check_help[], cmd_key_help[], cmd_replay_help[];
+
+/* What is left of fd, into arena. ERR_IO: errno; ERR_FULL: more than bytes_max, or the arena. */
+MUST_USE
+enum err cli_read_fd(int fd, size_t bytes_max, struct arena *arena, struct span *ret_text);
+/* The file at path. ERR_IO: errno; ERR_FULL as above. */
+MUST_USE
+enum err cli_read_file(const char *path, size_t bytes_max, struct arena *arena,
+                       struct span *ret_text);
+/* What to say about such an error; errno as it was then. */
+const char *cli_read_words(enum err err);
 #endif

@@ -13,6 +13,8 @@ static const struct command {
     const char *help;  /* examples first */
     const char *brief; /* one line */
 } commands[] = {
+    {"check", cmd_check, cmd_check_help, "read a configuration and show every problem in it"},
+    {"key", cmd_key, cmd_key_help, "make a key for a client"},
     {"replay", cmd_replay, cmd_replay_help, "play a recorded run again, byte for byte"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -11,9 +11,6 @@
 #include "base/must.h"
 #include "wire/schema.h"
 
-#define CONCURRENCY_MAX       1000000u
-#define TOKENS_PER_MINUTE_MAX 1000000000000u
-
 void
 keys_sha256(struct span text, unsigned char ret_sha256[KEY_SHA256_BYTES])
 {
@@ -64,12 +61,12 @@ static const struct schema_key entry_keys[] = {
      .read = schema_u32,
      AT(concurrency_max),
      .example = "32",
-     .max = CONCURRENCY_MAX},
+     .max = KEY_CONCURRENCY_MAX},
     {.name = "tokens_per_minute",
      .read = schema_u64,
      AT(tokens_per_minute_max),
      .example = "100000",
-     .max = TOKENS_PER_MINUTE_MAX},
+     .max = KEY_TOKENS_PER_MINUTE_MAX},
     {.name = NULL},
 };
 
@@ -164,8 +161,8 @@ keys_line(struct span name, const unsigned char sha256[KEY_SHA256_BYTES], uint32
     char hex[2 * KEY_SHA256_BYTES + 1] = {0}, limits[96];
     int bytes = 0;
 
-    if (!config_is_name(name) || concurrency_max > CONCURRENCY_MAX ||
-        tokens_per_minute_max > TOKENS_PER_MINUTE_MAX)
+    if (!config_is_name(name) || concurrency_max > KEY_CONCURRENCY_MAX ||
+        tokens_per_minute_max > KEY_TOKENS_PER_MINUTE_MAX)
         return ERR_ARG;
     for (size_t i = 0; i < KEY_SHA256_BYTES; i++) {
         hex[2 * i] = digits[sha256[i] >> 4];

@@ -11,9 +11,11 @@
 #include "base/span.h"
 #include "wire/config.h"
 
-#define KEYS_MAX           65536u
-#define KEY_SHA256_BYTES   32u
-#define KEY_TEXT_BYTES_MAX 128u
+#define KEYS_MAX                  65536u
+#define KEY_SHA256_BYTES          32u
+#define KEY_CONCURRENCY_MAX       1000000u
+#define KEY_TOKENS_PER_MINUTE_MAX 1000000000000u
+#define KEY_TEXT_BYTES_MAX        128u
 
 struct key_entry {
     struct span name;

@@ -1,0 +1,62 @@
+/* cli_file - whole files into an arena, for the commands that look at what somebody wrote. It reads
+ * to the end instead of trusting a size, so that a pipe (/dev/stdin) is a file too. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+#define READ_BYTES_START 65536u
+
+enum err
+cli_read_fd(int fd, size_t bytes_max, struct arena *arena, struct span *ret_text)
+{
+    size_t have = 0, room = READ_BYTES_START;
+    char *text = arena_take(arena, room);
+
+    while (text != NULL) {
+        ssize_t n = read(fd, text + have, room - have);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return ERR_IO;
+        if (n == 0) {
+            *ret_text = (struct span){text, have};
+            return ERR_OK;
+        }
+        have += (size_t)n;
+        if (have > bytes_max)
+            return ERR_FULL;
+        if (have == room) {
+            char *larger = arena_take(arena, 2 * room);
+
+            if (larger != NULL)
+                memcpy(larger, text, have);
+            text = larger;
+            room *= 2;
+        }
+    }
+    return ERR_FULL;
+}
+
+enum err
+cli_read_file(const char *path, size_t bytes_max, struct arena *arena, struct span *ret_text)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC), error;
+    enum err err;
+
+    if (fd < 0)
+        return ERR_IO;
+    err = cli_read_fd(fd, bytes_max, arena, ret_text);
+    error = errno;
+    close(fd);
+    errno = error;
+    return err;
+}
+
+const char *
+cli_read_words(enum err err)
+{
+    return err == ERR_IO ? strerror(errno) : "too large";
+}

@@ -1,0 +1,245 @@
+/* cmd_check - read a configuration as a gateway would, and the key file and the round trips that it
+ * names, and show every problem as file:line:column. Nothing is started and no engine is asked. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "cli/cli.h"
+#include "wire/config.h"
+#include "wire/keys.h"
+#include "wire/rtt.h"
+
+#define CHECK_MEMORY_BYTES_MAX ((size_t)1 << 30)
+#define RTT_BYTES_MAX          16777216u
+
+const char cmd_check_help[] =
+    "Read a configuration and show every problem in it, without starting anything.\n"
+    "\n"
+    "  isochrone check -f gateway.yaml\n"
+    "  isochrone check -f gateway.yaml --dump   # what is in effect, defaults too, no secrets\n"
+    "  isochrone check -f gateway.yaml --json\n"
+    "\n"
+    "  -f, --file FILE   the configuration; /dev/stdin is one too\n"
+    "      --dump        print the effective configuration; problems go to standard error\n"
+    "      --json        print the problems as JSON\n"
+    "\n"
+    "The key file and the round trips that it names are read too.\n"
+    "Exit status: 0 no error (there may be warnings), 1 errors, 2 wrong use.\n";
+
+struct check {
+    const char *path;
+    bool dump, json;
+    FILE *out;   /* where problems go; NULL with --json */
+    cJSON *list; /* where they go then */
+    size_t errors, warnings;
+    struct arena arena;
+    struct config config;
+};
+
+/* ---- Problems, of any file. line 0: the file as a whole. */
+
+static void
+show(struct check *c, const char *file, uint32_t line, uint32_t column, bool warning,
+     const char *text)
+{
+    const char *severity = warning ? "warning" : "error";
+
+    c->errors += !warning;
+    c->warnings += warning;
+    if (c->list != NULL) {
+        cJSON *p = cJSON_CreateObject();
+
+        cJSON_AddStringToObject(p, "file", file);
+        cJSON_AddNumberToObject(p, "line", line);
+        cJSON_AddNumberToObject(p, "column", column);
+        cJSON_AddStringToObject(p, "severity", severity);
+        cJSON_AddStringToObject(p, "text", text);
+        cJSON_AddItemToArray(c->list, p);
+        return;
+    }
+    if (line > 0 && column > 0)
+        fprintf(c->out, "%s:%" PRIu32 ":%" PRIu32 ": %s: %s\n", file, line, column, severity, text);
+    else if (line > 0)
+        fprintf(c->out, "%s:%" PRIu32 ": %s: %s\n", file, line, severity, text);
+    else
+        fprintf(c->out, "%s: %s: %s\n", file, severity, text);
+}
+
+static void
+show_all(struct check *c, const char *file, const struct config_problems *problems)
+{
+    size_t shown = 0;
+    char text[64];
+
+    for (size_t i = 0; i < problems->count; i++) {
+        const struct config_problem *p = &problems->list[i];
+
+        shown += !p->warning;
+        show(c, file, p->line, p->column, p->warning, p->text);
+    }
+    if (problems->errors > shown) {
+        snprintf(text, sizeof(text), "and %zu errors more", problems->errors - shown);
+        show(c, file, 0, 0, false, text);
+        c->errors += problems->errors - shown - 1;
+    }
+}
+
+/* A file that the configuration names. Where it cannot be read that may be as it should be: secrets
+ * are often only on the machine that uses them. */
+static bool
+read_named(struct check *c, struct span path, size_t bytes_max, char *name, size_t name_size,
+           struct span *ret_text)
+{
+    char text[160];
+    enum err err;
+
+    if (path.bytes == 0)
+        return false;
+    span_copy(path, name, name_size);
+    err = cli_read_file(name, bytes_max, &c->arena, ret_text);
+    if (err == ERR_OK)
+        return true;
+    snprintf(text, sizeof(text), "not checked, cannot be read here: %s", cli_read_words(err));
+    show(c, name, 0, 0, true, text);
+    return false;
+}
+
+static void
+check_named(struct check *c)
+{
+    char name[4096];
+    struct config_problems problems;
+    struct rtt_error error = {0, ""};
+    struct rtt_matrix matrix;
+    struct keys keys;
+    struct span text;
+
+    if (read_named(c, c->config.keys_file, CONFIG_BYTES_MAX, name, sizeof(name), &text)) {
+        if (keys_parse(text, &c->arena, &keys, &problems) == ERR_OK && keys.count == 0)
+            show(c, name, 0, 0, true, "no key in it: nobody can use this gateway");
+        show_all(c, name, &problems);
+    }
+    if (read_named(c, c->config.rtt_file, RTT_BYTES_MAX, name, sizeof(name), &text) &&
+        rtt_parse(text, &c->arena, &matrix, &error) != ERR_OK)
+        show(c, name, error.line, 0, false, error.message);
+}
+
+/* ---- The command. */
+
+static const char *
+environment(const char *name, void *user)
+{
+    (void)user;
+    return getenv(name);
+}
+
+static const char *
+plural(size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+static void
+print_result(struct check *c)
+{
+    const char *verdict = "ok";
+    cJSON *root;
+    char *text;
+
+    if (c->errors > 0)
+        verdict = "not usable";
+    else if (c->config.unbuilt)
+        verdict = "well-formed, but it names parts that are not built yet";
+    if (!c->json) {
+        fprintf(c->out, "%s: %s; %zu error%s, %zu warning%s, %zu engine%s, %zu model%s\n", c->path,
+                verdict, c->errors, plural(c->errors), c->warnings, plural(c->warnings),
+                c->config.engine_count, plural(c->config.engine_count), c->config.model_count,
+                plural(c->config.model_count));
+        return;
+    }
+    root = cJSON_CreateObject();
+    cJSON_AddStringToObject(root, "file", c->path);
+    cJSON_AddBoolToObject(root, "ok", c->errors == 0);
+    cJSON_AddBoolToObject(root, "starts", c->errors == 0 && !c->config.unbuilt);
+    cJSON_AddNumberToObject(root, "errors", (double)c->errors);
+    cJSON_AddNumberToObject(root, "warnings", (double)c->warnings);
+    cJSON_AddNumberToObject(root, "engines", (double)c->config.engine_count);
+    cJSON_AddNumberToObject(root, "models", (double)c->config.model_count);
+    cJSON_AddItemToObject(root, "problems", c->list);
+    text = cJSON_Print(root);
+    if (text != NULL)
+        puts(text);
+    cJSON_free(text);
+    cJSON_Delete(root);
+}
+
+static int
+check_run(struct check *c)
+{
+    struct config_problems problems;
+    struct span yaml, dump;
+    enum err err = cli_read_file(c->path, CONFIG_BYTES_MAX, &c->arena, &yaml);
+
+    if (err != ERR_OK) {
+        fprintf(stderr, "check: %s: %s\n", c->path, cli_read_words(err));
+        return CLI_FAILED;
+    }
+    c->out = c->dump ? stderr : stdout;
+    c->list = c->json ? cJSON_CreateArray() : NULL;
+    err = config_parse(yaml, environment, NULL, &c->arena, &c->config, &problems);
+    show_all(c, c->path, &problems);
+    if (err == ERR_OK)
+        check_named(c);
+    if (c->dump && err == ERR_OK) {
+        if (config_dump(&c->config, &c->arena, &dump) != ERR_OK) {
+            fprintf(stderr, "check: %s: too large to print\n", c->path);
+            return CLI_FAILED;
+        }
+        fwrite(dump.data, 1, dump.bytes, stdout);
+    } else {
+        print_result(c);
+    }
+    return c->errors == 0 ? CLI_OK : CLI_FAILED;
+}
+
+int
+cmd_check(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"file", required_argument, NULL, 'f'},
+        {"dump", no_argument, NULL, 'd'},
+        {"json", no_argument, NULL, 'j'},
+        {NULL, 0, NULL, 0},
+    };
+    struct check c = {.path = NULL};
+    int option, result;
+
+    while ((option = getopt_long(argc, argv, "f:", options, NULL)) != -1) {
+        switch (option) {
+        case 'f':
+            c.path = optarg;
+            break;
+        case 'd':
+            c.dump = true;
+            break;
+        case 'j':
+            c.json = true;
+            break;
+        default:
+            return CLI_USAGE; /* getopt has said why */
+        }
+    }
+    if (c.path == NULL || optind < argc || (c.dump && c.json)) {
+        fputs(cmd_check_help, stderr);
+        return CLI_USAGE;
+    }
+    arena_init(&c.arena, CHECK_MEMORY_BYTES_MAX);
+    result = check_run(&c);
+    arena_fini(&c.arena);
+    return result;
+}

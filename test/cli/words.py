@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""words - the commands that need no gateway, run as people run them: --help, check, key. Judges exit
+codes, where the text goes, and that what one command writes another can read.
+
+usage: words.py PATH_OF_ISOCHRONE"""
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+
+PROGRAM = os.path.abspath(sys.argv[1])
+SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fuzz", "corpus", "config",
+                      "sample")
+count = failed = 0
+
+
+def check(condition, label):
+    global count, failed
+    count += 1
+    failed += not condition
+    print("%sok %d - %s" % ("" if condition else "not ", count, label))
+
+
+def run(*args, env=None):
+    done = subprocess.run([PROGRAM, *args], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, **(env or {})}, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def write(name, text):
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def check_main():
+    code, out, _ = run("--help")
+    check(code == 0 and "isochrone up" in out and " check " in out, "--help shows the commands")
+    words = re.findall(r"^  (\w+) {2,}\S", out, re.M)
+    check("check" in words and "key" in words, "among them these two")
+    for word in words:
+        code, out, err = run(word, "--help")
+        check(code == 0 and "isochrone " + word in out and err == "", word + " --help has examples")
+    code, out, _ = run("--version")
+    check(code == 0 and re.fullmatch(r"isochrone \d+\.\d+\.\d+\n", out) is not None, "--version")
+    code, out, err = run()
+    check(code == 2 and out == "" and "isochrone up" in err, "no command is wrong use")
+    code, out, err = run("chekc")
+    check(code == 2 and "did you mean `check`?" in err, "a mistyped command")
+    code, _, err = run("check", "--fiel", "x")
+    check(code == 2 and "fiel" in err, "a mistyped option")
+
+
+def check_check():
+    code, out, _ = run("check", "-f", SAMPLE)
+    check(code == 0 and SAMPLE + ":8:1: warning: `bus`" in out, "the sample has warnings only")
+    check("not built yet" in out.splitlines()[-1], "and the last line says that it does not start")
+    write("bad.yaml", "regoin: a\nrule: fast\nengines: [{url: \"http://a\"}]\n")
+    code, out, err = run("check", "-f", "bad.yaml")
+    check(code == 1 and err == "", "errors are status 1")
+    check("bad.yaml:1:1: error: unknown key `regoin`; did you mean `region`?" in out
+          and "bad.yaml:2:7: error: unknown rule `fast`" in out, "all at once, with their place")
+    code, out, _ = run("check", "-f", "bad.yaml", "--json")
+    report = json.loads(out)
+    check(code == 1 and report["ok"] is False and report["errors"] == 2
+          and report["problems"][1]["line"] == 2, "the same as JSON")
+    code, out, err = run("check", "-f", "nothing.yaml")
+    check(code == 1 and out == "" and "nothing.yaml" in err, "no such file")
+    check(run("check")[0] == 2, "no file named")
+
+
+def check_dump():
+    write("good.yaml", "region: ${WHERE:-here}\nengines: [{url: \"http://a\", key: \"${SECRET}\"}]\n")
+    code, first, err = run("check", "-f", "good.yaml", "--dump", env={"SECRET": "hush", "WHERE": "eu"})
+    check(code == 0 and err == "" and 'region: "eu"' in first, "--dump shows what is in effect")
+    check("hush" not in first and "***" in first, "and no secret")
+    check("body_bytes_max: 64MiB" in first, "and the defaults")
+    write("again.yaml", first)
+    _, second, _ = run("check", "-f", "again.yaml", "--dump")
+    check(first == second, "and can be read again")
+
+
+def check_named_files():
+    write("named.yaml", "keys: file:there.yaml\nrtt: rtt.csv\nengines: [{url: \"http://a\"}]\n")
+    code, out, _ = run("check", "-f", "named.yaml")
+    check(code == 0 and "there.yaml: warning: not checked" in out, "a file that is not here")
+    write("there.yaml", "keys:\n  - {name: a}\n")
+    write("rtt.csv", "from,to,ms\na,b,1\na,c,far\n")
+    code, out, _ = run("check", "-f", "named.yaml")
+    check(code == 1 and "there.yaml:2:5: error: a key needs" in out, "the key file is read too")
+    check("rtt.csv:3: error: `far`" in out, "and the round trips")
+
+
+def check_key():
+    code, alice, err = run("key", "add", "alice", "--concurrency", "2")
+    check(code == 0 and re.fullmatch(r"isk-[A-Za-z0-9_-]{43}\n", alice) is not None,
+          "a key alone on standard output")
+    check(alice.strip() not in err and "keys.yaml" in err, "and a word beside it")
+    check(stat.S_IMODE(os.stat("keys.yaml").st_mode) == 0o600, "a new file is for its owner only")
+    code, bob, _ = run("key", "add", "bob", "--json", "--tokens-per-minute", "1000")
+    bob = json.loads(bob)
+    check(code == 0 and bob["name"] == "bob" and bob["key"] + "\n" != alice, "another one as JSON")
+    with open("keys.yaml", encoding="utf-8") as file:
+        text = file.read()
+    check(alice.strip() not in text and bob["key"] not in text, "the file has neither")
+    check(text.count("sha256") == 2 and "concurrency: 2" in text
+          and "tokens_per_minute: 1000" in text, "but hashes and limits")
+    code, out, err = run("key", "add", "alice")
+    check(code == 1 and out == "" and "already" in err, "a name stands only once")
+    for name, limit in (("A b", "1"), ("c", "0"), ("c", "many")):
+        check(run("key", "add", name, "--concurrency", limit)[0] == 2, "wrong: %s %s" % (name, limit))
+    check(run("key")[0] == 2 and run("key", "drop", "alice")[0] == 2, "no such verb")
+    with open("keys.yaml", encoding="utf-8") as file:
+        check(file.read() == text, "none of these changed the file")
+    write("keys.yaml", text.rstrip("\n"))
+    check(run("key", "add", "carol")[0] == 0, "a last line without its end")
+    write("use.yaml", "keys: file:keys.yaml\nengines: [{url: \"http://a\"}]\n")
+    check(run("check", "-f", "use.yaml")[0] == 0, "what was written can be read")
+    write("flow.yaml", "keys: [{name: a, sha256: \"%s\"}]\n" % ("0" * 64))
+    code, _, err = run("key", "add", "b", "--file", "flow.yaml")
+    with open("flow.yaml", encoding="utf-8") as file:
+        check(code == 1 and "line by line" in err and file.read().count("sha256") == 1,
+              "a file that would break is left alone")
+
+
+with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    check_main()
+    check_check()
+    check_dump()
+    check_named_files()
+    check_key()
+    os.chdir("/")
+print("1..%d" % count)
+sys.exit(1 if failed else 0)
