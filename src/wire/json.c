@@ -14,7 +14,7 @@
 #include <emmintrin.h>
 #endif
 
-#define JSON_SIMD_BYTES_MAX 4194304u
+#define JSON_SIMD_BYTES_MAX 1048576u
 
 enum err
 json_parser_open(struct json_parser **ret_parser)

@@ -76,6 +76,8 @@ json_scan_utf8(const char *at, const char *end)
 
     if (first < 0x80)
         return 1;
+    if (first > 0xe0 && first < 0xed && end - at >= 3 && is_tail(at[1]) && is_tail(at[2]))
+        return 3; /* most of what is not Latin, without the checks below */
     if (first < 0xc2 || first > 0xf4 || end - at < (ptrdiff_t)bytes)
         return 0;
     if (first == 0xe0)

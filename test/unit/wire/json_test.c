@@ -278,6 +278,37 @@ test_limits(void)
           "json_fields");
 }
 
+/* Strings are skipped sixteen bytes at a time: what ends or spoils one, at every place in a block,
+ * and runs of backslashes before a quote. */
+static void
+test_blocks(void)
+{
+    static const char *const stops[] = {"\x01", "\xff", "\\x"};
+    struct json_error error;
+    char text[128];
+    bool good = true;
+
+    for (int plain = 0; plain <= 40; plain++) {
+        for (int slashes = 0; slashes <= 6; slashes++) {
+            int bytes = snprintf(text, sizeof(text), "{\"a\":\"%.*s%.*s%s\",\"b\":1}", plain,
+                                 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", slashes,
+                                 "\\\\\\\\\\\\", slashes % 2 == 0 ? "" : "\"]x");
+            size_t value_bytes = (size_t)(plain + slashes + (slashes % 2 == 0 ? 2 : 5));
+            good = good && parse((struct span){text, (size_t)bytes}, &error) == ERR_OK &&
+                   object.count == 2 && object.fields[0].value.bytes == value_bytes;
+        }
+        for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
+            int bytes = snprintf(text, sizeof(text), "\"%.*s%s%.20s\"", plain,
+                                 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", stops[i],
+                                 "xxxxxxxxxxxxxxxxxxxx");
+            struct span exact = copy_of((struct span){text, (size_t)bytes}, 0);
+            good = good && json_check(exact, &error) == ERR_PARSE && error.column == plain + 2u;
+            free_copy(exact);
+        }
+    }
+    CHECK(good, "strings across blocks");
+}
+
 /* A document over the limit of simdjson's buffers goes the other way: same answers. */
 static void
 test_large(void)
@@ -464,6 +495,7 @@ main(void)
     test_depth();
     test_parse();
     test_limits();
+    test_blocks();
     test_large();
     test_array();
     test_values();
