@@ -1,0 +1,54 @@
+#!/bin/bash
+# fuzz.sh [TARGET...] - every libFuzzer target (or those named) for FUZZ_SECONDS, 60 if not set, as many
+# at once as there are cores, from the kept corpus and what earlier runs found in build/fuzz/found. With
+# FUZZ_SECONDS=0 only the kept corpus is run: what was once a bug stays mended. A line per target; after
+# a failure, the input that caused it and the command that repeats it.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+seconds=${FUZZ_SECONDS:-60}
+mkdir -p build
+CLANG=$(command -v clang-14 || command -v clang || echo clang-14)
+out=build/fuzz
+INPUT_BYTES_MAX=65536
+INPUT_SECONDS_MAX=10
+RSS_MIB_MAX=2048
+
+if [ ! -f $out/build.ninja ]; then
+    CC=$CLANG CXX=${CLANG/clang/clang++} meson setup $out -Dfuzz=true -Db_lundef=false \
+        -Db_sanitize=address,undefined -Doptimization=1 -Ddebug=true \
+        -Dc_args='-fsanitize=fuzzer-no-link -fno-sanitize-recover=undefined' \
+        -Dcpp_args=-fsanitize=fuzzer-no-link >$out.log 2>&1 || { tail -n 5 $out.log; exit 1; }
+fi
+targets=("$@")
+[ $# -gt 0 ] || mapfile -t targets < <(cd test/fuzz && printf '%s\n' *_fuzz.c | sed 's/_fuzz\.c$//')
+programs=("${targets[@]/#/test/fuzz/}")
+ninja -C $out "${programs[@]/%/_fuzz}" >$out/ninja.log 2>&1 ||
+    { tail -n 30 $out/ninja.log; exit 1; }
+
+# one NAME: its line, and the end of its log when it failed.
+one() {
+    local name=$1 log=$out/$1.log limit
+    local found=$out/found/$name kept=test/fuzz/corpus/$name
+    mkdir -p "$found" "$kept"
+    limit=(-max_total_time="$seconds" "$found")
+    [ "$seconds" = 0 ] && limit=(-runs=0)
+    if $out/test/fuzz/"${name}"_fuzz "${limit[@]}" "$kept" -max_len=$INPUT_BYTES_MAX \
+        -timeout=$INPUT_SECONDS_MAX -rss_limit_mb=$RSS_MIB_MAX -artifact_prefix="$out/$name-" \
+        -print_final_stats=1 >"$log" 2>&1; then
+        printf 'ok - fuzz %-12s %9s runs, %5s edges, %4s inputs kept\n' "$name" \
+            "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \
+            "$(grep -o 'cov: [0-9]*' "$log" | tail -n 1 | cut -c6-)" "$(find "$kept" -type f | wc -l)"
+    else
+        echo "not ok - fuzz $name"
+        grep -E 'ERROR|SUMMARY|runtime error|#[0-9]+ .* in ' "$log" | head -n 12 | sed 's/^/#   /'
+        sed -n "s|.*Test unit written to |#   repeat: $out/test/fuzz/${name}_fuzz |p" "$log"
+        return 1
+    fi
+}
+export -f one
+export seconds out INPUT_BYTES_MAX INPUT_SECONDS_MAX RSS_MIB_MAX
+
+printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I{} bash -c 'one {}' | tee $out/results.tap
+failed=$(grep -c '^not ok' $out/results.tap)
+echo "${#targets[@]} targets, $failed failed, $seconds s each"
+[ "$failed" = 0 ]
