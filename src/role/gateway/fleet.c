@@ -1,2 +1,290 @@
-/* fleet - to be written. */
-typedef int not_empty_yet;
+/* fleet - snapshots of who serves what under which name; see fleet.h. */
+#include "role/gateway/fleet.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "io/log.h"
+
+#define BY_NAME_SLOTS 16384u /* a power of two, twice FLEET_NAMES_MAX */
+
+struct fleet *
+fleet_ref(struct fleet *fleet)
+{
+    if (fleet != NULL)
+        atomic_fetch_add_explicit(&fleet->refs, 1, memory_order_relaxed);
+    return fleet;
+}
+
+void
+fleet_unref(struct fleet *fleet)
+{
+    if (fleet == NULL || atomic_fetch_sub_explicit(&fleet->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    roster_unref(fleet->roster);
+    arena_fini(&fleet->arena);
+    free(fleet->served);
+    free(fleet->names);
+    free(fleet->by_name);
+    free(fleet);
+}
+
+/* An empty fleet over roster, whose reference it takes, also on failure. */
+static enum err
+fleet_new(struct roster *roster, const struct hash_key *key, struct fleet **ret_fleet)
+{
+    struct fleet *f = calloc(1, sizeof(*f));
+
+    if (f == NULL) {
+        roster_unref(roster);
+        return ERR_MEMORY;
+    }
+    atomic_init(&f->refs, 1);
+    arena_init(&f->arena, FLEET_ARENA_BYTES_MAX);
+    f->roster = roster;
+    if (key != NULL)
+        f->key = *key;
+    else if (getrandom(&f->key, sizeof(f->key), 0) != (ssize_t)sizeof(f->key))
+        f->key = (struct hash_key){(uint64_t)(uintptr_t)f, 0}; /* a very early boot: guessable */
+    f->names = calloc(FLEET_NAMES_MAX, sizeof(*f->names));
+    f->by_name = calloc(BY_NAME_SLOTS, sizeof(*f->by_name));
+    f->served = calloc(roster->node_bound + 1, sizeof(*f->served));
+    if (f->names == NULL || f->by_name == NULL || f->served == NULL) {
+        fleet_unref(f);
+        return ERR_MEMORY;
+    }
+    *ret_fleet = f;
+    return ERR_OK;
+}
+
+/* Where name stands in the hash table, or the free slot where it belongs. */
+static uint32_t
+slot_of(const struct fleet *f, struct span name)
+{
+    uint32_t at = (uint32_t)hash_span(f->key, name) & (BY_NAME_SLOTS - 1);
+
+    while (f->by_name[at] != 0 && !span_eq(f->names[f->by_name[at] - 1].text, name))
+        at = (at + 1) & (BY_NAME_SLOTS - 1);
+    return at;
+}
+
+uint16_t
+fleet_model_find(const struct fleet *fleet, struct span name)
+{
+    uint32_t slot = slot_of(fleet, name);
+
+    return fleet->by_name[slot] == 0 ? FLEET_MODEL_NONE
+                                     : fleet->names[fleet->by_name[slot] - 1].model;
+}
+
+static void
+tell_full(struct fleet *f, const char *what, unsigned max)
+{
+    if (!f->full_told)
+        log_warn("more than %u %s: the others are ignored", max, what);
+    f->full_told = true;
+}
+
+/* Enter a name of model; its index in names, or -1 when there is no room. */
+static int
+name_add(struct fleet *f, struct span text, uint16_t model)
+{
+    uint32_t slot = slot_of(f, text);
+    struct span copy;
+
+    if (f->by_name[slot] != 0)
+        return f->by_name[slot] - 1;
+    if (f->name_count == FLEET_NAMES_MAX || arena_copy(&f->arena, text, &copy) != ERR_OK) {
+        tell_full(f, "names of models", FLEET_NAMES_MAX);
+        return -1;
+    }
+    f->names[f->name_count] = (struct fleet_name){copy, model};
+    f->by_name[slot] = (uint16_t)++f->name_count;
+    return (int)f->name_count - 1;
+}
+
+/* A model of this canonical name, new or known; FLEET_MODEL_NONE when there is no room. */
+static uint16_t
+model_add(struct fleet *f, struct span name)
+{
+    uint16_t model = fleet_model_find(f, name);
+    int at;
+
+    if (model != FLEET_MODEL_NONE)
+        return model;
+    if (f->model_count == CORE_MODELS_MAX) {
+        tell_full(f, "models", CORE_MODELS_MAX);
+        return FLEET_MODEL_NONE;
+    }
+    at = name_add(f, name, (uint16_t)f->model_count);
+    if (at < 0)
+        return FLEET_MODEL_NONE;
+    f->models[f->model_count].name = f->names[at].text;
+    return (uint16_t)f->model_count++;
+}
+
+/* The text of a name as this fleet keeps it; empty when memory ran out for it. */
+static struct span
+name_kept(const struct fleet *f, struct span name)
+{
+    uint16_t entry = f->by_name[slot_of(f, name)];
+
+    return entry != 0 ? f->names[entry - 1].text : (struct span){NULL, 0};
+}
+
+/* Configured names first: an alias that used to be a model of its own becomes an alias. The indices
+ * of all former models are kept, used or not, because the core knows them. */
+static void
+configure(struct fleet *f, const struct fleet *previous)
+{
+    const struct config *config = &f->roster->config;
+
+    for (uint32_t i = 0; previous != NULL && i < previous->model_count; i++)
+        f->models[i].name = previous->models[i].name;
+    if (previous != NULL)
+        f->model_count = previous->model_count;
+    for (size_t i = 0; i < config->model_count; i++) {
+        const struct config_model *m = &config->models[i];
+        uint16_t model = FLEET_MODEL_NONE;
+
+        for (uint16_t k = 0; k < f->model_count && model == FLEET_MODEL_NONE; k++) {
+            if (span_eq(f->models[k].name, m->name))
+                model = k;
+        }
+        if (model != FLEET_MODEL_NONE)
+            (void)name_add(f, m->name, model);
+        else
+            model = model_add(f, m->name);
+        if (model == FLEET_MODEL_NONE)
+            continue;
+        f->models[model].configured = true;
+        f->models[model].params_b = m->params_b;
+        for (size_t k = 0; k < m->alias_count; k++)
+            (void)name_add(f, m->aliases[k], model);
+    }
+    /* what is left keeps its own name, unless that is another's alias now; and the text moves here
+     */
+    for (uint32_t i = 0; i < f->model_count; i++) {
+        (void)name_add(f, f->models[i].name, (uint16_t)i);
+        f->models[i].name = name_kept(f, f->models[i].name);
+    }
+}
+
+static void
+serve_one(struct fleet *f, uint32_t node, struct span engine_name, uint16_t state)
+{
+    struct fleet_node_served *served = &f->served[node];
+    uint16_t model = model_add(f, engine_name);
+    int name;
+
+    if (model == FLEET_MODEL_NONE || served->count == ADAPTER_MODELS_MAX)
+        return;
+    name = name_add(f, engine_name, model);
+    for (uint32_t i = 0; i < served->count; i++) {
+        if (served->list[i].model != model)
+            continue;
+        /* the engine lists a model under two names: the readier one counts */
+        if (state == MODEL_READY && served->list[i].state != MODEL_READY)
+            served->list[i] = (struct fleet_served){model, (uint16_t)name, state};
+        return;
+    }
+    served->list[served->count++] = (struct fleet_served){model, (uint16_t)name, state};
+}
+
+void
+fleet_serve(struct fleet *fleet, uint32_t node, const struct adapter_models *models)
+{
+    if (roster_node(fleet->roster, node) == NULL)
+        return; /* it left while it was being asked */
+    fleet->served[node].count = 0;
+    for (size_t i = 0; i < models->count; i++) {
+        struct span name = span_of(models->list[i].name);
+        if (name.bytes > 0)
+            serve_one(fleet, node, name, (uint16_t)models->list[i].state);
+    }
+}
+
+/* Carry over what the nodes of the former fleet serve; the names may mean other models now. */
+static void
+carry_served(struct fleet *f, const struct fleet *previous)
+{
+    for (uint32_t i = 0; i < f->roster->node_bound && i < previous->roster->node_bound; i++) {
+        const struct roster_node *now = f->roster->nodes[i], *then = previous->roster->nodes[i];
+
+        if (now == NULL || then == NULL || !span_eq(now->name, then->name) ||
+            !span_eq(now->url, then->url))
+            continue;
+        for (uint32_t k = 0; k < previous->served[i].count; k++) {
+            const struct fleet_served *s = &previous->served[i].list[k];
+            serve_one(f, i, previous->names[s->name].text, s->state);
+        }
+    }
+}
+
+enum err
+fleet_open(struct roster *roster, const struct fleet *previous, struct fleet **ret_fleet)
+{
+    struct fleet *f;
+    enum err err = fleet_new(roster, previous != NULL ? &previous->key : NULL, &f);
+
+    if (err != ERR_OK)
+        return err;
+    configure(f, previous);
+    if (previous != NULL)
+        carry_served(f, previous);
+    *ret_fleet = f;
+    return ERR_OK;
+}
+
+enum err
+fleet_copy(const struct fleet *fleet, struct fleet **ret_fleet)
+{
+    struct fleet *f;
+    enum err err = fleet_new(roster_ref(fleet->roster), &fleet->key, &f);
+
+    if (err != ERR_OK)
+        return err;
+    f->full_told = fleet->full_told;
+    for (uint32_t i = 0; i < fleet->name_count; i++) {
+        if (name_add(f, fleet->names[i].text, fleet->names[i].model) < 0) {
+            fleet_unref(f);
+            return ERR_MEMORY;
+        }
+    }
+    f->model_count = fleet->model_count;
+    for (uint32_t i = 0; i < fleet->model_count; i++) {
+        f->models[i] = fleet->models[i];
+        f->models[i].name = name_kept(f, fleet->models[i].name);
+    }
+    memcpy(f->served, fleet->served, fleet->roster->node_bound * sizeof(*f->served));
+    *ret_fleet = f;
+    return ERR_OK;
+}
+
+struct span
+fleet_engine_name(const struct fleet *fleet, uint32_t node, uint16_t model)
+{
+    if (node < fleet->roster->node_bound) {
+        const struct fleet_node_served *served = &fleet->served[node];
+        for (uint32_t i = 0; i < served->count; i++) {
+            if (served->list[i].model == model)
+                return fleet->names[served->list[i].name].text;
+        }
+    }
+    return (struct span){NULL, 0};
+}
+
+uint32_t
+fleet_count(const struct fleet *fleet, uint16_t model, enum model_state state)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < fleet->roster->node_bound; i++) {
+        for (uint32_t k = 0; k < fleet->served[i].count; k++) {
+            const struct fleet_served *s = &fleet->served[i].list[k];
+            count += (model == FLEET_MODEL_NONE || s->model == model) && s->state == state;
+        }
+    }
+    return count;
+}

@@ -1,2 +1,118 @@
-/* metrics - to be written. */
-typedef int not_empty_yet;
+/* metrics - counting, and the words that stand for codes; see metrics.h. The text for /metrics is
+ * written in admin_metrics.c. */
+#include "role/gateway/metrics.h"
+
+static const unsigned short codes[METRICS_CODE_COUNT] = METRICS_CODES;
+
+void
+metrics_observe(struct metrics_histogram *h, uint64_t us)
+{
+    uint32_t bucket = 0;
+
+    while (bucket < METRICS_BUCKETS - 1 && us > (UINT64_C(1000) << bucket))
+        bucket++;
+    metrics_add(&h->buckets[bucket], 1);
+    metrics_add(&h->count, 1);
+    metrics_add(&h->sum_us, us);
+}
+
+void
+metrics_request(struct metrics *m, uint32_t model, unsigned status)
+{
+    uint32_t code = 0;
+
+    while (code < METRICS_CODE_COUNT - 1 && codes[code] != status)
+        code++;
+    metrics_add(&m->requests[model < METRICS_MODELS ? model : METRICS_MODELS - 1][code], 1);
+}
+
+void
+metrics_decision(struct metrics *m, const struct decision *decision)
+{
+    for (uint32_t i = 0; i < decision->candidate_count; i++) {
+        if (decision->candidates[i].why < WHY_COUNT)
+            metrics_add(&m->why_not[decision->candidates[i].why], 1);
+    }
+}
+
+static const char *
+named(const char *const *names, uint32_t count, uint32_t value)
+{
+    return value < count && names[value] != 0 ? names[value] : "unknown";
+}
+
+const char *
+metrics_failure_name(uint32_t failure)
+{
+    static const char *const names[FAILURE_COUNT] = {
+        [FAILURE_NONE] = "none",
+        [FAILURE_CONNECT] = "connect",
+        [FAILURE_STATUS_5XX] = "5xx",
+        [FAILURE_BUSY] = "busy",
+        [FAILURE_FIRST_BYTE] = "first_byte",
+        [FAILURE_STALL] = "stall",
+        [FAILURE_EOF] = "eof",
+        [FAILURE_MALFORMED] = "malformed",
+        [FAILURE_REQUEST] = "request",
+        [FAILURE_LOCAL] = "local",
+    };
+    return named(names, FAILURE_COUNT, failure);
+}
+
+const char *
+metrics_refusal_name(uint32_t refusal)
+{
+    static const char *const names[REFUSAL_COUNT] = {
+        [REFUSAL_NONE] = "none",           [REFUSAL_NO_NODE] = "no_node",
+        [REFUSAL_NOT_READY] = "not_ready", [REFUSAL_DRAINING] = "draining",
+        [REFUSAL_FAILING] = "failing",     [REFUSAL_FULL] = "full",
+        [REFUSAL_ALL_TRIED] = "all_tried", [REFUSAL_REQUEST] = "request",
+        [REFUSAL_STARTED] = "started",
+    };
+    return named(names, REFUSAL_COUNT, refusal);
+}
+
+const char *
+metrics_why_name(uint32_t why)
+{
+    static const char *const names[WHY_COUNT] = {
+        [WHY_CHOSEN] = "chosen",   [WHY_SLOWER] = "slower",       [WHY_TIED] = "tied",
+        [WHY_ABSENT] = "absent",   [WHY_NOT_READY] = "not_ready", [WHY_DRAINING] = "draining",
+        [WHY_FAILING] = "failing", [WHY_FULL] = "full",           [WHY_TRIED] = "tried",
+        [WHY_RULE] = "rule",
+    };
+    return named(names, WHY_COUNT, why);
+}
+
+const char *
+metrics_model_state_name(uint32_t state)
+{
+    static const char *const names[MODEL_STATE_COUNT] = {
+        [MODEL_ABSENT] = "absent",     [MODEL_DOWNLOADING] = "downloading",
+        [MODEL_ON_DISK] = "on_disk",   [MODEL_LOADING] = "loading",
+        [MODEL_SLEEPING] = "sleeping", [MODEL_READY] = "ready",
+        [MODEL_FAILED] = "failed",
+    };
+    return named(names, MODEL_STATE_COUNT, state);
+}
+
+const char *
+metrics_node_state_name(uint32_t state)
+{
+    static const char *const names[NODE_STATE_COUNT] = {
+        [NODE_READY] = "ready", [NODE_DRAIN] = "drain", [NODE_MAINT] = "maint"};
+    return named(names, NODE_STATE_COUNT, state);
+}
+
+const char *
+metrics_rule_name(uint32_t rule)
+{
+    static const char *const names[RULE_COUNT] = {
+        [RULE_TIME] = "time",
+        [RULE_NEAREST] = "nearest",
+        [RULE_LEAST_REQUEST] = "least_request",
+        [RULE_ROUND_ROBIN] = "round_robin",
+        [RULE_RANDOM] = "random",
+    };
+    return named(names, RULE_COUNT, rule);
+}

@@ -1,0 +1,79 @@
+#ifndef ROLE_GATEWAY_FLEET_H
+#define ROLE_GATEWAY_FLEET_H
+/* fleet - names and indices: the roster, and beside it what the engines say they serve.
+ *
+ * A snapshot: filled by one thread, then given to decide_fleet_swap and from then on immutable,
+ * shared by all loops, reference-counted. News (a reload, an engine with a new model) make a copy
+ * that replaces it. Indices of models live as long as the gateway.
+ *
+ * Model identity: the configured name, its aliases, and the name under which an engine serves it
+ * are one model to clients. What an engine serves and no configuration names is a model of its own
+ * name. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "core/core.h"
+#include "role/gateway/roster.h"
+#include "wire/adapter.h"
+
+#define FLEET_NAMES_MAX       8192u /* canonical names, aliases and engines' names together */
+#define FLEET_ARENA_BYTES_MAX 67108864u
+#define FLEET_MODEL_NONE      UINT16_MAX
+
+struct fleet_model {
+    struct span name; /* canonical */
+    double params_b;  /* as configured; 0 unknown */
+    bool configured;
+};
+
+struct fleet_name { /* any name of a model */
+    struct span text;
+    uint16_t model;
+};
+
+struct fleet_served {            /* one model on one node */
+    uint16_t model, name, state; /* name: how the engine calls it; state: enum model_state */
+};
+
+struct fleet_node_served {
+    uint32_t count;
+    struct fleet_served list[ADAPTER_MODELS_MAX];
+};
+
+struct fleet {
+    _Atomic uint32_t refs;
+    struct roster *roster;
+    struct arena arena; /* of the names */
+    struct hash_key key;
+    struct fleet_model models[CORE_MODELS_MAX];
+    uint32_t model_count;
+    struct fleet_name *names;
+    uint32_t name_count;
+    uint16_t *by_name;                /* hash table of names + 1 */
+    struct fleet_node_served *served; /* by node index, roster->node_bound of them */
+    bool full_told;                   /* that models or names are over the limit was logged */
+};
+
+/* Over this roster (its reference is taken over, also on failure). previous: NULL, or the fleet
+ * whose model indices and served models are kept where node and name are still there. */
+MUST_USE
+enum err fleet_open(struct roster *roster, const struct fleet *previous, struct fleet **ret_fleet);
+/* A copy that may still be changed. */
+MUST_USE
+enum err fleet_copy(const struct fleet *fleet, struct fleet **ret_fleet);
+/* This node serves these models now, and no others. Before publication only. */
+void fleet_serve(struct fleet *fleet, uint32_t node, const struct adapter_models *models);
+
+struct fleet *fleet_ref(struct fleet *fleet); /* NULL: NULL */
+void fleet_unref(struct fleet *fleet);        /* NULL: does nothing */
+
+/* By name or alias; FLEET_MODEL_NONE. */
+uint16_t fleet_model_find(const struct fleet *fleet, struct span name);
+/* How this node calls that model; empty when it does not serve it. */
+struct span fleet_engine_name(const struct fleet *fleet, uint32_t node, uint16_t model);
+/* How many nodes have the model in this state; model FLEET_MODEL_NONE: any model. */
+uint32_t fleet_count(const struct fleet *fleet, uint16_t model, enum model_state state);
+#endif

@@ -1,0 +1,95 @@
+#ifndef ROLE_GATEWAY_ROSTER_H
+#define ROLE_GATEWAY_ROSTER_H
+/* roster - the configuration, read, checked and made ready for use: engines with index, address and
+ * credential, names of regions and hardware with theirs, keys, first guesses of round trips.
+ *
+ * Immutable once built and shared by all loops (reference-counted). A reload builds a new one
+ * beside the old one, and keeps every index that a name had. Building blocks (files, name
+ * look-ups): at the start, or on a worker's thread. */
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "role/gateway/access.h"
+#include "wire/adapter.h"
+#include "wire/config.h"
+
+#define ROSTER_ARENA_BYTES_MAX  1073741824u
+#define ROSTER_FILE_BYTES_MAX   CONFIG_BYTES_MAX
+#define ROSTER_SECRET_BYTES_MAX 4096u
+#define ROSTER_NAMES_MAX        65535u /* operators, and sites */
+
+struct roster_address {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    };
+    socklen_t bytes; /* 0: none (the name did not resolve) */
+};
+
+struct roster_node {
+    uint32_t index; /* as the core knows it; kept over reloads as long as the name is there */
+    uint32_t slots; /* as configured; 0: ask */
+    struct span name, url, host; /* host: the Host header's value */
+    struct span authorization;   /* "Bearer ..." towards this engine; empty: none */
+    uint16_t region, class, site, operator;
+    enum engine_kind kind; /* ENGINE_UNKNOWN: ask */
+    float rtt_ms;          /* a first guess; NAN: none */
+    struct roster_address address;
+};
+
+struct roster_names { /* index -> name; grows, never changes */
+    struct span *list;
+    uint32_t count, room;
+};
+
+struct roster {
+    _Atomic uint32_t refs;
+    struct arena arena;
+    struct config config;
+    struct span config_text; /* as it was read; empty under `up` */
+    struct span directory;   /* of the file, while it is read */
+    struct span admin_token; /* empty: none */
+    struct access access;
+    struct roster_address bind; /* upstream_bind; bytes 0: none */
+    struct roster_names regions, classes, sites, operators;
+    uint16_t own_region;
+    struct roster_node **nodes; /* by index; holes are NULL */
+    uint32_t node_bound;        /* indices are below it */
+    uint32_t node_count;
+    uint32_t *by_name; /* hash table of indices + 1 */
+    uint32_t by_name_mask;
+};
+
+/* Read the file at path and all it names. previous: NULL, or the roster whose indices are kept;
+ * then what needs a restart to change is told. Every problem is logged as file:line:column;
+ * ERR_PARSE, ERR_IO: nothing was built. nodes_max: see core_config; 0: as many as there are. */
+MUST_USE
+enum err roster_load(const char *path, uint32_t nodes_max, const struct roster *previous,
+                     struct roster **ret_roster);
+/* The same from text that has no file; name stands for it in messages. */
+MUST_USE
+enum err roster_read(struct span yaml, const char *name, uint32_t nodes_max,
+                     const struct roster *previous, struct roster **ret_roster);
+/* From a configuration made by hand (`up`); it is copied, its spans must outlive the roster. */
+MUST_USE
+enum err roster_make(const struct config *config, struct roster **ret_roster);
+
+struct roster *roster_ref(struct roster *roster);
+void roster_unref(struct roster *roster); /* NULL: does nothing */
+
+/* NULL: no such index. */
+const struct roster_node *roster_node(const struct roster *roster, uint32_t index);
+const struct roster_node *roster_find(const struct roster *roster, struct span name);
+/* Look up host:port, at most one address. ERR_NOT_FOUND: logged. Blocks. */
+MUST_USE
+enum err roster_resolve(struct span host, uint16_t port, struct roster_address *ret_address);
+/* "host:port" of a listener as an address. ERR_ARG, ERR_NOT_FOUND: logged. Blocks. */
+MUST_USE
+enum err roster_listen_address(struct span listen, struct roster_address *ret_address);
+bool roster_is_loopback(const struct sockaddr *address);
+#endif
