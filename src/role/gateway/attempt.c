@@ -1,2 +1,434 @@
-/* attempt - to be written. */
-typedef int not_empty_yet;
+/* attempt - from core's dispatch to the end of the call; see attempt.h.
+ *
+ * What goes to an engine is a closed list: nothing of the client's headers but traceparent and
+ * tracestate, never its key. What comes back is checked before any of it goes on. */
+#include "role/gateway/attempt.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "io/clock.h"
+#include "role/gateway/answer.h"
+#include "role/gateway/request.h"
+#include "role/gateway/upstream.h"
+
+#define UPSTREAM_HEADERS_MAX 12u
+#define JSON_DONE_FACTOR     4.0 /* a whole answer may take so many times as long as predicted */
+#define RETRY_AFTER_S_MAX    3600u
+#define TRACE_BYTES_MAX      1024u
+
+static void
+forget_call(struct attempt *a)
+{
+    a->call = NULL;
+    a->mode = ATTEMPT_OVER;
+    upstream_give(a->upstream);
+    a->upstream = NULL;
+}
+
+void
+attempt_cancel(struct request *r)
+{
+    if (r->attempt.call == NULL)
+        return;
+    http_call_cancel(r->attempt.call);
+    forget_call(&r->attempt);
+}
+
+void
+attempt_fail(struct request *r, enum failure failure, float retry_after_ms)
+{
+    attempt_cancel(r);
+    request_failed(r, failure, retry_after_ms);
+}
+
+void
+attempt_close(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+
+    if (a->body_room_bytes == 0)
+        return;
+    atomic_fetch_sub_explicit(&r->lane->gateway->buffers_bytes, a->body_room_bytes,
+                              memory_order_relaxed);
+    free(a->body);
+    a->body = NULL;
+    a->body_bytes = a->body_room_bytes = 0;
+}
+
+void
+attempt_pause(struct request *r)
+{
+    if (r->attempt.call != NULL)
+        http_call_pause(r->attempt.call);
+}
+
+void
+attempt_resume(struct request *r)
+{
+    if (r->attempt.call != NULL)
+        http_call_resume(r->attempt.call);
+}
+
+/* ---- The answer. */
+
+static struct span
+response_header(const struct http_response *response, struct span name)
+{
+    for (size_t i = response->header_count; i > 0; i--) {
+        if (span_eq_nocase(response->headers[i - 1].name, name))
+            return response->headers[i - 1].value;
+    }
+    return (struct span){NULL, 0};
+}
+
+static float
+retry_after_ms(const struct http_response *response)
+{
+    uint64_t value;
+
+    if (span_u64(response_header(response, SPAN_LIT("retry-after-ms")), &value) == ERR_OK &&
+        value <= RETRY_AFTER_S_MAX * UINT64_C(1000))
+        return (float)value;
+    if (span_u64(response_header(response, SPAN_LIT("retry-after")), &value) == ERR_OK &&
+        value <= RETRY_AFTER_S_MAX)
+        return (float)(value * 1000);
+    return NAN;
+}
+
+/* Statuses of 4xx that say something about the engine, or about how it is set up, and not about the
+ * request: our credential is refused there, or the model that it listed is gone. */
+static bool
+is_engines_fault(unsigned status)
+{
+    return status == 401 || status == 403 || status == 404 || status == 407 || status == 408;
+}
+
+static bool
+has_type(struct span content_type, struct span type)
+{
+    return content_type.bytes >= type.bytes &&
+           span_eq_nocase((struct span){content_type.data, type.bytes}, type);
+}
+
+/* The engine's load, told in the head of its answer. */
+static void
+take_load(struct request *r, const struct http_response *response)
+{
+    struct span text = response_header(response, SPAN_LIT("endpoint-load-metrics"));
+    struct event event = {.kind = EVENT_REPORT};
+    struct adapter_load load;
+    struct actions actions;
+
+    if (text.bytes == 0 || adapter_parse_orca(text, &load) != ERR_OK)
+        return;
+    event.report = (struct event_report){
+        .node = r->attempt.node,
+        .running = load.running,
+        .waiting = load.waiting,
+        .prefill_tokens_in_flight = load.prefill_tokens_in_flight,
+        .kv_tokens_used = load.kv_tokens_used,
+        .kv_tokens_cap = load.kv_tokens_cap,
+        .slots = load.slots,
+    };
+    decide_step(r->lane->gateway->door, &event, &actions);
+}
+
+static void
+accept_head(struct request *r, const struct http_response *response)
+{
+    struct attempt *a = &r->attempt;
+    struct span type = response_header(response, SPAN_LIT("content-type"));
+
+    if (r->openai.stream) {
+        if (has_type(type, SPAN_LIT("text/event-stream")))
+            a->mode = ATTEMPT_STREAM;
+        else
+            attempt_fail(r, FAILURE_MALFORMED, NAN);
+    } else if (type.bytes == 0 || has_type(type, SPAN_LIT("application/json"))) {
+        a->mode = ATTEMPT_JSON;
+    } else {
+        attempt_fail(r, FAILURE_MALFORMED, NAN);
+    }
+}
+
+static void
+on_sent(struct http_call *call, bool fresh, void *user)
+{
+    struct request *r = user;
+
+    (void)call;
+    if (r->attempt.dispatched) /* sent again on a fresh connection */
+        return;
+    r->attempt.dispatched = true;
+    request_dispatched(r, fresh);
+}
+
+static void
+on_head(struct http_call *call, const struct http_response *response, void *user)
+{
+    struct request *r = user;
+    struct attempt *a = &r->attempt;
+    bool asks_to_wait = response_header(response, SPAN_LIT("retry-after")).bytes > 0 ||
+                        response_header(response, SPAN_LIT("retry-after-ms")).bytes > 0;
+
+    on_sent(call, response->fresh_connection, user); /* an answer before the body was out */
+    a->status = response->status;
+    take_load(r, response);
+    if (response->status == 200) {
+        accept_head(r, response);
+    } else if (response->status == 429 || (response->status == 503 && asks_to_wait)) {
+        attempt_fail(r, FAILURE_BUSY, retry_after_ms(response));
+    } else if (response->status >= 500 || is_engines_fault(response->status)) {
+        attempt_fail(r, FAILURE_STATUS_5XX, NAN);
+    } else if (response->status >= 400) {
+        a->mode = ATTEMPT_REFUSED;
+        if (arena_copy(http_exchange_arena(r->exchange),
+                       response_header(response, SPAN_LIT("content-type")),
+                       &a->content_type) != ERR_OK)
+            a->content_type = (struct span){NULL, 0};
+    } else {
+        attempt_fail(r, FAILURE_MALFORMED, NAN);
+    }
+}
+
+/* Room for `bytes` more of a whole answer, charged to all buffers together. */
+static bool
+reserve(struct request *r, size_t bytes)
+{
+    struct attempt *a = &r->attempt;
+    struct gateway *g = r->lane->gateway;
+    size_t room = a->body_room_bytes == 0 ? ATTEMPT_BODY_BYTES_FIRST : a->body_room_bytes, more;
+    size_t before;
+    char *body;
+
+    while (room - a->body_bytes < bytes)
+        room *= 2;
+    more = room - a->body_room_bytes;
+    if (more == 0)
+        return true;
+    before = atomic_fetch_add_explicit(&g->buffers_bytes, more, memory_order_relaxed);
+    body = before + more <= r->fleet->roster->config.buffers_bytes_max ? realloc(a->body, room)
+                                                                       : NULL;
+    if (body == NULL) {
+        atomic_fetch_sub_explicit(&g->buffers_bytes, more, memory_order_relaxed);
+        return false;
+    }
+    a->body = body;
+    a->body_room_bytes = room;
+    return true;
+}
+
+static void
+on_data(struct http_call *call, struct span bytes, void *user)
+{
+    struct request *r = user;
+    struct attempt *a = &r->attempt;
+
+    (void)call;
+    if (a->mode == ATTEMPT_STREAM) {
+        stream_data(r, bytes);
+    } else if (!reserve(r, bytes.bytes)) {
+        attempt_fail(r, FAILURE_LOCAL, NAN);
+    } else if (bytes.bytes > 0) {
+        memcpy(a->body + a->body_bytes, bytes.data, bytes.bytes);
+        a->body_bytes += bytes.bytes;
+    }
+}
+
+/* A whole answer is here: check it, put the model's name back, pass it on. */
+static void
+json_end(struct request *r)
+{
+    struct http_exchange *x = r->exchange;
+    struct span body = {r->attempt.body, r->attempt.body_bytes}, parts[3];
+    struct openai_reply reply;
+    struct answer_head head;
+
+    if (openai_reply_parse(body, &reply) != ERR_OK) {
+        request_failed(r, FAILURE_MALFORMED, NAN);
+        return;
+    }
+    if (reply.is_error) { /* with status 200 */
+        request_failed(r, FAILURE_STATUS_5XX, NAN);
+        return;
+    }
+    r->usage = reply.usage;
+    parts[0] = body;
+    parts[1] = parts[2] = (struct span){NULL, 0};
+    if (reply.model_range.bytes > 0) {
+        parts[0].bytes = (size_t)(reply.model_range.data - body.data);
+        parts[1] = r->model_json;
+        parts[2] = span_from(body, parts[0].bytes + reply.model_range.bytes);
+    }
+    answer_head_init(&head);
+    answer_head_add(&head, SPAN_LIT("content-type"), SPAN_LIT("application/json"));
+    answer_request_head(&head, r);
+    http_response_start_length(x, 200, head.list, head.count,
+                               parts[0].bytes + parts[1].bytes + parts[2].bytes);
+    http_response_writev(x, parts, 3);
+    request_ended(r);
+    http_response_end(x);
+}
+
+static void
+on_end(struct http_call *call, const struct http_header *trailers, size_t trailer_count, void *user)
+{
+    struct request *r = user;
+    enum attempt_mode mode = r->attempt.mode;
+
+    (void)call, (void)trailers, (void)trailer_count;
+    forget_call(&r->attempt);
+    if (mode == ATTEMPT_STREAM)
+        stream_end(r);
+    else if (mode == ATTEMPT_JSON)
+        json_end(r);
+    else
+        request_failed(r, FAILURE_REQUEST, NAN);
+}
+
+static void
+on_failed(struct http_call *call, enum http_failure why, void *user)
+{
+    static const enum failure classes[] = {
+        [HTTP_FAILED_CONNECT] = FAILURE_CONNECT,
+        [HTTP_FAILED_CONNECT_TIMEOUT] = FAILURE_CONNECT,
+        [HTTP_FAILED_FIRST_BYTE] = FAILURE_FIRST_BYTE,
+        [HTTP_FAILED_IDLE] = FAILURE_STALL,
+        [HTTP_FAILED_EOF] = FAILURE_EOF,
+        [HTTP_FAILED_MALFORMED] = FAILURE_MALFORMED,
+        [HTTP_FAILED_LOCAL] = FAILURE_LOCAL,
+    };
+    struct request *r = user;
+    enum attempt_mode mode = r->attempt.mode;
+
+    (void)call;
+    forget_call(&r->attempt);
+    if (mode == ATTEMPT_STREAM && (why == HTTP_FAILED_EOF || r->stream.done))
+        stream_end(r);
+    else
+        request_failed(r, classes[why], NAN);
+}
+
+/* ---- The start. */
+
+static const struct http_call_fn call_fn = {
+    .sent = on_sent, .head = on_head, .data = on_data, .end = on_end, .failed = on_failed};
+
+static void
+add(struct http_header *list, size_t *count, struct span name, struct span value)
+{
+    must(*count < UPSTREAM_HEADERS_MAX);
+    if (value.bytes > 0)
+        list[(*count)++] = (struct http_header){name, value};
+}
+
+static uint64_t
+ns_of_ms(double ms)
+{
+    return ms > 0.0 && ms < 1e12 ? (uint64_t)(ms * 1e6) : 0;
+}
+
+/* The closed list of what an engine gets to see. */
+static size_t
+upstream_headers(const struct request *r, const struct roster_node *node, struct http_header *list)
+{
+    const struct adapter *adapter = adapter_of(r->attempt.kind);
+    struct span traceparent = http_request_header(r->http, SPAN_LIT("traceparent"));
+    struct span tracestate = http_request_header(r->http, SPAN_LIT("tracestate"));
+    size_t count = 0;
+
+    add(list, &count, SPAN_LIT("content-type"), SPAN_LIT("application/json"));
+    add(list, &count, SPAN_LIT("accept"),
+        r->openai.stream ? SPAN_LIT("text/event-stream") : SPAN_LIT("application/json"));
+    add(list, &count, SPAN_LIT("user-agent"), SPAN_LIT("isochrone/" ISOCHRONE_VERSION));
+    add(list, &count, SPAN_LIT("x-request-id"), (struct span){r->id_text, REQUEST_ID_BYTES});
+    add(list, &count, SPAN_LIT("authorization"), node->authorization);
+    if (traceparent.bytes <= TRACE_BYTES_MAX)
+        add(list, &count, SPAN_LIT("traceparent"), traceparent);
+    if (tracestate.bytes <= TRACE_BYTES_MAX)
+        add(list, &count, SPAN_LIT("tracestate"), tracestate);
+    if (adapter != NULL && adapter->in_band_load)
+        add(list, &count, SPAN_LIT("endpoint-load-metrics-format"), SPAN_LIT("JSON"));
+    return count;
+}
+
+/* Start the call. ERR_NOT_FOUND: the node left, lost the model or has no address. */
+static enum err
+call(struct request *r, const struct action_dispatch *dispatch)
+{
+    const struct roster *roster = r->fleet->roster;
+    const struct roster_node *node = roster_node(roster, dispatch->node);
+    struct span model = fleet_engine_name(r->fleet, dispatch->node, r->model);
+    struct span parts[2 * OPENAI_EDITS_MAX + 1], *kept;
+    struct http_header headers[UPSTREAM_HEADERS_MAX];
+    double first_ms = (double)dispatch->first_limit_ms, idle_ms = (double)dispatch->gap_limit_ms;
+    struct http_call_limits limits = {.connect_ns = roster->config.connect_ns};
+    struct http_call_request request = {.method = SPAN_LIT("POST"), .headers = headers};
+    struct arena *arena = http_exchange_arena(r->exchange);
+    enum err err;
+
+    if (node == NULL || model.bytes == 0)
+        return ERR_NOT_FOUND;
+    err = openai_request_splice(&r->openai, model, arena, parts, 2 * OPENAI_EDITS_MAX + 1,
+                                &request.part_count);
+    if (err != ERR_OK)
+        return err;
+    kept = arena_take(arena, request.part_count * sizeof(*kept)); /* lives as long as the call */
+    if (kept == NULL)
+        return ERR_MEMORY;
+    memcpy(kept, parts, request.part_count * sizeof(*kept));
+    request.parts = kept;
+    request.target = r->openai.api == OPENAI_CHAT ? SPAN_LIT("/v1/chat/completions")
+                                                  : SPAN_LIT("/v1/completions");
+    request.header_count = upstream_headers(r, node, headers);
+    if (!r->openai.stream) { /* no sign of life before the end */
+        first_ms += JSON_DONE_FACTOR * (double)dispatch->done_ms;
+        limits.body_bytes_max = roster->config.body_bytes_max;
+    } else if (idle_ms < first_ms) { /* engines that send the head at once wait after it */
+        idle_ms = first_ms;          /* between tokens the stream watches */
+    }
+    limits.first_byte_ns = ns_of_ms(first_ms);
+    limits.idle_ns = ns_of_ms(idle_ms);
+    err = upstream_take(r->lane, roster, node, &r->attempt.upstream);
+    if (err != ERR_OK)
+        return err;
+    err = http_call_start(upstream_target(r->attempt.upstream), &request, &limits, &call_fn, r,
+                          &r->attempt.call);
+    if (err != ERR_OK)
+        forget_call(&r->attempt);
+    return err;
+}
+
+void
+attempt_start(struct request *r, const struct action_dispatch *dispatch)
+{
+    struct attempt *a = &r->attempt;
+    struct gateway *g = r->lane->gateway;
+    struct fleet *former = r->fleet;
+    enum err err;
+
+    r->fleet = fleet_ref(lane_fleet(r->lane));
+    fleet_unref(former);
+    must(dispatch->node < g->nodes_max);
+    a->mode = ATTEMPT_HEAD;
+    a->number = dispatch->attempt;
+    a->node = dispatch->node;
+    a->kind = atomic_load_explicit(&g->node_kinds[dispatch->node], memory_order_relaxed);
+    a->status = 0;
+    a->dispatched = false;
+    a->predicted_first_ms = dispatch->first_ms;
+    a->dispatched_ns = r->routed_ns;
+    a->body_bytes = 0;
+    if (r->openai.stream)
+        stream_reset(r, ns_of_ms((double)dispatch->gap_limit_ms));
+    metrics_add(&r->lane->metrics.attempts, 1);
+    if (a->number > 1)
+        metrics_add(&r->lane->metrics.retries, 1);
+    atomic_fetch_add_explicit(&g->node_uses[dispatch->node], 1, memory_order_relaxed);
+    err = call(r, dispatch);
+    if (err != ERR_OK)
+        request_failed(r, err == ERR_NOT_FOUND ? FAILURE_CONNECT : FAILURE_LOCAL, NAN);
+}

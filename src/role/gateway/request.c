@@ -1,2 +1,419 @@
-/* request - to be written. */
-typedef int not_empty_yet;
+/* request - from the client's bytes to an event, from core's actions to what is done; see
+ * request.h. */
+#include "role/gateway/request.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "io/clock.h"
+#include "role/gateway/answer.h"
+#include "role/gateway/put.h"
+
+#define DEADLINE_MS_MAX 3600000u
+
+/* ---- The end. */
+
+/* Nothing more will happen with r: give back what it holds. The exchange is left to the caller, for
+ * one last call. */
+static void
+finish(struct request *r, unsigned status)
+{
+    struct lane *lane = r->lane;
+    uint64_t tokens = (uint64_t)r->usage.prompt_tokens + r->usage.output_tokens;
+
+    must(r->attempt.call == NULL);
+    LIST_REMOVE(r, link);
+    stream_close(r);
+    attempt_close(r);
+    http_exchange_set_user(r->exchange, NULL);
+    access_leave(&r->grant, tokens, clock_now_ns());
+    fleet_unref(r->fleet);
+    metrics_add(&lane->metrics.in_flight, (uint64_t)-1);
+    metrics_request(&lane->metrics, r->model, status);
+}
+
+/* An error as the whole answer (not committed), or as an event in the stream (committed). */
+static void
+finish_error(struct request *r, const struct openai_error *e, float retry_after_ms, bool all_tried)
+{
+    struct http_exchange *x = r->exchange;
+    struct answer_head head;
+    struct span json;
+
+    if (r->committed) {
+        stream_error(r, e);
+        metrics_add(&r->lane->metrics.streams_cut, 1);
+        finish(r, e->status);
+        http_response_end(x);
+        return;
+    }
+    if (openai_error_write(e, (struct span){r->id_text, REQUEST_ID_BYTES}, http_exchange_arena(x),
+                           &json) != ERR_OK) {
+        finish(r, e->status);
+        http_response_abort(x);
+        return;
+    }
+    answer_head_init(&head);
+    answer_head_add(&head, SPAN_LIT("content-type"), SPAN_LIT("application/json"));
+    answer_request_head(&head, r);
+    answer_retry_head(&head, retry_after_ms, all_tried);
+    http_response_start_length(x, e->status, head.list, head.count, json.bytes);
+    http_response_write(x, json);
+    finish(r, e->status);
+    http_response_end(x);
+}
+
+/* The engine's own complaint about the request, as it came. */
+static void
+finish_refused(struct request *r)
+{
+    struct http_exchange *x = r->exchange;
+    struct span body = {r->attempt.body, r->attempt.body_bytes};
+    unsigned status = r->attempt.status;
+    struct answer_head head;
+
+    answer_head_init(&head);
+    answer_head_add(&head, SPAN_LIT("content-type"),
+                    r->attempt.content_type.bytes > 0 ? r->attempt.content_type
+                                                      : SPAN_LIT("application/json"));
+    answer_request_head(&head, r);
+    http_response_start_length(x, status, head.list, head.count, body.bytes);
+    http_response_write(x, body);
+    finish(r, status);
+    http_response_end(x);
+}
+
+/* ---- Core. */
+
+static void act(struct request *r, const struct actions *actions);
+
+/* Tell core something that it does not answer. */
+static void
+tell(struct request *r, const struct event *event)
+{
+    struct actions actions;
+
+    decide_step(r->lane->gateway->door, event, &actions);
+    must(actions.count == 0); /* core answers only arrived and failed */
+}
+
+static void
+ask(struct request *r, const struct event *event)
+{
+    struct actions actions;
+
+    decide_step(r->lane->gateway->door, event, &actions);
+    r->routed_ns = clock_now_ns();
+    if (actions.decision.candidate_count > 0)
+        metrics_decision(&r->lane->metrics, &actions.decision);
+    act(r, &actions);
+}
+
+static void
+refuse(struct request *r, const struct action_refuse *refuse)
+{
+    struct openai_error e;
+    bool all_tried = refuse->refusal == REFUSAL_ALL_TRIED;
+
+    if (refuse->refusal < REFUSAL_COUNT)
+        metrics_add(&r->lane->metrics.refusals[refuse->refusal], 1);
+    if (refuse->refusal == REFUSAL_REQUEST && !r->committed) {
+        finish_refused(r);
+        return;
+    }
+    if (refuse->refusal == REFUSAL_REQUEST)
+        answer_fill(&e, r->attempt.status, "invalid_request_error", "refused_by_engine",
+                    "the engine refused the request (status %u)", r->attempt.status);
+    else
+        answer_refusal(&e, refuse, r->openai.model);
+    finish_error(r, &e, refuse->retry_after_ms, all_tried && refuse->failure != FAILURE_BUSY);
+}
+
+static void
+act(struct request *r, const struct actions *actions)
+{
+    const struct action *a = &actions->list[0];
+    struct recent *recent = r->lane->recent;
+    uint32_t place = recent_add(recent, r->id, r->grant.key_id, clock_wall_s(), &actions->decision);
+
+    must(actions->count == 1 && a->dispatch.request == r->id);
+    if (actions->decision.candidate_count > 0) {
+        r->considered = actions->decision.considered;
+        r->rule = actions->decision.rule;
+    }
+    r->attempt.recent = place;
+    if (a->kind == ACTION_DISPATCH) {
+        recent->list[place].attempt = a->dispatch.attempt;
+        recent->list[place].predicted_first_ms = a->dispatch.first_ms;
+        attempt_start(r, &a->dispatch);
+        return;
+    }
+    recent->list[place].refusal = a->refuse.refusal;
+    refuse(r, &a->refuse);
+}
+
+/* ---- What attempt and stream tell. */
+
+static struct recent_entry *
+recent_of(struct request *r)
+{
+    return recent_at(r->lane->recent, r->attempt.recent, r->id);
+}
+
+void
+request_dispatched(struct request *r, bool fresh_connection)
+{
+    struct event event = {.kind = EVENT_DISPATCHED};
+
+    event.dispatched = (struct event_dispatched){
+        .request = r->id, .attempt = r->attempt.number, .fresh_connection = fresh_connection};
+    tell(r, &event);
+}
+
+void
+request_started(struct request *r)
+{
+    struct event event = {.kind = EVENT_STARTED};
+    struct metrics *m = &r->lane->metrics;
+    struct recent_entry *entry = recent_of(r);
+    uint64_t now_ns, actual_us, predicted_us = 0;
+
+    event.started = (struct event_started){.request = r->id, .attempt = r->attempt.number};
+    tell(r, &event);
+    r->started = true;
+    now_ns = clock_now_ns();
+    actual_us = (now_ns - r->attempt.dispatched_ns) / 1000;
+    if (r->attempt.predicted_first_ms > 0.0f && r->attempt.predicted_first_ms < 1e9f) {
+        predicted_us = (uint64_t)((double)r->attempt.predicted_first_ms * 1e3);
+        metrics_observe(&m->ttft_predicted, predicted_us);
+        metrics_observe(&m->ttft_error, actual_us > predicted_us ? actual_us - predicted_us
+                                                                 : predicted_us - actual_us);
+    }
+    metrics_observe(&m->ttft_actual, actual_us);
+    if (entry != NULL)
+        entry->actual_first_ms = (float)((double)actual_us / 1e3);
+}
+
+void
+request_ended(struct request *r)
+{
+    struct event event = {.kind = EVENT_ENDED};
+    struct metrics *m = &r->lane->metrics;
+    struct recent_entry *entry = recent_of(r);
+    const struct openai_usage *u = &r->usage;
+
+    event.ended = (struct event_ended){
+        .request = r->id,
+        .attempt = r->attempt.number,
+        .prompt_tokens = u->prompt_tokens,
+        .cached_tokens = u->cached_tokens,
+        .output_tokens = u->output_tokens,
+        .engine_prefill_ms = u->known ? (float)u->engine_prefill_ms : NAN,
+        .engine_decode_ms = u->known ? (float)u->engine_decode_ms : NAN,
+    };
+    tell(r, &event);
+    if (entry != NULL)
+        entry->actual_ms = (float)((double)(clock_now_ns() - r->attempt.dispatched_ns) / 1e6);
+    metrics_add(&m->prompt_tokens, u->prompt_tokens);
+    metrics_add(&m->output_tokens, u->output_tokens);
+    finish(r, 200);
+}
+
+void
+request_failed(struct request *r, enum failure failure, float retry_after_ms)
+{
+    struct event event = {.kind = EVENT_FAILED};
+    struct recent_entry *entry = recent_of(r);
+
+    must(r->attempt.call == NULL);
+    metrics_add(&r->lane->metrics.failures[failure], 1);
+    if (entry != NULL)
+        entry->failure = (uint32_t)failure;
+    event.failed = (struct event_failed){
+        .request = r->id,
+        .attempt = r->attempt.number,
+        .failure = (uint32_t)failure,
+        .started = r->started,
+        .retry_after_ms = retry_after_ms,
+    };
+    ask(r, &event);
+}
+
+static void
+cancel(struct request *r)
+{
+    struct event event = {.kind = EVENT_CANCELLED, .cancelled = {.request = r->id}};
+
+    attempt_cancel(r);
+    tell(r, &event);
+}
+
+void
+request_abort(struct request *r)
+{
+    struct openai_error e;
+
+    cancel(r);
+    answer_fill(&e, 503, "server_error", "gateway_stopping",
+                "the gateway is being stopped: ask again");
+    finish_error(r, &e, 1000.0f, false);
+}
+
+/* ---- The client. */
+
+static void
+on_gone(struct owner *owner)
+{
+    struct request *r = CONTAINER_OF(owner, struct request, owner);
+
+    cancel(r);
+    finish(r, 499);
+}
+
+static void
+on_drained(struct owner *owner)
+{
+    stream_drained(CONTAINER_OF(owner, struct request, owner));
+}
+
+/* Say why this key may not ask now. */
+static void
+deny(struct lane *lane, struct http_exchange *x, enum access_verdict verdict,
+     const struct access_grant *grant)
+{
+    struct openai_error e;
+    struct http_header extra = {SPAN_LIT("www-authenticate"), SPAN_LIT("Bearer")};
+    char text[24];
+    struct put put = {.text = text, .room_bytes = sizeof(text)};
+
+    if (verdict == ACCESS_NO_KEY)
+        answer_fill(&e, 401, "authentication_error", "missing_api_key",
+                    "no API key: send `Authorization: Bearer KEY` or `x-api-key: KEY`");
+    else if (verdict == ACCESS_UNKNOWN_KEY)
+        answer_fill(&e, 401, "authentication_error", "invalid_api_key",
+                    "this API key is not known here");
+    else if (verdict == ACCESS_CONCURRENCY)
+        answer_fill(&e, 429, "rate_limit_error", "concurrency_limit",
+                    "this key's limit of %llu requests at once is reached",
+                    (unsigned long long)grant->limit);
+    else
+        answer_fill(&e, 429, "rate_limit_error", "tokens_limit",
+                    "this key's limit of %llu tokens a minute is reached",
+                    (unsigned long long)grant->limit);
+    if (e.status == 429) {
+        put_u64(&put, verdict == ACCESS_TOKENS ? grant->wait_ns / 1000000000u + 1 : 1);
+        extra = (struct http_header){SPAN_LIT("retry-after"), {text, put.bytes}};
+    }
+    metrics_request(&lane->metrics, CORE_MODELS_MAX, e.status);
+    answer_error(x, &e, &extra);
+}
+
+/* The TTFT goal that came with the request, in ms; NAN: none. */
+static float
+deadline_ms(const struct http_request *http)
+{
+    struct span text = http_request_header(http, SPAN_LIT("isochrone-deadline-ms"));
+    uint64_t ms;
+
+    if (text.bytes == 0)
+        text = http_request_header(http, SPAN_LIT("x-llm-d-slo-ttft-ms"));
+    if (text.bytes == 0 || span_u64(text, &ms) != ERR_OK || ms == 0 || ms > DEADLINE_MS_MAX)
+        return NAN;
+    return (float)ms;
+}
+
+static uint32_t
+capped_u32(uint64_t value)
+{
+    return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
+}
+
+void
+request_arrived_event(const struct openai_request *o, uint64_t id, uint16_t model,
+                      const struct http_request *http, struct event_arrived *ret_event)
+{
+    *ret_event = (struct event_arrived){
+        .request = id,
+        .model = model,
+        .script = (uint16_t)o->script,
+        .prompt_bytes = o->prompt_bytes,
+        .body_bytes = capped_u32(o->body.bytes),
+        .max_tokens = capped_u32(o->max_tokens),
+        .stream = o->stream,
+        .deadline_ms = deadline_ms(http),
+        .only_node = NODE_ANY,
+    };
+}
+
+/* Parse the body and find the model. False: it was refused, and is finished. */
+static bool
+understand(struct request *r, enum openai_api api)
+{
+    struct arena *arena = http_exchange_arena(r->exchange);
+    struct openai_error e;
+
+    if (openai_request_parse(r->lane->json, api, r->http->body, arena, &r->openai, &e) != ERR_OK) {
+        finish_error(r, &e, NAN, false);
+        return false;
+    }
+    r->model_json = r->openai.model_range;
+    r->model = fleet_model_find(lane_fleet(r->lane), r->openai.model);
+    if (r->model == FLEET_MODEL_NONE) {
+        int bytes = r->openai.model.bytes < 100 ? (int)r->openai.model.bytes : 100;
+        r->model = CORE_MODELS_MAX;
+        answer_fill(&e, 404, "invalid_request_error", "model_not_found",
+                    "the model `%.*s` does not exist here: GET /v1/models lists those that do",
+                    bytes, r->openai.model.data);
+        memcpy(e.param, "model", sizeof("model"));
+        finish_error(r, &e, NAN, false);
+        return false;
+    }
+    return true;
+}
+
+void
+request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
+              const struct http_request *http)
+{
+    struct access_grant grant;
+    uint64_t now_ns = clock_now_ns();
+    enum access_verdict verdict = access_enter(&lane_fleet(lane)->roster->access, http, now_ns,
+                                               &grant);
+    struct event event = {.kind = EVENT_ARRIVED};
+    struct request *r;
+    struct put put;
+
+    if (verdict != ACCESS_GRANTED) {
+        deny(lane, x, verdict, &grant);
+        return;
+    }
+    r = arena_zeroed(http_exchange_arena(x), sizeof(*r));
+    if (r == NULL) {
+        struct openai_error e;
+        access_leave(&grant, 0, now_ns);
+        answer_fill(&e, 503, "server_error", "gateway_limit", "the gateway is out of memory");
+        answer_error(x, &e, NULL);
+        return;
+    }
+    r->owner = (struct owner){.gone = on_gone, .drained = on_drained};
+    r->lane = lane;
+    r->exchange = x;
+    r->http = http;
+    r->grant = grant;
+    r->arrived_ns = r->routed_ns = now_ns;
+    r->id = lane_id(lane);
+    put = (struct put){.text = r->id_text, .room_bytes = REQUEST_ID_BYTES};
+    put_hex16(&put, r->id);
+    r->model = CORE_MODELS_MAX;
+    r->attempt.mode = ATTEMPT_OVER;
+    LIST_INSERT_HEAD(&lane->requests, r, link);
+    http_exchange_set_user(x, &r->owner);
+    metrics_add(&lane->metrics.in_flight, 1);
+    if (!understand(r, api))
+        return;
+    if (r->openai.stream)
+        stream_open(r);
+    request_arrived_event(&r->openai, r->id, r->model, http, &event.arrived);
+    ask(r, &event);
+}

@@ -1,0 +1,56 @@
+#ifndef ROLE_GATEWAY_ATTEMPT_H
+#define ROLE_GATEWAY_ATTEMPT_H
+/* attempt - one try of a request at one node: the call, what came back, and which kind of failure
+ * it was when it went wrong. Embedded in its request; one at a time.
+ *
+ * Each attempt tells core, in this order and each at most once: dispatched, started (streams only:
+ * a whole answer shows its first token and its last together), then either ended or failed. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/core.h"
+#include "io/http_client.h"
+#include "wire/adapter.h"
+
+struct request;
+struct upstream;
+
+#define ATTEMPT_BODY_BYTES_FIRST 4096u /* of a buffer for a whole answer; it doubles */
+
+enum attempt_mode {
+    ATTEMPT_HEAD,    /* waiting for the head of the answer */
+    ATTEMPT_JSON,    /* collecting a whole answer */
+    ATTEMPT_STREAM,  /* passing on events */
+    ATTEMPT_REFUSED, /* collecting the engine's complaint about the request */
+    ATTEMPT_OVER     /* the call is over */
+};
+
+struct attempt {
+    struct http_call *call; /* NULL: none in flight */
+    struct upstream *upstream;
+    enum attempt_mode mode;
+    uint32_t number, node;
+    uint32_t recent; /* place of the decision */
+    enum engine_kind kind;
+    unsigned status;
+    bool dispatched;
+    float predicted_first_ms;
+    uint64_t dispatched_ns; /* when it was handed to the client side */
+    char *body;             /* JSON and REFUSED: what came so far; freed by attempt_close */
+    size_t body_bytes, body_room_bytes;
+    struct span content_type; /* REFUSED: as the engine sent it */
+};
+
+/* Start the attempt that core asked for. Failing at once counts as a failed attempt. */
+void attempt_start(struct request *r, const struct action_dispatch *dispatch);
+/* Cancel the call if there is one. The engine stops working for it. */
+void attempt_cancel(struct request *r);
+/* The request is over: free its buffers. */
+void attempt_close(struct request *r);
+/* Cancel the call and report the failure. The request may be gone after it. */
+void attempt_fail(struct request *r, enum failure failure, float retry_after_ms);
+/* Back-pressure of a stream. */
+void attempt_pause(struct request *r);
+void attempt_resume(struct request *r);
+#endif

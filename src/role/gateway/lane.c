@@ -1,0 +1,190 @@
+/* lane - setting up and taking down one I/O thread's world; see lane.h. */
+#include "role/gateway/lane.h"
+
+#include <stdlib.h>
+
+#include "io/clock.h"
+#include "io/log.h"
+#include "role/gateway/poll.h"
+#include "role/gateway/request.h"
+#include "role/gateway/route.h"
+#include "role/gateway/upstream.h"
+
+#define HEAD_NS        10000000000u
+#define BODY_IDLE_NS   30000000000u
+#define CLIENT_IDLE_NS 75000000000u /* between two requests of a client */
+#define WRITE_IDLE_NS  60000000000u
+#define STOP_NS        1000000000u /* for the last bytes to leave */
+#define STOP_LOOK_NS   10000000u
+
+struct fleet *
+lane_fleet(struct lane *lane)
+{
+    uint64_t generation = decide_fleet_generation(lane->gateway->door);
+
+    if (generation != lane->fleet_generation) {
+        fleet_unref(lane->fleet);
+        lane->fleet = decide_fleet(lane->gateway->door);
+        lane->fleet_generation = generation;
+    }
+    return lane->fleet;
+}
+
+uint64_t
+lane_id(struct lane *lane)
+{
+    const uint64_t mask = (UINT64_C(1) << LANE_ID_SHIFT) - 1;
+
+    lane->next_id = (lane->next_id + 1) & mask;
+    if (lane->next_id == 0)
+        lane->next_id = 1;
+    return (uint64_t)lane->index << LANE_ID_SHIFT | lane->next_id;
+}
+
+static void
+on_gone(struct http_exchange *x, void *user)
+{
+    struct owner *owner = http_exchange_user(x);
+
+    (void)user;
+    if (owner != NULL)
+        owner->gone(owner);
+}
+
+static void
+on_drained(struct http_exchange *x, void *user)
+{
+    struct owner *owner = http_exchange_user(x);
+
+    (void)user;
+    if (owner != NULL && owner->drained != NULL)
+        owner->drained(owner);
+}
+
+const struct http_server_fn lane_public_fn = {
+    .request = route_public, .gone = on_gone, .drained = on_drained};
+const struct http_server_fn lane_admin_fn = {
+    .request = route_admin, .gone = on_gone, .drained = on_drained};
+
+enum err
+lane_listen(struct lane *lane, const struct roster_address *address, bool reuse_port,
+            const struct http_server_fn *fn, struct http_server **ret_server)
+{
+    const struct config *config = &lane_fleet(lane)->roster->config;
+    const struct http_server_limits limits = {
+        .body_bytes_max = config->body_bytes_max,
+        .connections_max = LANE_CONNECTIONS_MAX,
+        .head_ns = HEAD_NS,
+        .body_idle_ns = BODY_IDLE_NS,
+        .keep_alive_ns = CLIENT_IDLE_NS,
+        .write_idle_ns = WRITE_IDLE_NS,
+        .high_water_bytes = STREAM_HIGH_WATER_BYTES,
+        .low_water_bytes = STREAM_LOW_WATER_BYTES,
+        .buffers_bytes = &lane->gateway->buffers_bytes,
+        .buffers_bytes_max = config->buffers_bytes_max,
+    };
+
+    return http_server_open(lane->loop, &address->any, address->bytes, reuse_port, NULL, &limits,
+                            fn, lane, ret_server);
+}
+
+enum err
+lane_open(struct gateway *gateway, uint32_t index, const struct roster_address *address)
+{
+    struct lane *lane = &gateway->lanes[index];
+    enum err err;
+
+    lane->gateway = gateway;
+    lane->index = index;
+    LIST_INIT(&lane->requests);
+    lane->next_id = clock_now_ns() ^ clock_wall_s()
+                                         << 24; /* ids of an earlier run do not come again soon */
+    lane->recent = calloc(1, sizeof(*lane->recent));
+    lane->upstreams = calloc(gateway->nodes_max, sizeof(struct upstream *));
+    if (lane->recent == NULL || lane->upstreams == NULL)
+        return ERR_MEMORY;
+    err = json_parser_open(&lane->json);
+    if (err == ERR_OK)
+        err = loop_open(&lane->loop);
+    if (err == ERR_OK)
+        err = http_client_open(lane->loop, &lane->client);
+    if (err == ERR_OK)
+        err = lane_listen(lane, address, gateway->lane_count > 1, &lane_public_fn,
+                          &lane->public_server);
+    if (err == ERR_OK)
+        err = poll_open(lane, &lane->poller);
+    return err;
+}
+
+void
+lane_run(struct lane *lane)
+{
+    loop_run(lane->loop);
+}
+
+/* Wait a little for the last bytes to leave, then go. */
+static void
+on_stop_timer(struct loop_timer *timer)
+{
+    struct lane *lane = CONTAINER_OF(timer, struct lane, stop_timer);
+    uint64_t now_ns = loop_now_ns(lane->loop);
+
+    lane->stop_looks++;
+    if (http_server_exchanges(lane->public_server) > 0 &&
+        lane->stop_looks * STOP_LOOK_NS < STOP_NS) {
+        loop_timer_set(lane->loop, timer, now_ns + STOP_LOOK_NS, on_stop_timer);
+        return;
+    }
+    loop_stop(lane->loop);
+}
+
+static void
+on_stop(struct loop_post *post)
+{
+    struct lane *lane = CONTAINER_OF(post, struct lane, stop_post);
+    struct request *r;
+
+    http_server_drain(lane->public_server);
+    while ((r = LIST_FIRST(&lane->requests)) != NULL)
+        request_abort(r);
+    loop_timer_set(lane->loop, &lane->stop_timer, loop_now_ns(lane->loop) + STOP_LOOK_NS,
+                   on_stop_timer);
+}
+
+void
+lane_stop(struct lane *lane)
+{
+    loop_post(lane->loop, &lane->stop_post, on_stop);
+}
+
+static void
+on_drain(struct loop_post *post)
+{
+    http_server_drain(CONTAINER_OF(post, struct lane, drain_post)->public_server);
+}
+
+void
+lane_drain(struct lane *lane)
+{
+    loop_post(lane->loop, &lane->drain_post, on_drain);
+}
+
+void
+lane_close(struct lane *lane)
+{
+    if (lane->loop != NULL) {
+        poll_close(lane->poller);
+        http_server_close(lane->admin_server);
+        http_server_close(lane->public_server);
+        loop_timer_stop(&lane->stop_timer);
+        if (lane->upstreams != NULL)
+            upstream_forget_all(lane);
+        loop_pass(lane->loop, 0); /* what was deferred: targets to close */
+        http_client_close(lane->client);
+        loop_close(lane->loop);
+    }
+    json_parser_close(lane->json);
+    fleet_unref(lane->fleet);
+    free(lane->upstreams);
+    free(lane->recent);
+}

@@ -1,0 +1,109 @@
+#ifndef ROLE_GATEWAY_LANE_H
+#define ROLE_GATEWAY_LANE_H
+/* lane - one I/O thread and all that belongs to it: loop, upstream pools, public listener, the
+ * requests in progress, counters, recent decisions. Nothing in it is touched by another thread but
+ * the counters (atomics) and, by loop_post, what is asked of it.
+ *
+ * And the gateway, what all lanes share: the door to the core, and a few atomics. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "io/http_client.h"
+#include "io/http_server.h"
+#include "io/loop.h"
+#include "io/worker.h"
+#include "role/gateway/decide.h"
+#include "role/gateway/fleet.h"
+#include "role/gateway/metrics.h"
+#include "role/gateway/recent.h"
+#include "role/gateway/recorder.h"
+#include "wire/json.h"
+
+#define LANES_MAX            64u
+#define LANE_ID_SHIFT        56u /* the lane's index stands in the top bits of a request id */
+#define LANE_CONNECTIONS_MAX 65536u
+#define KEEP_ALIVE_NS        10000000000u /* silence until `: keep-alive` */
+
+struct gateway;
+struct poller;
+struct discover;
+struct reload;
+struct request;
+struct upstream;
+
+struct lane {
+    struct gateway *gateway;
+    uint32_t index;
+    struct loop *loop;
+    struct http_client *client;
+    struct http_server *public_server;
+    struct http_server *admin_server; /* the first lane's; NULL elsewhere */
+    struct json_parser *json;
+    struct fleet *fleet; /* use lane_fleet() */
+    uint64_t fleet_generation;
+    struct upstream **upstreams; /* by node; NULL: none yet */
+    LIST_HEAD(, request) requests;
+    uint64_t next_id;
+    struct recent *recent;
+    struct poller *poller;
+    struct loop_timer stop_timer;
+    struct loop_post drain_post, stop_post;
+    uint32_t stop_looks;
+    pthread_t thread; /* of all but the first lane */
+    bool running;
+    struct metrics metrics;
+};
+
+struct gateway {
+    struct door *door;
+    struct recorder *recorder; /* NULL: nothing is recorded */
+    struct worker *worker;
+    struct reload *reload; /* NULL: there is no file to read again */
+    struct discover *discover;
+    uint32_t nodes_max;
+    uint64_t keep_alive_ns;
+    uint64_t poll_ns; /* between two reads of one engine, at least */
+    uint64_t started_wall_s;
+    bool admin_on_public; /* under `up`: for loopback clients */
+    int rule_override;    /* enum rule_id, or -1 */
+    _Atomic size_t buffers_bytes;
+    _Atomic bool draining;
+    _Atomic uint64_t reloads, reload_failures;
+    _Atomic uint32_t *node_uses; /* [nodes_max] attempts since the last read: who is busy */
+    _Atomic uint8_t *node_kinds; /* [nodes_max] enum engine_kind, as configured or found */
+    uint32_t lane_count;
+    struct lane *lanes;
+};
+
+/* Whoever has an exchange in hand; the exchange's user pointer leads here. */
+struct owner {
+    void (*gone)(struct owner *owner);    /* the client left */
+    void (*drained)(struct owner *owner); /* NULL: does not care */
+};
+
+/* Set up lane `index` of the gateway: loop, client, listener on address (port 0: any), poller.
+ * ERR_IO: logged. On failure lane_close cleans up. */
+MUST_USE
+enum err lane_open(struct gateway *gateway, uint32_t index, const struct roster_address *address);
+/* Run until the lane is stopped; on the lane's own thread. */
+void lane_run(struct lane *lane);
+/* From any thread, once: take no new connections. */
+void lane_drain(struct lane *lane);
+/* Another listener on this lane, with the limits of the configuration. ERR_IO: logged. */
+MUST_USE
+enum err lane_listen(struct lane *lane, const struct roster_address *address, bool reuse_port,
+                     const struct http_server_fn *fn, struct http_server **ret_server);
+extern const struct http_server_fn lane_public_fn, lane_admin_fn;
+/* From any thread, once: end all requests with an error, close, and make lane_run return. */
+void lane_stop(struct lane *lane);
+void lane_close(struct lane *lane); /* after lane_run returned, or when it was never called */
+
+/* The current fleet, as the lane sees it: valid until control goes back to the loop; take a
+ * reference to keep it. */
+struct fleet *lane_fleet(struct lane *lane);
+/* A fresh request id, never 0. */
+uint64_t lane_id(struct lane *lane);
+#endif

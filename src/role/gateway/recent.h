@@ -1,0 +1,36 @@
+#ifndef ROLE_GATEWAY_RECENT_H
+#define ROLE_GATEWAY_RECENT_H
+/* recent - the last decisions of one lane, with what became of them: for `explain ID`. A ring; the
+ * oldest is overwritten. */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/core.h"
+
+#define RECENT_MAX 512u
+
+struct recent_entry {
+    uint64_t request; /* 0: empty */
+    uint64_t key_id;  /* whose request it was (access) */
+    uint64_t wall_s;
+    uint32_t attempt;
+    uint32_t refusal;                 /* enum refusal */
+    uint32_t failure;                 /* enum failure of this attempt */
+    float predicted_first_ms;         /* NAN: not dispatched */
+    float actual_first_ms, actual_ms; /* to the first content, to the end; NAN: not (yet) */
+    struct decision decision;
+};
+
+struct recent {
+    struct recent_entry list[RECENT_MAX];
+    uint32_t next;
+};
+
+/* A new entry for this request, empty but for its decision. Returns its place. */
+uint32_t recent_add(struct recent *r, uint64_t request, uint64_t key_id, uint64_t wall_s,
+                    const struct decision *decision);
+/* The entry at this place, if it is still this request's; else NULL. */
+struct recent_entry *recent_at(struct recent *r, uint32_t place, uint64_t request);
+/* All entries of a request, oldest first, at most ATTEMPTS_MAX + 1. Returns how many. */
+size_t recent_all(const struct recent *r, uint64_t request, struct recent_entry *ret_entries);
+#endif

@@ -1,0 +1,69 @@
+#ifndef ROLE_GATEWAY_REQUEST_H
+#define ROLE_GATEWAY_REQUEST_H
+/* request - one client's completion from its first byte to its last.
+ *
+ * States: arrived -> (attempt in flight -> failed)* -> ended | refused | cancelled. Beside them
+ * three marks that only ever go up: committed (the status line was sent), started (engine content
+ * was passed on), and finished (nothing more will happen). Refusal only before committed, retry
+ * before started, an error event after. Core decides what follows a failure; here it is carried
+ * out.
+ *
+ * The struct lives in the exchange's arena: request_finish comes before the last call on the
+ * exchange, and nothing touches either after it. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "io/http_server.h"
+#include "io/loop.h"
+#include "role/gateway/attempt.h"
+#include "role/gateway/lane.h"
+#include "role/gateway/stream.h"
+#include "wire/openai.h"
+
+#define REQUEST_ID_BYTES 16u /* hexadecimal digits */
+
+struct request {
+    struct owner owner; /* first: see http_exchange_user */
+    LIST_ENTRY(request) link;
+    struct lane *lane;
+    struct http_exchange *exchange;
+    const struct http_request *http;
+    uint64_t id;
+    char id_text[REQUEST_ID_BYTES + 1];
+    struct access_grant grant;
+    struct fleet *fleet; /* as of the last dispatch; a reference */
+    struct openai_request openai;
+    struct span model_json; /* the model as the client wrote it, quotes included */
+    uint16_t model;
+    bool committed, started;
+    uint32_t considered, rule; /* of the last decision */
+    uint64_t arrived_ns, routed_ns;
+    struct attempt attempt;
+    struct stream stream;
+    struct openai_usage usage;
+};
+
+/* POST /v1/chat/completions, /v1/completions. Answers now or later. */
+void request_begin(struct lane *lane, enum openai_api api, struct http_exchange *exchange,
+                   const struct http_request *http);
+
+/* ---- For attempt and stream: what happened. The request may be gone after each of these. */
+
+/* The attempt's call is over (ended or cancelled) and it failed so. */
+void request_failed(struct request *r, enum failure failure, float retry_after_ms);
+/* The attempt ended well: its answer was written to the exchange but for the end; count and let go.
+ * After it only the last call on the exchange may follow. */
+void request_ended(struct request *r);
+/* First content was seen. */
+void request_started(struct request *r);
+/* The bytes of the attempt went out. */
+void request_dispatched(struct request *r, bool fresh_connection);
+
+/* What core is told of such a request; also for a dry run. */
+void request_arrived_event(const struct openai_request *o, uint64_t id, uint16_t model,
+                           const struct http_request *http, struct event_arrived *ret_event);
+
+/* The gateway stops: end it with an error. The request is gone after this. */
+void request_abort(struct request *r);
+#endif

@@ -1,0 +1,9 @@
+#ifndef ROLE_GATEWAY_ROUTE_H
+#define ROLE_GATEWAY_ROUTE_H
+/* route - which path is answered by whom, on the public and on the admin listener, and who may come
+ * in there. `user` is the lane. */
+#include "io/http_server.h"
+
+void route_public(struct http_exchange *x, const struct http_request *r, void *user);
+void route_admin(struct http_exchange *x, const struct http_request *r, void *user);
+#endif
