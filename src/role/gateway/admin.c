@@ -1,2 +1,93 @@
-/* admin - to be written. */
-typedef int not_empty_yet;
+/* admin - health, and the parts that all answers share; see admin.h. */
+#include "role/gateway/admin.h"
+
+#include <math.h>
+
+#include "role/gateway/answer.h"
+
+void
+admin_send(struct http_exchange *x, unsigned status, cJSON *json)
+{
+    char *text = json != NULL ? cJSON_PrintUnformatted(json) : NULL;
+
+    cJSON_Delete(json);
+    if (text == NULL) {
+        admin_send_error(x, 500, "out_of_memory", "there is no memory for this answer");
+        return;
+    }
+    answer_body(x, status, SPAN_LIT("application/json"), span_of(text));
+    cJSON_free(text);
+}
+
+void
+admin_send_error(struct http_exchange *x, unsigned status, const char *code, const char *message)
+{
+    struct openai_error e;
+
+    answer_fill(&e, status, status >= 500 ? "server_error" : "invalid_request_error", code, "%s",
+                message);
+    answer_error(x, &e, NULL);
+}
+
+void
+admin_put_span(cJSON *object, const char *key, struct span value)
+{
+    char text[OPENAI_MODEL_BYTES_MAX * 4];
+
+    span_copy(value, text, sizeof(text));
+    cJSON_AddStringToObject(object, key, text);
+}
+
+void
+admin_put_number(cJSON *object, const char *key, double value)
+{
+    if (!isfinite(value))
+        cJSON_AddNullToObject(object, key);
+    else
+        cJSON_AddNumberToObject(object, key, floor(value * 1e3 + 0.5) / 1e3);
+}
+
+uint64_t
+admin_query_u64(const struct http_request *r, const char *key, uint64_t otherwise)
+{
+    struct span rest = r->query, name = span_of(key);
+    uint64_t value;
+
+    while (rest.bytes > 0) {
+        struct span pair = {rest.data, span_find(rest, '&')};
+        size_t equals = span_find(pair, '=');
+        if (span_eq((struct span){pair.data, equals}, name) &&
+            span_u64(span_from(pair, equals + 1), &value) == ERR_OK)
+            return value;
+        rest = span_from(rest, pair.bytes + 1);
+    }
+    return otherwise;
+}
+
+void
+admin_livez(struct admin_call *call)
+{
+    answer_body(call->exchange, 200, SPAN_LIT("text/plain"), SPAN_LIT("ok\n"));
+}
+
+/* Ready when some model is ready somewhere; the body says what is missing. */
+void
+admin_readyz(struct admin_call *call)
+{
+    const struct fleet *fleet = lane_fleet(call->lane);
+    uint32_t placements = fleet_count(fleet, FLEET_MODEL_NONE, MODEL_READY);
+    const char *reason = NULL;
+    cJSON *json = cJSON_CreateObject();
+
+    if (atomic_load(&call->lane->gateway->draining))
+        reason = "the gateway is draining";
+    else if (fleet->roster->node_count == 0)
+        reason = "no engines are configured";
+    else if (placements == 0)
+        reason = "no engine has a model ready yet";
+    cJSON_AddBoolToObject(json, "ready", reason == NULL);
+    cJSON_AddStringToObject(json, "reason", reason != NULL ? reason : "");
+    cJSON_AddNumberToObject(json, "nodes", fleet->roster->node_count);
+    cJSON_AddNumberToObject(json, "ready_placements", placements);
+    admin_send(call->exchange, reason == NULL ? 200 : 503, json);
+}

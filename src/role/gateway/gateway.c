@@ -1,2 +1,422 @@
-/* gateway - to be written. */
-typedef int not_empty_yet;
+/* gateway - setting up, signals, draining, taking down; see gateway.h.
+ * Life: open -> run -> (draining -> stopping) -> close. Signals, reloads and the drain belong to
+ * the first lane, which runs on the caller's thread. */
+#include "role/gateway/gateway.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "io/clock.h"
+#include "io/log.h"
+#include "role/gateway/discover.h"
+#include "role/gateway/feed.h"
+#include "role/gateway/lane.h"
+#include "role/gateway/poll.h"
+#include "role/gateway/reload.h"
+
+#define NODES_SPARE       1024u /* room for engines that a reload brings */
+#define PLACEMENTS_A_NODE 4u    /* on average */
+#define REQUESTS_MAX      65536u
+#define TICK_NS           100000000u
+#define DRAIN_LOOK_NS     100000000u
+
+/* What only the first lane's thread uses. */
+struct control {
+    struct gateway gateway; /* first */
+    struct loop_watch signal_watch;
+    struct loop_timer tick_timer, drain_timer;
+    struct loop_post stop_post[2], reload_post;
+    _Atomic uint32_t stop_calls;
+    uint64_t drain_until_ns;
+    bool stopping;
+    bool watching;
+};
+
+static struct control *
+control_of(struct gateway *gateway)
+{
+    return CONTAINER_OF(gateway, struct control, gateway);
+}
+
+/* ---- Stopping. */
+
+static void
+stop_now(struct control *c)
+{
+    if (c->stopping)
+        return;
+    c->stopping = true;
+    loop_timer_stop(&c->drain_timer);
+    for (uint32_t i = 0; i < c->gateway.lane_count; i++)
+        lane_stop(&c->gateway.lanes[i]);
+}
+
+static uint64_t
+in_flight(const struct gateway *g)
+{
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < g->lane_count; i++)
+        total += metrics_get(&g->lanes[i].metrics.in_flight);
+    return total;
+}
+
+static void
+on_drain_timer(struct loop_timer *timer)
+{
+    struct control *c = CONTAINER_OF(timer, struct control, drain_timer);
+    struct loop *loop = c->gateway.lanes[0].loop;
+    uint64_t left = in_flight(&c->gateway);
+
+    if (left > 0 && loop_now_ns(loop) < c->drain_until_ns) {
+        loop_timer_set(loop, timer, loop_now_ns(loop) + DRAIN_LOOK_NS, on_drain_timer);
+        return;
+    }
+    if (left > 0)
+        log_warn("stopping with %llu requests in flight: limits.drain is over",
+                 (unsigned long long)left);
+    stop_now(c);
+}
+
+/* The first call drains, the second one stops. */
+static void
+stop(struct control *c)
+{
+    struct gateway *g = &c->gateway;
+    struct loop *loop = g->lanes[0].loop;
+
+    if (atomic_exchange(&g->draining, true)) {
+        stop_now(c);
+        return;
+    }
+    c->drain_until_ns = loop_now_ns(loop) + lane_fleet(&g->lanes[0])->roster->config.drain_ns;
+    log_info("draining: %llu requests in flight", (unsigned long long)in_flight(g));
+    for (uint32_t i = 0; i < g->lane_count; i++)
+        lane_drain(&g->lanes[i]);
+    loop_timer_set(loop, &c->drain_timer, loop_now_ns(loop) + 1, on_drain_timer);
+}
+
+static void
+on_stop_first(struct loop_post *post)
+{
+    stop(CONTAINER_OF(post, struct control, stop_post[0]));
+}
+
+static void
+on_stop_second(struct loop_post *post)
+{
+    stop(CONTAINER_OF(post, struct control, stop_post[1]));
+}
+
+void
+gateway_stop(struct gateway *gateway)
+{
+    struct control *c = control_of(gateway);
+    uint32_t calls = atomic_fetch_add(&c->stop_calls, 1);
+
+    if (calls < 2)
+        loop_post(gateway->lanes[0].loop, &c->stop_post[calls],
+                  calls == 0 ? on_stop_first : on_stop_second);
+}
+
+/* ---- Reload and signals. */
+
+static void
+reload(struct control *c)
+{
+    if (c->gateway.reload == NULL)
+        log_warn("there is no configuration file to read again");
+    else
+        reload_start(c->gateway.reload);
+}
+
+static void
+on_reload(struct loop_post *post)
+{
+    reload(CONTAINER_OF(post, struct control, reload_post));
+}
+
+void
+gateway_reload(struct gateway *gateway)
+{
+    loop_post(gateway->lanes[0].loop, &control_of(gateway)->reload_post, on_reload);
+}
+
+static void
+on_signal(struct loop_watch *watch, unsigned ready)
+{
+    struct control *c = CONTAINER_OF(watch, struct control, signal_watch);
+    struct signalfd_siginfo info;
+
+    (void)ready;
+    while (read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo == SIGHUP)
+            reload(c);
+        else
+            stop(c);
+    }
+}
+
+/* Block the signals in this and all later threads, and read them from a descriptor. */
+static enum err
+signals_open(struct control *c)
+{
+    sigset_t set;
+    int fd;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+        return ERR_IO;
+    fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (fd < 0) {
+        log_error("signalfd: %s", strerror(errno));
+        return ERR_IO;
+    }
+    if (loop_add(c->gateway.lanes[0].loop, &c->signal_watch, fd, LOOP_READ, on_signal) != ERR_OK) {
+        close(fd);
+        return ERR_IO;
+    }
+    c->watching = true;
+    return ERR_OK;
+}
+
+static void
+on_tick(struct loop_timer *timer)
+{
+    struct control *c = CONTAINER_OF(timer, struct control, tick_timer);
+    const struct event event = {.kind = EVENT_TICK};
+    struct loop *loop = c->gateway.lanes[0].loop;
+    struct actions actions;
+
+    decide_step(c->gateway.door, &event, &actions);
+    must(actions.count == 0); /* time alone starts nothing */
+    loop_timer_set(loop, timer, loop_now_ns(loop) + TICK_NS, on_tick);
+}
+
+/* ---- Setting up. */
+
+static uint32_t
+nodes_max(const struct roster *roster)
+{
+    uint32_t wanted = 2 * roster->node_bound + NODES_SPARE;
+
+    return wanted < CORE_NODES_MAX ? wanted : CORE_NODES_MAX;
+}
+
+static struct core_config
+core_config(const struct gateway_options *o, uint32_t nodes)
+{
+    struct core_config c = {
+        .seed = o->seed,
+        .nodes_max = nodes,
+        .models_max = CORE_MODELS_MAX,
+        .regions_max = CORE_REGIONS_MAX,
+        .classes_max = CORE_CLASSES_MAX,
+        .placements_max = nodes * PLACEMENTS_A_NODE,
+        .requests_max = REQUESTS_MAX,
+        .own_region = o->roster->own_region,
+        .rule = (uint32_t)o->roster->config.rule,
+    };
+
+    if (c.seed == 0 && getrandom(&c.seed, sizeof(c.seed), 0) != (ssize_t)sizeof(c.seed))
+        c.seed = clock_now_ns();
+    return c;
+}
+
+static enum err
+record_open(struct gateway *g, const char *path, const struct core_config *config,
+            const struct roster *roster)
+{
+    const struct record_head head = {
+        .config = *config,
+        .build = SPAN_LIT("isochrone " ISOCHRONE_VERSION ", " __VERSION__),
+        .config_text = roster->config_text,
+    };
+
+    return recorder_open(path, &head, &g->recorder);
+}
+
+/* The core, told what there is. Takes the roster's reference. */
+static enum err
+door_open(struct gateway *g, const struct gateway_options *o)
+{
+    struct core_config config = core_config(o, g->nodes_max);
+    struct roster *roster = o->roster;
+    struct fleet *fleet;
+    enum err err = ERR_OK;
+
+    if (o->record_path != NULL)
+        err = record_open(g, o->record_path, &config, roster);
+    if (err == ERR_OK)
+        err = decide_open(&config, g->recorder, o->measure_hold, &g->door);
+    if (err != ERR_OK) {
+        roster_unref(roster);
+        return err;
+    }
+    err = fleet_open(roster, NULL, &fleet);
+    if (err == ERR_OK)
+        feed_publish(g->door, g->recorder, NULL, fleet);
+    return err;
+}
+
+static enum err
+lanes_open(struct gateway *g)
+{
+    const struct config *config = &lane_fleet(&g->lanes[0])->roster->config;
+    struct roster_address address;
+    enum err err = roster_listen_address(config->public_listen, &address);
+
+    for (uint32_t i = 0; i < g->lane_count && err == ERR_OK; i++) {
+        err = lane_open(g, i, &address);
+        if (err == ERR_OK && i == 0 && g->lane_count > 1) {
+            /* port 0: the others listen where the first one got */
+            struct sockaddr_storage bound;
+            http_server_address(g->lanes[0].public_server, &bound);
+            memcpy(&address.v6, &bound, address.bytes);
+        }
+    }
+    if (err == ERR_OK && !g->admin_on_public && config->admin_listen.bytes > 0) {
+        err = roster_listen_address(config->admin_listen, &address);
+        if (err == ERR_OK)
+            err = lane_listen(&g->lanes[0], &address, false, &lane_admin_fn,
+                              &g->lanes[0].admin_server);
+    }
+    return err;
+}
+
+static enum err
+setup(struct control *c, const struct gateway_options *o)
+{
+    struct gateway *g = &c->gateway;
+    enum err err;
+
+    g->nodes_max = nodes_max(o->roster);
+    g->lane_count = o->roster->config.threads < 1 ? 1 : o->roster->config.threads;
+    if (g->lane_count > LANES_MAX)
+        g->lane_count = LANES_MAX;
+    g->keep_alive_ns = o->keep_alive_ns != 0 ? o->keep_alive_ns : KEEP_ALIVE_NS;
+    g->poll_ns = o->poll_ns != 0 ? o->poll_ns : POLL_NS;
+    g->started_wall_s = clock_wall_s();
+    g->admin_on_public = o->admin_on_public;
+    g->rule_override = o->rule;
+    if (o->rule >= 0)
+        o->roster->config.rule = (enum rule_id)o->rule;
+    g->lanes = calloc(g->lane_count, sizeof(*g->lanes));
+    g->node_uses = calloc(g->nodes_max, sizeof(*g->node_uses));
+    g->node_kinds = calloc(g->nodes_max, sizeof(*g->node_kinds));
+    err = door_open(g, o);
+    if (err == ERR_OK && (g->lanes == NULL || g->node_uses == NULL || g->node_kinds == NULL))
+        err = ERR_MEMORY;
+    for (uint32_t i = 0; i < g->lane_count && g->lanes != NULL; i++)
+        g->lanes[i].gateway = g;
+    if (err == ERR_OK)
+        err = lanes_open(g);
+    if (err == ERR_OK)
+        err = discover_open(g, &g->discover);
+    if (err == ERR_OK && o->signals) /* before the worker's thread: it inherits the mask */
+        err = signals_open(c);
+    if (err == ERR_OK)
+        err = worker_open(&g->worker);
+    if (err == ERR_OK && o->config_path != NULL)
+        err = reload_open(g, o->config_path, &g->reload);
+    return err;
+}
+
+enum err
+gateway_open(const struct gateway_options *options, struct gateway **ret_gateway)
+{
+    struct control *c = calloc(1, sizeof(*c));
+    enum err err;
+
+    if (c == NULL) {
+        roster_unref(options->roster);
+        return ERR_MEMORY;
+    }
+    err = setup(c, options);
+    if (err != ERR_OK) {
+        log_error("the gateway does not start: %s", err_name(err));
+        gateway_close(&c->gateway);
+        return err;
+    }
+    *ret_gateway = &c->gateway;
+    return ERR_OK;
+}
+
+static void *
+lane_thread(void *argument)
+{
+    lane_run(argument);
+    return NULL;
+}
+
+void
+gateway_run(struct gateway *g)
+{
+    struct control *c = control_of(g);
+
+    loop_timer_set(g->lanes[0].loop, &c->tick_timer, clock_now_ns() + TICK_NS, on_tick);
+    for (uint32_t i = 1; i < g->lane_count; i++) {
+        g->lanes[i].running = pthread_create(&g->lanes[i].thread, NULL, lane_thread,
+                                             &g->lanes[i]) == 0;
+        if (!g->lanes[i].running) { /* its listener would take connections and leave them */
+            log_error("no thread for lane %u: stopping", i);
+            gateway_stop(g);
+            gateway_stop(g);
+        }
+    }
+    lane_run(&g->lanes[0]);
+    for (uint32_t i = 1; i < g->lane_count; i++) {
+        if (g->lanes[i].running)
+            pthread_join(g->lanes[i].thread, NULL);
+        g->lanes[i].running = false;
+    }
+}
+
+void
+gateway_close(struct gateway *g)
+{
+    struct control *c;
+
+    if (g == NULL)
+        return;
+    c = control_of(g);
+    worker_close(g->worker);
+    reload_close(g->reload);
+    loop_timer_stop(&c->tick_timer);
+    loop_timer_stop(&c->drain_timer);
+    if (c->watching) {
+        int fd = c->signal_watch.fd;
+        loop_remove(&c->signal_watch);
+        close(fd);
+    }
+    if (g->lanes != NULL && g->lanes[0].loop != NULL)
+        loop_pass(g->lanes[0].loop, 0); /* what other threads posted last */
+    discover_close(g->discover);
+    for (uint32_t i = 0; i < g->lane_count && g->lanes != NULL; i++)
+        lane_close(&g->lanes[i]);
+    decide_close(g->door);
+    recorder_close(g->recorder);
+    free(g->lanes);
+    free(g->node_uses);
+    free(g->node_kinds);
+    free(c);
+}
+
+void
+gateway_addresses(const struct gateway *g, struct sockaddr_storage *ret_public,
+                  struct sockaddr_storage *ret_admin)
+{
+    http_server_address(g->lanes[0].public_server, ret_public);
+    memset(ret_admin, 0, sizeof(*ret_admin));
+    if (g->lanes[0].admin_server != NULL)
+        http_server_address(g->lanes[0].admin_server, ret_admin);
+}

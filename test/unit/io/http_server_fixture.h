@@ -1,5 +1,5 @@
-#ifndef TEST_IO_HTTP_SERVER_FIXTURE_H
-#define TEST_IO_HTTP_SERVER_FIXTURE_H
+#ifndef HTTP_SERVER_FIXTURE_H
+#define HTTP_SERVER_FIXTURE_H
 /* http_server_fixture - for the tests of the server: a server on a real loopback socket with a
  * handler that does a thing for each path, and a client of raw bytes in the same thread. The loop
  * is turned pass by pass until what is waited for is there. */

@@ -1,0 +1,100 @@
+/* cmd_gateway - `isochrone gateway`: serve by a configuration file. */
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "role/gateway/gateway.h"
+#include "role/gateway/metrics.h"
+#include "wire/config.h"
+
+const char cmd_gateway_help[] =
+    "  isochrone gateway -f gateway.yaml\n"
+    "  isochrone gateway -f gateway.yaml --record run.iso    # then: isochrone replay run.iso\n"
+    "  isochrone gateway -f gateway.yaml --rule nearest      # to compare\n"
+    "\n"
+    "Answers OpenAI requests and sends each to the engine that will answer it first.\n"
+    "\n"
+    "  -f FILE         the configuration (isochrone check -f FILE shows what is wrong with it)\n"
+    "  --record FILE   write every decision, so that it can be replayed\n"
+    "  --rule RULE     time, nearest, least_request, round_robin or random, whatever the file "
+    "says\n"
+    "  --seed N        of the tie-breaks; a random one without\n"
+    "  --measure-lock  keep a histogram of how long decisions hold the lock, in /metrics\n"
+    "\n"
+    "SIGHUP reads FILE again and keeps the old configuration when there is an error in it.\n"
+    "SIGTERM stops taking requests, waits at most limits.drain, and ends what is left with an\n"
+    "error; a second one does so at once.\n";
+
+static int
+rule_named(const char *name)
+{
+    const char *names[RULE_COUNT], *nearest;
+
+    for (uint32_t i = 0; i < RULE_COUNT; i++) {
+        names[i] = metrics_rule_name(i);
+        if (strcmp(names[i], name) == 0)
+            return (int)i;
+    }
+    nearest = config_nearest(span_of(name), names, RULE_COUNT);
+    fprintf(stderr, "isochrone gateway: there is no rule `%s`", name);
+    if (nearest != NULL)
+        fprintf(stderr, "; did you mean `%s`?", nearest);
+    fputc('\n', stderr);
+    return -1;
+}
+
+/* Read the options. False: told what is wrong. */
+static bool
+read_options(int argc, char **argv, struct gateway_options *o)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+        if (strcmp(argv[i], "--measure-lock") == 0) {
+            o->measure_hold = true;
+            continue;
+        }
+        if (value != NULL && strcmp(argv[i], "-f") == 0) {
+            o->config_path = value;
+        } else if (value != NULL && strcmp(argv[i], "--record") == 0) {
+            o->record_path = value;
+        } else if (value != NULL && strcmp(argv[i], "--rule") == 0) {
+            o->rule = rule_named(value);
+            if (o->rule < 0)
+                return false;
+        } else if (value != NULL && strcmp(argv[i], "--seed") == 0) {
+            if (span_u64(span_of(value), &o->seed) != ERR_OK) {
+                fprintf(stderr, "isochrone gateway: --seed %s is no number\n", value);
+                return false;
+            }
+        } else {
+            fprintf(stderr, "isochrone gateway: %s %s\n",
+                    value == NULL ? "a value is missing after" : "there is no option", argv[i]);
+            return false;
+        }
+        i++;
+    }
+    if (o->config_path == NULL)
+        fputs("isochrone gateway: which configuration? -f FILE\n", stderr);
+    return o->config_path != NULL;
+}
+
+int
+cmd_gateway(int argc, char **argv)
+{
+    struct gateway_options options = {.rule = -1, .signals = true};
+    struct gateway *gateway;
+
+    if (!read_options(argc, argv, &options)) {
+        fputs(cmd_gateway_help, stderr);
+        return CLI_USAGE;
+    }
+    if (roster_load(options.config_path, 0, NULL, &options.roster) != ERR_OK)
+        return CLI_FAILED; /* told by roster_load */
+    if (gateway_open(&options, &gateway) != ERR_OK)
+        return CLI_FAILED;
+    gateway_run(gateway);
+    gateway_close(gateway);
+    return CLI_OK;
+}

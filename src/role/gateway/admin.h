@@ -1,0 +1,70 @@
+#ifndef ROLE_GATEWAY_ADMIN_H
+#define ROLE_GATEWAY_ADMIN_H
+/* admin - what the gateway tells about itself: health, the network API (JSON), metrics.
+ *
+ *   GET  /livez                       "ok"
+ *   GET  /readyz                      {"ready", "reason", "nodes", "ready_placements"}; 200 or 503
+ *   GET  /network/v1/capacity         {"models": [{"model", "regions": [{"region", "nodes_ready",
+ *                                     "prefill_tok_s", "decode_tok_s", "free_prefill_tok_s",
+ *                                     "free_decode_tok_s"}]}]}
+ *   GET  /network/v1/readiness        {"models": [{"model", "regions": [{"region", "absent": n,
+ * ..., one count per state, "ready_in_ms": soonest or null}]}]} GET  /network/v1/nodes {"nodes":
+ * [node], "next": index or null}; ?from=INDEX&limit=N GET  /network/v1/nodes/NAME       a node with
+ * "models": [{"model", "engine_name", "state"}] POST /network/v1/explain          an OpenAI body:
+ * {"decision": decision}; nothing is sent GET  /network/v1/explain/ID       {"id", "attempts":
+ * [decision]} GET  /metrics                     Prometheus text
+ *
+ * node: {"node", "index", "url", "engine", "region", "operator", "site", "gpu", "state", "ejected",
+ * "slots", "own_outstanding", "report_age_ms", "running", "waiting", "queue_tokens",
+ * "kv_tokens_used", "kv_tokens_cap", "rtt_ms", "residual", "p_fail", "prefill_tok_s",
+ * "decode_tok_s", "free_prefill_tok_s", "free_decode_tok_s", "models_ready"}; unknown figures are
+ * null. decision: {"attempt", "model", "rule", "node", "considered", "prompt_tokens", "hit_tokens",
+ * "output_tokens", "predicted_first_ms", "actual_first_ms", "actual_ms", "failure", "refusal",
+ * "candidates": [{"node", "region", "why", "terms": {"net_ms", "ready_ms", "queue_ms",
+ * "prefill_ms", "step_ms", "first_ms", "done_ms", "sigma_ms"}, "fail_ms", "cost_ms"}]}.
+ *
+ * Handlers run on the lane that has the exchange; what another lane knows is asked by loop_post. */
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/core.h"
+#include "io/http_server.h"
+#include "role/gateway/fleet.h"
+#include "role/gateway/lane.h"
+
+#define ADMIN_NODES_DEFAULT 1000u /* of one answer */
+#define ADMIN_NODES_MAX     10000u
+
+struct admin_call { /* one question; lives until its handler returns */
+    struct lane *lane;
+    struct http_exchange *exchange;
+    const struct http_request *http;
+    struct span word; /* what follows the route's path */
+    uint64_t key_id;  /* on the public side: whose key; 0 without keys */
+    bool is_admin;
+};
+
+/* ---- Handlers, see route.c. */
+void admin_livez(struct admin_call *call);
+void admin_readyz(struct admin_call *call);
+void admin_capacity(struct admin_call *call);
+void admin_readiness(struct admin_call *call);
+void admin_nodes(struct admin_call *call);
+void admin_node(struct admin_call *call);
+void admin_explain(struct admin_call *call);
+void admin_explain_dry(struct admin_call *call);
+void admin_metrics(struct admin_call *call);
+
+/* ---- For them: JSON. */
+
+/* Send json with this status and free it; NULL: out of memory. */
+void admin_send(struct http_exchange *x, unsigned status, cJSON *json);
+void admin_send_error(struct http_exchange *x, unsigned status, const char *code,
+                      const char *message);
+void admin_put_span(cJSON *object, const char *key, struct span value);
+/* Rounded to three places; null when not finite. */
+void admin_put_number(cJSON *object, const char *key, double value);
+/* The value of a number in the query ("limit=10"), else `otherwise`. */
+uint64_t admin_query_u64(const struct http_request *r, const char *key, uint64_t otherwise);
+#endif

@@ -1,0 +1,218 @@
+/* admin_metrics - GET /metrics: the lanes' counters added up, in the Prometheus text format.
+ * Prefix isochrone_, base units, no ids in labels. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "role/gateway/admin.h"
+#include "role/gateway/answer.h"
+
+static const unsigned short codes[METRICS_CODE_COUNT] = METRICS_CODES;
+
+/* The sum of one counter, at the same place in each lane's metrics, over all lanes. */
+static uint64_t
+sum(const struct gateway *g, const _Atomic uint64_t *first_lanes)
+{
+    uintptr_t offset = (uintptr_t)first_lanes - (uintptr_t)&g->lanes[0].metrics;
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < g->lane_count; i++) {
+        const char *base = (const char *)&g->lanes[i].metrics;
+        total += metrics_get((const _Atomic uint64_t *)(const void *)(base + offset));
+    }
+    return total;
+}
+
+static void
+head(FILE *out, const char *name, const char *type, const char *help)
+{
+    fprintf(out, "# HELP isochrone_%s %s\n# TYPE isochrone_%s %s\n", name, help, name, type);
+}
+
+static void
+counter(FILE *out, const struct gateway *g, const char *name, const char *help,
+        const _Atomic uint64_t *value)
+{
+    head(out, name, "counter", help);
+    fprintf(out, "isochrone_%s %llu\n", name, (unsigned long long)sum(g, value));
+}
+
+static void
+gauge(FILE *out, const char *name, const char *help, double value)
+{
+    head(out, name, "gauge", help);
+    fprintf(out, "isochrone_%s %.15g\n", name, value);
+}
+
+static void
+histogram(FILE *out, const struct gateway *g, const char *name, const char *help,
+          const struct metrics_histogram *h)
+{
+    uint64_t below = 0;
+
+    head(out, name, "histogram", help);
+    for (uint32_t i = 0; i < METRICS_BUCKETS - 1; i++) {
+        below += sum(g, &h->buckets[i]);
+        fprintf(out, "isochrone_%s_bucket{le=\"%g\"} %llu\n", name, 1e-3 * (double)(1u << i),
+                (unsigned long long)below);
+    }
+    fprintf(out, "isochrone_%s_bucket{le=\"+Inf\"} %llu\n", name,
+            (unsigned long long)sum(g, &h->count));
+    fprintf(out, "isochrone_%s_sum %.6f\nisochrone_%s_count %llu\n", name,
+            (double)sum(g, &h->sum_us) / 1e6, name, (unsigned long long)sum(g, &h->count));
+}
+
+/* A label's value: what others named it, escaped. */
+static void
+put_label(FILE *out, struct span value)
+{
+    for (size_t i = 0; i < value.bytes; i++) {
+        if (value.data[i] == '\n')
+            fputs("\\n", out);
+        else if (value.data[i] == '"' || value.data[i] == '\\')
+            fprintf(out, "\\%c", value.data[i]);
+        else
+            fputc(value.data[i], out);
+    }
+}
+
+static void
+requests(FILE *out, const struct gateway *g, const struct fleet *fleet)
+{
+    const struct metrics *m = &g->lanes[0].metrics;
+
+    head(out, "requests_total", "counter", "Answers to clients, by model and status.");
+    for (uint32_t model = 0; model < METRICS_MODELS; model++) {
+        if (model >= fleet->model_count && model != CORE_MODELS_MAX)
+            continue;
+        for (uint32_t c = 0; c < METRICS_CODE_COUNT; c++) {
+            uint64_t total = sum(g, &m->requests[model][c]);
+            if (total == 0)
+                continue;
+            fputs("isochrone_requests_total{model=\"", out);
+            if (model < fleet->model_count)
+                put_label(out, fleet->models[model].name);
+            if (codes[c] != 0)
+                fprintf(out, "\",code=\"%u\"} %llu\n", codes[c], (unsigned long long)total);
+            else
+                fprintf(out, "\",code=\"other\"} %llu\n", (unsigned long long)total);
+        }
+    }
+}
+
+static void
+by_word(FILE *out, const struct gateway *g, const char *name, const char *label, const char *help,
+        const _Atomic uint64_t *values, uint32_t count, const char *(*word)(uint32_t))
+{
+    head(out, name, "counter", help);
+    for (uint32_t i = 1; i < count; i++) /* 0 is "none", or "chosen" */
+        fprintf(out, "isochrone_%s{%s=\"%s\"} %llu\n", name, label, word(i),
+                (unsigned long long)sum(g, &values[i]));
+}
+
+static void
+nodes(FILE *out, const struct gateway *g)
+{
+    uint32_t states[NODE_STATE_COUNT] = {0}, ejected = 0, from = 0;
+    struct node_view views[CORE_VIEW_MAX];
+
+    while (from != UINT32_MAX) {
+        uint32_t count = decide_view_nodes(g->door, from, views, &from);
+        for (uint32_t i = 0; i < count; i++) {
+            if (views[i].state < NODE_STATE_COUNT)
+                states[views[i].state]++;
+            ejected += views[i].ejected != 0;
+        }
+    }
+    head(out, "nodes", "gauge", "Nodes by state.");
+    for (uint32_t i = 0; i < NODE_STATE_COUNT; i++)
+        fprintf(out, "isochrone_nodes{state=\"%s\"} %u\n", metrics_node_state_name(i), states[i]);
+    gauge(out, "nodes_ejected", "Nodes that are out for failures.", ejected);
+}
+
+static void
+door(FILE *out, const struct gateway *g)
+{
+    struct decide_hold hold;
+    uint64_t below = 0;
+
+    head(out, "decisions_total", "counter", "Steps of the core.");
+    fprintf(out, "isochrone_decisions_total %llu\n", (unsigned long long)decide_steps(g->door));
+    decide_hold(g->door, &hold);
+    if (hold.count == 0) /* not asked for */
+        return;
+    head(out, "lock_hold_seconds", "histogram", "How long a step held the core's lock.");
+    for (uint32_t i = 0; i < DECIDE_HOLD_BUCKETS - 1; i++) {
+        below += hold.buckets[i];
+        fprintf(out, "isochrone_lock_hold_seconds_bucket{le=\"%g\"} %llu\n",
+                1e-9 * (double)(UINT64_C(32) << i), (unsigned long long)below);
+    }
+    fprintf(out,
+            "isochrone_lock_hold_seconds_bucket{le=\"+Inf\"} %llu\n"
+            "isochrone_lock_hold_seconds_sum %.9f\nisochrone_lock_hold_seconds_count %llu\n",
+            (unsigned long long)hold.count, (double)hold.sum_ns / 1e9,
+            (unsigned long long)hold.count);
+}
+
+static void
+totals(FILE *out, const struct gateway *g)
+{
+    const struct metrics *m = &g->lanes[0].metrics;
+
+    counter(out, g, "attempts_total", "Tries at nodes.", &m->attempts);
+    counter(out, g, "retries_total", "Tries after the first.", &m->retries);
+    counter(out, g, "streams_interrupted_total", "Streams that ended with an error event.",
+            &m->streams_cut);
+    counter(out, g, "early_commits_total", "Streams committed before a node had answered.",
+            &m->early_commits);
+    counter(out, g, "prompt_tokens_total", "As engines told.", &m->prompt_tokens);
+    counter(out, g, "output_tokens_total", "As engines told.", &m->output_tokens);
+    counter(out, g, "polls_total", "Questions to engines about themselves.", &m->polls);
+    counter(out, g, "poll_failures_total", "Of these, without a good answer.", &m->poll_failures);
+    gauge(out, "requests_in_flight", "Completions in progress.", (double)sum(g, &m->in_flight));
+    gauge(out, "buffers_bytes", "Bodies in memory.", (double)atomic_load(&g->buffers_bytes));
+    head(out, "reloads_total", "counter", "Configurations taken over.");
+    fprintf(out, "isochrone_reloads_total %llu\n", (unsigned long long)atomic_load(&g->reloads));
+    head(out, "reload_failures_total", "counter", "Configurations refused.");
+    fprintf(out, "isochrone_reload_failures_total %llu\n",
+            (unsigned long long)atomic_load(&g->reload_failures));
+    gauge(out, "start_time_seconds", "When the gateway started.", (double)g->started_wall_s);
+}
+
+void
+admin_metrics(struct admin_call *call)
+{
+    const struct gateway *g = call->lane->gateway;
+    const struct metrics *m = &g->lanes[0].metrics;
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+
+    if (out == NULL) {
+        admin_send(call->exchange, 500, NULL);
+        return;
+    }
+    head(out, "build_info", "gauge", "Always 1.");
+    fprintf(out, "isochrone_build_info{version=\"%s\"} 1\n", ISOCHRONE_VERSION);
+    requests(out, g, lane_fleet(call->lane));
+    totals(out, g);
+    by_word(out, g, "engine_failures_total", "class", "Failed tries, by class.", m->failures,
+            FAILURE_COUNT, metrics_failure_name);
+    by_word(out, g, "refusals_total", "reason", "Requests refused, by reason.", m->refusals,
+            REFUSAL_COUNT, metrics_refusal_name);
+    by_word(out, g, "candidates_lost_total", "why", "Nodes weighed and not chosen, by reason.",
+            m->why_not, WHY_COUNT, metrics_why_name);
+    histogram(out, g, "ttft_predicted_seconds", "Predicted time to first token of streams.",
+              &m->ttft_predicted);
+    histogram(out, g, "ttft_seconds", "Time to first token of streams.", &m->ttft_actual);
+    histogram(out, g, "ttft_error_seconds", "Distance between the two.", &m->ttft_error);
+    nodes(out, g);
+    door(out, g);
+    if (fclose(out) != 0 || text == NULL) {
+        free(text);
+        admin_send(call->exchange, 500, NULL);
+        return;
+    }
+    answer_body(call->exchange, 200, SPAN_LIT("text/plain; version=0.0.4"),
+                (struct span){text, bytes});
+    free(text);
+}
