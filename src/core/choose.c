@@ -69,11 +69,12 @@ pool_load(struct pool *pool)
         const struct placement *p = &core->placements[c->placement];
         const struct node_hot *hot = &core->hot[c->node];
         c->region = hot->region;
+        if (pool->rule->wants_prediction)
+            continue; /* it looks at costs alone, and they are to come */
         c->own_region = hot->region == core->config.own_region;
         c->ready = p->state == MODEL_READY;
         c->rtt_ms = hot->rtt_ms;
-        if (!pool->rule->wants_prediction)
-            c->weight = max_f(capacity_class(core, p->model, hot->class)->weight, 1e-6f);
+        c->weight = max_f(capacity_class(core, p->model, hot->class)->weight, 1e-6f);
         c->requests = hot->others_requests + (float)hot->own_requests;
         c->terms = (struct terms){0};
         c->fail_ms = c->cost_ms = 0.0f;
@@ -116,91 +117,89 @@ pool_own_region(struct pool *pool)
         left -= pool_bucket(pool, slot, (uint32_t)__builtin_ctz(mask), left);
 }
 
-/* Where a walk over another region stands. Its next placement is looked up only when it is picked:
- * a rough cost needs no more than the bucket. */
-struct region_walk {
-    size_t slot;
-    uint32_t mask;   /* ready buckets not used up, the current one included */
-    uint32_t bucket; /* the current one */
-    uint32_t next;   /* its next placement; NONE: not looked up yet */
-    float rtt_ms, rough_ms;
+/* Regions elsewhere by a rough cost: round trip and the lower end of their best bucket. */
+struct region_rank {
+    float rough_ms;
+    uint32_t region;
 };
 
-static void
-walk_bucket(struct region_walk *w)
-{
-    w->bucket = (uint32_t)__builtin_ctz(w->mask);
-    w->rough_ms = w->rtt_ms + index_bucket_ms(w->bucket);
-}
-
-/* Take the next placement; false when that was the region's last. */
-static bool
-walk_take(const struct core *core, struct region_walk *w, uint32_t *ret_placement)
-{
-    if (w->next == NONE)
-        w->next = index_first(core, w->slot, w->bucket);
-    *ret_placement = w->next;
-    w->next = index_next(core, w->slot, w->bucket, w->next);
-    if (w->next != NONE)
-        return true;
-    w->mask &= w->mask - 1;
-    if (w->mask == 0)
-        return false;
-    walk_bucket(w);
-    return true;
-}
-
-/* Keep walks[0..count) sorted, cheapest first, and no longer than what can be picked. */
+/* Keep ranks[0..count) sorted, cheapest first, and no longer than what can be picked. */
 static uint32_t
-walk_insert(struct region_walk *walks, uint32_t count, const struct region_walk *w)
+rank_insert(struct region_rank *ranks, uint32_t count, struct region_rank r)
 {
     uint32_t at = count < ELSEWHERE_MAX ? count++ : ELSEWHERE_MAX;
 
     if (at == ELSEWHERE_MAX) {
-        if (!(w->rough_ms < walks[ELSEWHERE_MAX - 1].rough_ms))
+        if (!(r.rough_ms < ranks[ELSEWHERE_MAX - 1].rough_ms))
             return count;
         at = ELSEWHERE_MAX - 1;
     }
-    for (; at > 0 && w->rough_ms < walks[at - 1].rough_ms; at--)
-        walks[at] = walks[at - 1];
-    walks[at] = *w;
+    for (; at > 0 && r.rough_ms < ranks[at - 1].rough_ms; at--)
+        ranks[at] = ranks[at - 1];
+    ranks[at] = r;
     return count;
+}
+
+/* Where the walk over a region's ready placements stands. */
+struct region_walk {
+    uint32_t mask; /* buckets not used up; the lowest is the current one */
+    uint32_t next; /* in the current bucket; NONE: not looked up yet */
+};
+
+/* Take the region's next placement; false when that was its last. */
+static bool
+walk_take(const struct core *core, size_t slot, struct region_walk *w, uint32_t *ret_placement)
+{
+    uint32_t bucket = (uint32_t)__builtin_ctz(w->mask);
+
+    if (w->next == NONE)
+        w->next = index_first(core, slot, bucket);
+    *ret_placement = w->next;
+    w->next = index_next(core, slot, bucket, w->next);
+    if (w->next == NONE)
+        w->mask &= w->mask - 1;
+    return w->mask != 0;
+}
+
+static float
+walk_rough_ms(const struct core *core, uint32_t region, uint32_t mask)
+{
+    return core->region_rtt_ms[region] + index_bucket_ms((uint32_t)__builtin_ctz(mask));
 }
 
 static void
 pool_elsewhere(struct pool *pool)
 {
     const struct core *core = pool->core;
-    struct region_walk walks[ELSEWHERE_MAX], w;
-    uint64_t regions = core->models[pool->r->arrived.model].region_mask;
-    uint32_t count = 0, left = ELSEWHERE_MAX, placement;
+    uint32_t model = pool->r->arrived.model, count = 0, left = ELSEWHERE_MAX, placement;
+    uint64_t regions = core->models[model].region_mask;
+    struct region_rank ranks[ELSEWHERE_MAX];
+    struct region_walk walks[CORE_REGIONS_MAX];
 
     regions &= ~(UINT64_C(1) << core->config.own_region);
     for (; regions != 0; regions &= regions - 1) {
         uint32_t region = (uint32_t)__builtin_ctzll(regions);
-        w.slot = index_slot(core, pool->r->arrived.model, region);
-        w.mask = core->bucket_masks[w.slot] & READY_MASK;
-        w.next = NONE;
-        w.rtt_ms = core->region_rtt_ms[region];
-        if (w.mask == 0)
+        uint32_t mask = core->bucket_masks[index_slot(core, model, region)] & READY_MASK;
+        if (mask == 0)
             continue;
-        walk_bucket(&w);
-        count = walk_insert(walks, count, &w);
+        walks[region] = (struct region_walk){mask, NONE};
+        count = rank_insert(ranks, count,
+                            (struct region_rank){walk_rough_ms(core, region, mask), region});
     }
     while (left > 0 && count > 0) {
-        bool more;
-        w = walks[0];
-        more = walk_take(core, &w, &placement);
+        struct region_rank best = ranks[0];
+        struct region_walk *w = &walks[best.region];
+        bool more = walk_take(core, index_slot(core, model, best.region), w, &placement);
         left -= pool_add(pool, placement);
-        if (more && w.rough_ms <= walks[0].rough_ms) { /* the same bucket: still the cheapest */
-            walks[0] = w;
+        if (more && w->next != NONE) /* the same bucket: still the cheapest */
             continue;
-        }
         for (uint32_t i = 1; i < count; i++)
-            walks[i - 1] = walks[i];
+            ranks[i - 1] = ranks[i];
         count--;
-        if (more)
-            count = walk_insert(walks, count, &w);
+        if (more) {
+            best.rough_ms = walk_rough_ms(core, best.region, w->mask);
+            count = rank_insert(ranks, count, best);
+        }
     }
 }
 
@@ -285,31 +284,22 @@ refusal_of(const struct pool *pool)
     return seen[WHY_DRAINING] > 0 ? REFUSAL_DRAINING : REFUSAL_NOT_READY;
 }
 
-/* Terms of one candidate; the raw parts are without what was learned of the node. */
 static void
-price(const struct pool *pool, struct candidate *c, struct choice *ret_raw)
+price(const struct pool *pool, struct candidate *c)
 {
     const struct core *core = pool->core;
+    const struct request *r = pool->r;
     struct predict_node node;
     struct predict_request request = {
-        .prompt_tokens = pool->r->prompt_tokens,
-        .hit_tokens = pool->r->hit_tokens,
-        .output_tokens = pool->r->output_tokens,
-        .body_bytes = (float)pool->r->arrived.body_bytes,
+        .prompt_tokens = r->prompt_tokens,
+        .hit_tokens = r->hit_tokens,
+        .output_tokens = r->output_tokens,
+        .body_bytes = (float)r->arrived.body_bytes,
         .rounds = capacity_rounds(&core->hot[c->node]),
     };
 
     capacity_estimate(core, pool->now_ns, c->placement, &node);
     predict_terms(&node, &request, &c->terms);
-    if (ret_raw != NULL) {
-        float own_ms = c->terms.queue_ms + c->terms.prefill_ms + c->terms.step_ms;
-        ret_raw->placement = c->placement;
-        ret_raw->queue_part = own_ms > 0.0f ? c->terms.queue_ms / own_ms : 0.0f;
-        ret_raw->raw_ms = own_ms / max_f(node.residual, 1e-3f);
-        ret_raw->raw_step_ms = c->terms.step_ms / max_f(node.residual, 1e-3f);
-        if (c->terms.ready_ms > 0.0f) /* a load says nothing of speed */
-            ret_raw->raw_ms = 0.0f;
-    }
 }
 
 /* J = first + 0.1*done + p_fail*(detect + redo elsewhere). */
@@ -322,7 +312,7 @@ price_all(const struct pool *pool)
 
     for (size_t i = 0; i < pool->count; i++) {
         struct candidate *c = &pool->list[i];
-        price(pool, c, NULL);
+        price(pool, c);
         if (c->terms.first_ms < best) {
             second = best;
             best = c->terms.first_ms;
@@ -334,7 +324,7 @@ price_all(const struct pool *pool)
     for (size_t i = 0; i < pool->count; i++) {
         struct candidate *c = &pool->list[i];
         float redo = i == best_at ? second : best, detect_ms = ISOLATION_DETECT_GUESS_MS;
-        float p_fail = (float)core->hot[c->node].p_fail / SHARE_ONE;
+        float p_fail = (float)core->hot[c->node].p_fail * (1.0f / SHARE_ONE);
         if (isinf(redo))
             redo = c->terms.first_ms; /* nowhere else: the same again */
         if (p_fail > FAIL_SEEN)       /* the cold record: one more cache line */
@@ -342,6 +332,21 @@ price_all(const struct pool *pool)
         c->fail_ms = p_fail * (detect_ms + redo);
         c->cost_ms = c->terms.first_ms + DONE_PART * c->terms.done_ms + c->fail_ms;
     }
+}
+
+/* The chosen one, with the parts of its time that learning compares: without what was learned. */
+static void
+choice_take(const struct core *core, const struct candidate *c, struct choice *ret_choice)
+{
+    const struct terms *t = &c->terms;
+    float own_ms = t->queue_ms + t->prefill_ms + t->step_ms;
+    float residual = max_f(core->hot[c->node].residual, 1e-3f);
+
+    ret_choice->placement = c->placement;
+    ret_choice->chosen = *c;
+    ret_choice->queue_part = own_ms > 0.0f ? t->queue_ms / own_ms : 0.0f;
+    ret_choice->raw_ms = t->ready_ms > 0.0f ? 0.0f : own_ms / residual; /* a load says nothing */
+    ret_choice->raw_step_ms = t->step_ms / residual;
 }
 
 void
@@ -371,7 +376,8 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
                                 .last_node = core->models[r->arrived.model].last_node};
     at = pool.rule->choose(&input, rng);
     must(at < pool.count);
-    price(&pool, &pool.list[at], ret_choice);
-    ret_choice->chosen = pool.list[at];
+    if (!pool.rule->wants_prediction)
+        price(&pool, &pool.list[at]);
+    choice_take(core, &pool.list[at], ret_choice);
     explain_candidates(core, pool.rule, pool.list, pool.count, at, ret_decision);
 }

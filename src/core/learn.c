@@ -159,12 +159,14 @@ output_bucket(uint32_t tokens)
     return bucket < OUTPUT_BUCKETS ? bucket : OUTPUT_BUCKETS - 1;
 }
 
-/* The middle of a half octave, 2^((i + 1/2) / 2). */
-static float
-output_bucket_tokens(uint32_t bucket)
-{
-    return (float)(UINT64_C(1) << (bucket / 2)) * ((bucket & 1) != 0 ? 1.68179283f : 1.18920712f);
-}
+/* The middle of each half octave, 2^((i + 1/2) / 2). */
+static const float output_tokens_of[OUTPUT_BUCKETS] = {
+    1.18920712f, 1.68179283f, 2.37841424f, 3.36358566f, 4.75682848f, 6.72717132f, 9.51365696f,
+    13.4543426f, 19.0273139f, 26.9086853f, 38.0546278f, 53.8173706f, 76.1092557f, 107.634741f,
+    152.218511f, 215.269482f, 304.437023f, 430.538964f, 608.874045f, 861.077929f, 1217.74809f,
+    1722.15586f, 2435.49618f, 3444.31172f, 4870.99236f, 6888.62343f, 9741.98473f, 13777.2469f,
+    19483.9695f, 27554.4937f, 38967.9389f, 55108.9875f, 77935.8778f, 110217.975f, 155871.756f,
+    220435.95f,  311743.511f, 440871.9f,   623487.023f, 881743.799f};
 
 static void
 output_add(struct model_record *m, uint32_t tokens, float weight)
@@ -177,7 +179,7 @@ output_add(struct model_record *m, uint32_t tokens, float weight)
     m->output_total = 0.0f;
     for (uint32_t i = 0; i < OUTPUT_BUCKETS; i++) {
         m->output_total += m->output_weight[i];
-        sum += m->output_weight[i] * output_bucket_tokens(i);
+        sum += m->output_weight[i] * output_tokens_of[i];
     }
     m->output_mean = sum / m->output_total;
 }
@@ -207,7 +209,7 @@ learn_output_tokens(const struct model_record *m, uint32_t max_tokens)
     if (max_tokens == 0)
         return m->output_mean;
     for (uint32_t i = 0; i < OUTPUT_BUCKETS; i++)
-        sum += m->output_weight[i] * min_f(cap, output_bucket_tokens(i));
+        sum += m->output_weight[i] * min_f(cap, output_tokens_of[i]);
     return max_f(1.0f, sum / m->output_total);
 }
 

@@ -3,18 +3,16 @@
  * An engine with continuous batching runs iterations: each decodes one token of every running
  * request (step) and computes up to a budget of prefill tokens (b each). So a token of prefill
  * costs b + step/budget while others decode, a request that arrives waits for the iteration that
- * is under way, and the first token comes out of the iteration that ends its prefill. */
+ * is under way, and the first token comes out of the iteration that ends its prefill.
+ *
+ * No term is clamped: inputs are (capacity bounds what comes from outside), and with tokens and
+ * factors below 1e9 no product here leaves the range of a float. */
 #include "core/predict.h"
 
-#define TERM_MAX_MS 1e9f /* eleven days: beyond it nothing differs */
-
-/* x within 0..TERM_MAX_MS; NAN is 0. */
 static float
 positive(float x)
 {
-    if (!(x > 0.0f))
-        return 0.0f;
-    return x < TERM_MAX_MS ? x : TERM_MAX_MS;
+    return x > 0.0f ? x : 0.0f; /* NAN too */
 }
 
 float
@@ -76,14 +74,12 @@ predict_terms(const struct predict_node *node, const struct predict_request *req
     if (node->bytes_per_ms > 0.0f)
         t->net_ms += request->body_bytes / node->bytes_per_ms;
     t->ready_ms = positive(node->ready_in_ms);
-    t->queue_ms = positive(queue * node->residual);
-    t->prefill_ms = positive(
-        node->residual *
-        (shared * uncached + predict_prefill_ms(&node->curve, uncached, request->hit_tokens)));
-    t->step_ms = positive(step * node->residual);
+    t->queue_ms = queue * node->residual;
+    t->prefill_ms = node->residual * (shared * uncached + predict_prefill_ms(&node->curve, uncached,
+                                                                             request->hit_tokens));
+    t->step_ms = step * node->residual;
     t->proof_ms = request->proof_ms;
     t->first_ms = t->net_ms + t->ready_ms + t->queue_ms + t->prefill_ms + t->step_ms + t->proof_ms;
-    t->done_ms = t->first_ms +
-                 positive((request->output_tokens - 1.0f) * step * node->residual_step);
+    t->done_ms = t->first_ms + positive(request->output_tokens - 1.0f) * step * node->residual_step;
     t->sigma_ms = (t->first_ms - t->net_ms) * node->spread + node->jitter_ms;
 }

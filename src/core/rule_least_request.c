@@ -4,7 +4,7 @@
 #include "core/rule.h"
 
 static size_t
-choose(const struct rule_input *input, struct rng *rng)
+least_request_choose(const struct rule_input *input, struct rng *rng)
 {
     size_t best = 0;
     float best_load = 0.0f;
@@ -23,4 +23,4 @@ choose(const struct rule_input *input, struct rng *rng)
     return best;
 }
 
-const struct rule rule_least_request = {"least_request", 0, choose};
+const struct rule rule_least_request = {"least_request", 0, least_request_choose};

@@ -23,7 +23,7 @@ nearest_region(const struct rule_input *input)
 }
 
 static size_t
-choose(const struct rule_input *input, struct rng *rng)
+nearest_choose(const struct rule_input *input, struct rng *rng)
 {
     uint16_t region = nearest_region(input);
     size_t best = input->count;
@@ -45,4 +45,4 @@ choose(const struct rule_input *input, struct rng *rng)
     return best;
 }
 
-const struct rule rule_nearest = {"nearest", 0, choose};
+const struct rule rule_nearest = {"nearest", 0, nearest_choose};

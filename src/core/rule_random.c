@@ -2,9 +2,9 @@
 #include "core/rule.h"
 
 static size_t
-choose(const struct rule_input *input, struct rng *rng)
+random_choose(const struct rule_input *input, struct rng *rng)
 {
     return (size_t)rng_below(rng, input->count);
 }
 
-const struct rule rule_random = {"random", 0, choose};
+const struct rule rule_random = {"random", 0, random_choose};

@@ -2,7 +2,7 @@
 #include "core/rule.h"
 
 static size_t
-choose(const struct rule_input *input, struct rng *rng)
+round_robin_choose(const struct rule_input *input, struct rng *rng)
 {
     size_t next = input->count, lowest = 0;
 
@@ -19,4 +19,4 @@ choose(const struct rule_input *input, struct rng *rng)
     return next < input->count ? next : lowest;
 }
 
-const struct rule rule_round_robin = {"round_robin", 0, choose};
+const struct rule rule_round_robin = {"round_robin", 0, round_robin_choose};

@@ -40,7 +40,7 @@ best_of(const struct rule_input *input, size_t best[BEST_COUNT])
 }
 
 static size_t
-choose(const struct rule_input *input, struct rng *rng)
+time_choose(const struct rule_input *input, struct rng *rng)
 {
     size_t best[BEST_COUNT] = {0}, count = best_of(input, best);
     double weight[BEST_COUNT] = {1.0}, sum = 1.0, draw;
@@ -66,4 +66,4 @@ choose(const struct rule_input *input, struct rng *rng)
     return best[count - 1];
 }
 
-const struct rule rule_time = {"time", 1, choose};
+const struct rule rule_time = {"time", 1, time_choose};
