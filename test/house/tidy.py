@@ -89,13 +89,14 @@ def same_names(root):
 
 
 def wrong_guards(root):
+    """src/io/loop.h: IO_LOOP_H. Elsewhere the file's name is enough: TEST_TAP_H."""
     problems = []
     for path in files(root, ".h"):
-        parts = re.sub(r"^src/|(?<=^test/)unit/", "", path)[:-2].upper().replace("-", "_").split("/")
-        # role/gateway/decide.h: ROLE_GATEWAY_DECIDE_H
-        guard = "_".join(parts) + "_H"
-        if not re.match(r"#ifndef %s\n#define %s\n" % (guard, guard), read(root, path)):
-            problems.append("%s: does not begin with the guard %s" % (path, guard))
+        name = path[:-2].upper().replace("-", "_")
+        guard = name[4:].replace("/", "_") if name.startswith("SRC/") else (
+            r"(?:\w+_)?" + os.path.basename(name))
+        if not re.match(r"#ifndef (%s_H)\n#define \1\n" % guard, read(root, path)):
+            problems.append("%s: does not begin with the guard %s_H" % (path, guard))
     return problems
 
 
@@ -169,6 +170,23 @@ def not_built(root):
     return problems
 
 
+def unmapped(root):
+    """doc/architecture.md is true to the tree: a line for every module, and no line without one."""
+    try:
+        page = read(root, "doc/architecture.md")
+    except OSError:
+        page = ""
+    rows = [line.split("|")[1] for line in page.split("\n") if line.startswith("| `")]
+    mapped = set(re.findall(r"`([^`]+)`", "\n".join(rows)))
+    there = {os.path.basename(path).rsplit(".", 1)[0]: path for path in files(root, *C)
+             if path.startswith("src/")}
+    problems = ["%s: doc/architecture.md has no line for it" % there[stem]
+                for stem in sorted(set(there) - mapped)]
+    layers = {path.split("/")[1] for path in there.values()}
+    return problems + ["doc/architecture.md: there is no %s" % name
+                       for name in sorted(mapped - set(there) - layers)]
+
+
 RULES = [
     ("functions have at most %d lines" % FUNCTION_LINES_MAX, long_functions),
     ("files have at most %d lines" % FILE_LINES_MAX, long_files),
@@ -182,6 +200,7 @@ RULES = [
     ("no package registry is named", named_hosts),
     ("nothing is left for later", left_for_later),
     ("meson knows every C file", not_built),
+    ("the map has every module", unmapped),
 ]
 
 
