@@ -14,6 +14,7 @@ static const struct command {
     const char *brief; /* one line */
 } commands[] = {
     {"check", cmd_check, cmd_check_help, "read a configuration and show every problem in it"},
+    {"emulate", cmd_emulate, cmd_emulate_help, "engines with modelled speed, to try things on"},
     {"gateway", cmd_gateway, cmd_gateway_help, "answer requests in front of the engines of a file"},
     {"key", cmd_key, cmd_key_help, "make a key for a client"},
     {"replay", cmd_replay, cmd_replay_help, "play a recorded run again, byte for byte"},

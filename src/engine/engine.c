@@ -482,6 +482,14 @@ engine_request_preemptions(const struct engine *engine, uint64_t id)
     return s != NULL ? s->preemptions : 0;
 }
 
+double
+engine_request_admitted_ms(const struct engine *engine, uint64_t id)
+{
+    const struct engine_sequence *s = find(engine, id);
+
+    return s != NULL && s->admitted ? s->admitted_ms : (double)NAN;
+}
+
 void
 engine_set_slow(struct engine *engine, double factor)
 {

@@ -113,6 +113,8 @@ uint32_t engine_cached_tokens(const struct engine *engine, const struct engine_r
 uint32_t engine_request_cached(const struct engine *engine, uint64_t id);
 /* How often it was preempted; known as long. */
 uint32_t engine_request_preemptions(const struct engine *engine, uint64_t id);
+/* When its first iteration began; NAN: not yet, or unknown. Known as long. */
+double engine_request_admitted_ms(const struct engine *engine, uint64_t id);
 /* Fault knob: every iteration and load that begins from now on takes `factor` times as long; 1 =
  * normal. 0.001..1000000. */
 void engine_set_slow(struct engine *engine, double factor);

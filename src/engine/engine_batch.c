@@ -157,6 +157,7 @@ engine_batch_runnable(const struct engine_batch *b, double now_ms)
 
 /* What an iteration was given so far. */
 struct iteration {
+    double start_ms;
     uint32_t budget;  /* tokens left */
     uint32_t batch;   /* sequences that get a token */
     double kv_tokens; /* that these read */
@@ -235,6 +236,7 @@ admit(struct engine_batch *b, struct engine_sequence *s, struct iteration *it)
     set_left(b, s, tokens_total(s) - s->computed);
     if (!s->admitted) {
         s->admitted = true;
+        s->admitted_ms = it->start_ms;
         s->cached_tokens = s->computed;
         b->prompt_tokens_total += s->prompt_tokens;
         b->cached_tokens_total += s->computed;
@@ -252,7 +254,7 @@ admit(struct engine_batch *b, struct engine_sequence *s, struct iteration *it)
 double
 engine_batch_schedule(struct engine_batch *b, const struct engine_params *params, double start_ms)
 {
-    struct iteration it = {.budget = params->prefill_budget};
+    struct iteration it = {.start_ms = start_ms, .budget = params->prefill_budget};
     struct engine_sequence *head;
     double ms;
 

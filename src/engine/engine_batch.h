@@ -15,7 +15,7 @@ struct engine_sequence {
     TAILQ_ENTRY(engine_sequence) link; /* running, waiting or ended */
     LIST_ENTRY(engine_sequence) id_link;
     uint64_t id;
-    double arrived_ms;
+    double arrived_ms, admitted_ms; /* admitted: the first time, once `admitted` */
     enum engine_sequence_state state;
     uint32_t model;
     uint32_t prompt_tokens, output_tokens;

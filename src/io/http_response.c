@@ -63,6 +63,12 @@ http_exchange_peer(const struct http_exchange *x, struct sockaddr_storage *ret_p
         memset(ret_local, 0, sizeof(*ret_local));
 }
 
+bool
+http_exchange_is_first(const struct http_exchange *x)
+{
+    return !connection_of_const(x)->answered;
+}
+
 struct span
 http_request_header(const struct http_request *r, struct span name)
 {
@@ -271,6 +277,15 @@ http_response_end(struct http_exchange *x)
         append(c, &last, 1, last.bytes);
     x->ended = true;
     http_session_wake(c);
+}
+
+void
+http_response_close_after(struct http_exchange *x)
+{
+    if (!is_open(x))
+        return;
+    must(x->started);
+    x->keep_alive = false;
 }
 
 void

@@ -95,6 +95,8 @@ void *http_exchange_user(const struct http_exchange *x);    /* NULL until set */
 void http_exchange_set_user(struct http_exchange *x, void *user);
 void http_exchange_peer(const struct http_exchange *x, struct sockaddr_storage *ret_peer,
                         struct sockaddr_storage *ret_local);
+/* Is this the first exchange of its connection? */
+bool http_exchange_is_first(const struct http_exchange *x);
 /* The last value of the header named so; empty when there is none. */
 struct span http_request_header(const struct http_request *r, struct span name);
 
@@ -116,6 +118,9 @@ void http_response_start_length(struct http_exchange *x, unsigned status,
 void http_response_write(struct http_exchange *x, struct span part);
 void http_response_writev(struct http_exchange *x, const struct span *parts, size_t part_count);
 void http_response_end(struct http_exchange *x);
+/* After the head: close the connection once the response is whole, whatever the head announced.
+ * (What llama-server does after a stream, and emulate after it.) */
+void http_response_close_after(struct http_exchange *x);
 /* Break the response off so that the client sees it is not whole: the connection is closed. The
  * exchange is gone after this; no callback tells so. */
 void http_response_abort(struct http_exchange *x);

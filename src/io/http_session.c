@@ -429,6 +429,7 @@ finish_exchange(struct http_session *c)
     bool keep_alive = c->exchange.keep_alive && !s->draining;
 
     s->exchange_count--;
+    c->answered = true;
     c->state = HTTP_READING; /* so that calls from within done do nothing */
     if (s->fn.done != NULL)
         s->fn.done(&c->exchange, s->user);

@@ -86,6 +86,7 @@ struct http_session {
     bool blocked;       /* the kernel took less than there was: LOOP_WRITE is asked for */
     bool input_waiting; /* bytes of a next request are in the socket: LOOP_READ is not asked for */
     bool out_of_memory;
+    bool answered; /* an exchange before the present one */
 };
 
 struct http_server {

@@ -297,6 +297,8 @@ test_prefix_cache(void)
     run(e, 2e6);
     CHECK(near(when(2, 0), 1e6 + prefill_ms(16, 1008) + step_ms(1, 1024)), "a hit shortens it");
     CHECK(engine_request_cached(e, 2) == 1008, "usage says so");
+    CHECK(engine_request_admitted_ms(e, 2) == 1e6, "and when it began");
+    CHECK(isnan(engine_request_admitted_ms(e, 77)), "unknown id");
     chain(blocks + 32, 32, 2); /* the first half is the same */
     r.id = 3;
     CHECK(engine_submit(e, 2e6, &r) == ERR_OK, "half");

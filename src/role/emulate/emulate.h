@@ -1,0 +1,62 @@
+#ifndef ROLE_EMULATE_EMULATE_H
+#define ROLE_EMULATE_EMULATE_H
+/* emulate - a fleet of model servers on loopback: real sockets, real routes and quirks of vLLM and
+ * llama-server, modelled speed (engine/), round trips between regions. For demos, tests,
+ * benchmarks.
+ *
+ * One listener serves all of 127.0.0.0/8; a node is told by the address that was called, the
+ * caller's region by the address it calls from. Everything happens at modelled times, in order: a
+ * late wake-up delays what is written, never what is modelled, and how late it was is a figure of
+ * its own. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "io/loop.h"
+
+#define EMULATE_NODES_MAX    4096u
+#define EMULATE_GATEWAYS_MAX 16u
+#define EMULATE_EVENTS_MAX   524288u /* things that are to happen */
+#define EMULATE_FLOWS_MAX    65536u  /* requests in progress */
+
+struct emulate_gateway {
+    char region[64];
+    uint32_t source;                          /* IPv4, host order: where it calls from */
+    char public_listen[64], admin_listen[64]; /* for its configuration */
+};
+
+struct emulate_options {
+    uint64_t seed;
+    uint32_t nodes, regions;
+    uint32_t base;          /* address of node 0, IPv4, host order; node i has base + i */
+    uint16_t port;          /* 0: any */
+    double background;      /* load from elsewhere, as a share of capacity; 0 none */
+    double constants_scale; /* written into configurations; 1 = not */
+    const char *rtt_file;   /* NULL: great circles */
+    const char *log_file;   /* NULL: none */
+    struct emulate_gateway gateways[EMULATE_GATEWAYS_MAX];
+    uint32_t gateway_count;
+};
+
+void emulate_options_init(struct emulate_options *ret_options);
+
+struct emulate;
+/* Make the fleet and listen. ERR_ARG: an option makes no sense, logged; ERR_IO likewise. The caller
+ * owns *ret_emulate; everything happens on loop's thread. */
+MUST_USE
+enum err emulate_open(struct loop *loop, const struct emulate_options *options,
+                      struct emulate **ret_emulate);
+/* Closes every connection; requests in progress are logged as open. NULL: does nothing. */
+void emulate_close(struct emulate *e);
+uint16_t emulate_port(const struct emulate *e);
+/* How late after its due time an output was handed to the socket: the 99th percentile, within 5 %.
+ * 0 when nothing was written yet. */
+double emulate_late_p99_ms(const struct emulate *e);
+
+/* What an operator of the fleet knows, as JSON on standard output. Listens nowhere. */
+MUST_USE
+enum err emulate_print_fleet(const struct emulate_options *options);
+/* One configuration for each gateway: DIR/gateway-REGION.yaml. Listens nowhere. */
+MUST_USE
+enum err emulate_write_configs(const struct emulate_options *options, const char *dir);
+#endif
