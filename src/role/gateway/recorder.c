@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -152,6 +153,8 @@ recorder_open(const char *path, const struct record_head *head, struct recorder 
 {
     enum err err = ERR_MEMORY;
     struct recorder *r = calloc(1, sizeof(*r));
+    sigset_t all, before;
+    int failed;
 
     if (r == NULL)
         return ERR_MEMORY;
@@ -169,7 +172,13 @@ recorder_open(const char *path, const struct record_head *head, struct recorder 
     err = write_head(r, head);
     if (err != ERR_OK)
         goto out;
-    if (pthread_create(&r->thread, NULL, run, r) != 0) {
+    /* Signals are the main loop's: a thread that existed before they were blocked would die of
+     * them. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    failed = pthread_create(&r->thread, NULL, run, r);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed != 0) {
         log_error("record %s: no thread to be had", path);
         err = ERR_IO;
         goto out;
