@@ -31,6 +31,7 @@ function check(good, label, detail) {
 // ---- Processes.
 
 const children = [];
+const isochrone = process.argv[2];
 
 /** Start a program and wait until a line of its output matches; resolves with the match. */
 function start(command, words, pattern) {
@@ -49,9 +50,25 @@ function start(command, words, pattern) {
     };
     child.stdout.on("data", look);
     child.stderr.on("data", look);
+    child.on("error", reject);
     child.on("exit", (code) => reject(new Error(`${command} ${words[0]}: ended with ${code}: ${seen}`)));
   });
 }
+
+/** Run a program to its end; resolves with its exit code and what it wrote. */
+const run = (command, words) => new Promise((resolve) => {
+  const child = spawn(command, words, { stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (part) => { output += part; });
+  child.on("exit", (code) => resolve({ code, output }));
+});
+
+/** Ask a child to end; resolves with its exit code. */
+const end = (child) => new Promise((resolve) => {
+  child.removeAllListeners("exit");
+  child.on("exit", (code, signal) => resolve(signal ?? code));
+  child.kill("SIGTERM");
+});
 
 /** A port that was free a moment ago. */
 const free_port = () => new Promise((resolve) => {
@@ -165,6 +182,58 @@ async function leave(client, who, engine) {
   check(spent < LONG_TOKENS, `${who}: the engine stopped when the client left`, spent);
 }
 
+// ---- Through the gateway.
+
+async function start_gateway(folder, engine) {
+  const [open, admin] = [await free_port(), await free_port()].map((port) => `127.0.0.1:${port}`);
+  const file = join(folder, "gateway.yaml");
+  writeFileSync(file, `listen: {public: "${open}", admin: "${admin}"}
+models: {tiny: {aliases: [the-small-one]}}
+engines: [{name: real, url: "${engine}"}]
+`);
+  await start(isochrone, ["gateway", "-f", file, "--record", join(folder, "run.record")], /model tiny is ready/);
+  return { child: children.at(-1), url: `http://${open}`, admin: `http://${admin}` };
+}
+
+/** What the client throws; null if it throws nothing. */
+const thrown = (promise) => promise.then(() => null, (error) => error);
+
+async function ask_gateway(client, gateway) {
+  const nodes = (await (await fetch(`${gateway.admin}/network/v1/nodes`)).json()).nodes;
+  check(nodes.length === 1 && nodes[0].engine === "llama-server" && nodes[0].slots === 4,
+    "gateway: it found out what the engine is", nodes);
+
+  const { data, response, request_id } = await client.chat.completions.create(
+    { ...question, model: "the-small-one" }).withResponse();
+  check(data.model === "the-small-one", "gateway: an alias is answered under its own name", data.model);
+  check(response.headers.get("isochrone-node") === "real", "gateway: the answer names its node");
+  const why = await (await fetch(`${gateway.admin}/network/v1/explain/${request_id}`)).json();
+  check(JSON.stringify(why).includes('"real"'), "gateway: and explains it afterwards", why);
+
+  const unknown = await thrown(client.chat.completions.create({ ...question, model: "tinier" }));
+  check(unknown instanceof OpenAI.NotFoundError && unknown.code === "model_not_found",
+    "gateway: an unknown model is 404", String(unknown));
+  const post = (body) => fetch(`${gateway.url}/v1/chat/completions`, { method: "POST", body });
+  const malformed = await post('{"model":"tiny",\n "messages":[}');
+  const words = (await malformed.json()).error.message;
+  check(malformed.status === 400 && /line 2/.test(words) && /column/.test(words),
+    "gateway: malformed JSON is 400 with line and column", [malformed.status, words]);
+  check((await post('{"model":"tiny","model":"tiny","messages":[]}')).status === 400,
+    "gateway: a key given twice is 400");
+  const long = { ...question, messages: [{ role: "user", content: "the bridge ".repeat(4000) }] };
+  const refused = await thrown(client.chat.completions.create(long));
+  check(refused instanceof OpenAI.BadRequestError && /context/.test(refused.message),
+    "gateway: the engine's own refusal is passed on", String(refused));
+}
+
+/** The engine dies: the client is told, by an error its library knows, and not left waiting. */
+async function lose_engine(client, engine_child) {
+  await end(engine_child);
+  const error = await thrown(client.chat.completions.create(question, { maxRetries: 0 }));
+  check(error instanceof OpenAI.APIError && error.status >= 500 && error.error?.message,
+    "gateway: no engine left is an error that says so", String(error));
+}
+
 async function main() {
   check_generator();
   const folder = mkdtempSync(join(tmpdir(), "isochrone-engine-"));
@@ -172,11 +241,22 @@ async function main() {
     writeFileSync(join(folder, "tiny.gguf"), make_gguf());
     const [, engine] = await start(process.execPath,
       [join(here, "tiny_server.mjs"), "--model", join(folder, "tiny.gguf")], /listening on (http:\S+)/);
-    const direct = new OpenAI({ baseURL: `${engine}/v1`, apiKey: "none" });
-    await ask_models(direct, "engine");
-    await ask_chat(direct, "engine");
-    await ask_completion(direct, "engine");
-    await leave(direct, "engine", engine);
+    const engine_child = children.at(-1);
+    const gateway = await start_gateway(folder, engine);
+    for (const [who, url] of [["engine", engine], ["gateway", gateway.url]]) {
+      const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "none" });
+      await ask_models(client, who);
+      await ask_chat(client, who);
+      await ask_completion(client, who);
+      await leave(client, who, engine);
+    }
+    const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: "none" });
+    await ask_gateway(client, gateway);
+    await lose_engine(client, engine_child);
+    const code = await end(gateway.child);
+    check(code === 0, "gateway: SIGTERM ends it well", code);
+    const replay = await run(isochrone, ["replay", join(folder, "run.record")]);
+    check(replay.code === 0, "its record replays", replay.output);
   } catch (error) {
     check(false, "nothing is thrown", String(error.stack));
   } finally {
