@@ -78,6 +78,7 @@ step gcc-Werror build gcc && tests gcc
 step clang-Werror clang_release && tests clang --no-suite house
 step asan-ubsan sanitized asan address,undefined && tests asan --no-suite house
 step fuzz-corpora env FUZZ_SECONDS=0 test/fuzz/fuzz.sh
+step replay test/e2e/replay.sh $gate/{gcc,clang,asan}/src/cli/isochrone
 step tsan sanitized tsan thread && tests tsan --suite threads
 
 passed=$(grep -c '^ok' $results)
