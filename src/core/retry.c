@@ -1,4 +1,5 @@
-/* retry - how often one more try is allowed: a bucket per model that first attempts fill; see retry.h. */
+/* retry - how often one more try is allowed: a bucket per model that first attempts fill; see
+ * retry.h. */
 #include "core/retry.h"
 
 #define EARN             0.1f
