@@ -13,6 +13,15 @@ test:
 fuzz:
 	@test/fuzz/fuzz.sh
 
+# Figures, each with how busy the machine was; CPU figures of a busy machine are void.
+bench-proxy: all
+	@packaging/deps.sh bench
+	@build/bench/bench_proxy build/src/cli/isochrone
+bench-memory: all
+	@build/bench/bench_memory build/src/cli/isochrone
+bench-decision: all
+	@build/bench/bench_decision
+
 # What Debian has and is missing here, for all of the above.
 deps:
 	@packaging/deps.sh build test engine
@@ -23,4 +32,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all test fuzz deps install clean
+.PHONY: all test fuzz bench-proxy bench-memory bench-decision deps install clean

@@ -6,6 +6,7 @@
  * candidates, prediction, choice, reservation and explanation. Then the same through the gateway's
  * door with two threads, to see how long the lock is held. Parsing is not in it. */
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "core/core.h"
 #include "host.h"
 #include "io/clock.h"
+#include "role/gateway/decide.h"
 
 #define REGIONS   24u
 #define MODELS    8u
@@ -23,8 +25,11 @@
 #define DECISIONS 200000u
 #define STEP_NS   500000u /* 2,000 requests a second */
 
+#define THREADS 2u
+
 struct world {
-    struct core *core;
+    struct core *core; /* stepped here, with a clock of its own; or: */
+    struct door *door; /* the gateway's door, which reads the real one */
     void *memory;
     struct rng rng;
     uint64_t now_ns;
@@ -33,13 +38,16 @@ struct world {
         uint64_t id;
         uint32_t node;
     } ring[IN_FLIGHT];
-    uint64_t next_id;
+    uint64_t next_id, id_stride; /* so that two threads never use one id */
 };
 
 static void
 step(struct world *w, struct event e, struct actions *actions)
 {
-    core_step(w->core, w->now_ns, &e, actions);
+    if (w->door != NULL)
+        decide_step(w->door, &e, actions);
+    else
+        core_step(w->core, w->now_ns, &e, actions);
 }
 
 static void
@@ -83,42 +91,58 @@ world_report(struct world *w, uint32_t node, struct actions *actions)
     step(w, e, actions);
 }
 
-static void
-world_open(struct world *w, uint32_t nodes)
+static struct core_config
+world_config(uint32_t nodes)
 {
-    struct core_config c = {.seed = 7,
-                            .nodes_max = nodes,
-                            .models_max = MODELS,
-                            .regions_max = REGIONS,
-                            .classes_max = CLASSES,
-                            .placements_max = nodes,
-                            .requests_max = IN_FLIGHT * 2};
-    struct actions actions;
-    size_t bytes = core_bytes(&c);
+    return (struct core_config){.seed = 7,
+                                .nodes_max = nodes,
+                                .models_max = MODELS,
+                                .regions_max = REGIONS,
+                                .classes_max = CLASSES,
+                                .placements_max = nodes,
+                                .requests_max = IN_FLIGHT * 2 * THREADS};
+}
 
-    memset(w, 0, sizeof(*w));
+/* All nodes into the core or behind the door that *w has. */
+static void
+world_fill(struct world *w, uint32_t nodes)
+{
+    struct actions actions;
+
     w->nodes = nodes;
     w->next_id = 1;
+    w->id_stride = 1;
     w->now_ns = 1000000000u;
     rng_init(&w->rng, 11);
-    w->memory = aligned_alloc(64, bytes);
-    must(w->memory != NULL);
-    memset(w->memory, 0, bytes);
-    must(core_init(w->memory, bytes, &c, &w->core) == ERR_OK);
     for (uint32_t i = 0; i < nodes; i++)
         world_node(w, i, &actions);
     for (uint32_t i = 0; i < nodes; i++)
         world_report(w, i, &actions);
 }
 
+static void
+world_open(struct world *w, uint32_t nodes)
+{
+    struct core_config c = world_config(nodes);
+    size_t bytes = core_bytes(&c);
+
+    memset(w, 0, sizeof(*w));
+    w->memory = aligned_alloc(64, bytes);
+    must(w->memory != NULL);
+    memset(w->memory, 0, bytes);
+    must(core_init(w->memory, bytes, &c, &w->core) == ERR_OK);
+    world_fill(w, nodes);
+}
+
 /* One request: it arrives (timed), one before it starts, one still older ends, news come. */
 static uint64_t
 world_turn(struct world *w, struct actions *actions)
 {
-    uint64_t id = w->next_id++, began_ns, took_ns;
+    uint64_t id = w->next_id, began_ns, took_ns;
     struct event e = {.kind = EVENT_ARRIVED};
-    size_t at = id % IN_FLIGHT, reports = w->nodes / 2000u + 1;
+    size_t at = id / w->id_stride % IN_FLIGHT, reports = w->nodes / 2000u + 1;
 
+    w->next_id += w->id_stride;
     w->now_ns += STEP_NS;
     e.arrived = (struct event_arrived){.request = id,
                                        .model = (uint16_t)rng_below(&w->rng, MODELS),
@@ -142,9 +166,9 @@ world_turn(struct world *w, struct actions *actions)
         step(w, ended, actions);
     }
     w->ring[at].id = id;
-    if (id > 200) {
+    if (id > 200 * w->id_stride) {
         struct event started = {.kind = EVENT_STARTED};
-        started.started = (struct event_started){.request = id - 200, .attempt = 1};
+        started.started = (struct event_started){.request = id - 200 * w->id_stride, .attempt = 1};
         step(w, started, actions);
     }
     for (size_t i = 0; i < reports; i++)
@@ -182,6 +206,50 @@ measure(uint32_t nodes, const char *suffix)
     free(w.memory);
 }
 
+static void *
+thread_run(void *arg)
+{
+    struct world *w = arg;
+    struct actions actions;
+
+    for (uint32_t i = 0; i < DECISIONS; i++)
+        world_turn(w, &actions);
+    return NULL;
+}
+
+/* Two threads as fast as they can through the door. The door counts holds of any step in buckets
+ * of powers of two; printed is the upper edge of the one that the 99th percentile is in. */
+static void
+measure_lock(uint32_t nodes)
+{
+    static struct world worlds[THREADS];
+    struct core_config c = world_config(nodes);
+    struct decide_hold hold;
+    pthread_t threads[THREADS];
+    uint64_t seen = 0;
+    uint32_t bucket = 0;
+
+    memset(worlds, 0, sizeof(worlds));
+    must(decide_open(&c, NULL, true, &worlds[0].door) == ERR_OK);
+    world_fill(&worlds[0], nodes);
+    for (uint32_t i = 0; i < THREADS; i++) {
+        worlds[i] = worlds[0];
+        rng_init(&worlds[i].rng, 100 + i);
+        worlds[i].next_id = THREADS + i;
+        worlds[i].id_stride = THREADS;
+    }
+    for (uint32_t i = 0; i < THREADS; i++)
+        must(pthread_create(&threads[i], NULL, thread_run, &worlds[i]) == 0);
+    for (uint32_t i = 0; i < THREADS; i++)
+        must(pthread_join(threads[i], NULL) == 0);
+    decide_hold(worlds[0].door, &hold);
+    while (bucket < DECIDE_HOLD_BUCKETS && seen + hold.buckets[bucket] < hold.count / 100 * 99)
+        seen += hold.buckets[bucket++];
+    printf("figure lock_hold_mean_ns %llu ns\n", (unsigned long long)(hold.sum_ns / hold.count));
+    printf("figure lock_hold_p99_ns %llu ns\n", 32ull << bucket);
+    decide_close(worlds[0].door);
+}
+
 int
 main(void)
 {
@@ -192,7 +260,8 @@ main(void)
     measure(1000, "_at_1000");
     measure(100000, "_at_100000");
     measure(10000, "");
+    measure_lock(10000);
     host_use_read(&after);
-    host_use_print(&before, &after);
+    host_use_print_cpu(&before, &after);
     return 0;
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # deps.sh [GROUP ...] - install those packages of packaging/packages.txt that are missing and nothing
-# else (groups build, test, engine; without any: build). As root, or through sudo if that asks for no
+# else (groups build, test, engine, bench; without any: build). As root, or through sudo if that asks for no
 # password; otherwise it says what to install and ends with 1. Does nothing when nothing is missing.
 set -eu
 list=$(dirname "$0")/packages.txt

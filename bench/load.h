@@ -1,0 +1,38 @@
+#ifndef BENCH_LOAD_H
+#define BENCH_LOAD_H
+/* load - a closed loop of chat requests over keep-alive connections, from one thread: each
+ * connection sends the next request as soon as its answer is whole. It counts everything that is
+ * not a plain 200, for such a round is void. */
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define LOAD_CONNECTIONS_MAX 8192u
+
+struct load_plan {
+    uint16_t port; /* on 127.0.0.1 */
+    const char *api_key;
+    size_t body_bytes; /* of each request: one long user message */
+    int stream;        /* ask for event streams */
+    uint32_t connections;
+    double warm_s, measured_s;
+    pid_t proxy; /* whose CPU is read over the measured time */
+};
+
+struct load_result {
+    uint64_t requests, errors; /* in the measured time; errors also while warming up */
+    double seconds;
+    double cpu_us;         /* of the proxy, per request */
+    double p50_us, p99_us; /* of whole requests */
+};
+
+/* One request of the plan on a connection of its own: the status of the answer, 0 for none. */
+unsigned load_once(const struct load_plan *plan);
+
+/* connections, warm_s and measured_s as the plan says. */
+void load_run(const struct load_plan *plan, struct load_result *ret_result);
+
+/* Open plan->connections streams and wait until each has had its first content. Their sockets go to
+ * ret_fds; the caller closes them. The number that failed. */
+uint32_t load_streams_open(const struct load_plan *plan, int *ret_fds);
+#endif

@@ -1,0 +1,33 @@
+#ifndef BENCH_SUBJECT_H
+#define BENCH_SUBJECT_H
+/* subject - the proxies that are measured: our gateway, haproxy and nginx, each in front of the
+ * same canned engines, each on one core with one thread, keep-alive on both sides, no log.
+ *
+ * The rivals choose among the same engines by least connections, reuse connections always, and have
+ * buffers that a body fits into. Ours decides by its core for every request, checks an API key,
+ * parses the body and counts everything: as it would in production. */
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SUBJECT_ENGINE_PORT 4300u /* of all canned engines */
+#define SUBJECT_API_KEY     "sk-bench-0123456789abcdef0123456789abcdef"
+#define SUBJECT_ENGINES_MAX 4096u
+
+struct subject {
+    const char *name;
+    uint16_t port;
+    pid_t pid;
+};
+
+/* A new directory for configurations and logs, which stays for whoever wants to look. */
+const char *subject_directory(void);
+/* Ours: `program gateway` with so many engines at addresses of their own, ready for requests. */
+void subject_open_gateway(const char *program, const char *directory, uint32_t engines, int core,
+                          struct subject *ret_subject);
+void subject_open_haproxy(const char *directory, uint32_t engines, int core,
+                          struct subject *ret_subject);
+void subject_open_nginx(const char *directory, uint32_t engines, int core,
+                        struct subject *ret_subject);
+void subject_close(struct subject *subject);
+#endif
