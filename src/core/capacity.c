@@ -233,7 +233,7 @@ capacity_report(struct core *core, const struct event_report *e)
     struct node_hot *hot;
     struct node_cold *cold;
     struct own_seen seen;
-    uint64_t age_ns = (uint64_t)((double)sane(e->age_ms, 60000.0f, 0.0f) * 1e6);
+    uint64_t age_ns;
     float running = sane(e->running, 1e6f, NAN), waiting = sane(e->waiting, 1e6f, NAN);
     float queue = sane(e->prefill_tokens_in_flight, TOKENS_MAX, NAN);
     float kv = sane(e->kv_tokens_used, TOKENS_MAX, NAN);
@@ -242,6 +242,7 @@ capacity_report(struct core *core, const struct event_report *e)
         return;
     hot = &core->hot[e->node];
     cold = &core->cold[e->node];
+    age_ns = (uint64_t)((double)sane(e->age_ms, 60000.0f, 0.5f * hot->rtt_ms) * 1e6);
     hot->report_ns = core->now_ns > age_ns ? core->now_ns - age_ns : 1;
     seen = own_seen_by(core, e->node, hot->report_ns);
     if (isnan(running) && !isnan(waiting)) /* in-band news has only the queue */

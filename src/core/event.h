@@ -124,7 +124,7 @@ struct event_report {
     float kv_tokens_used;           /* NAN unknown */
     float kv_tokens_cap;            /* NAN or 0 unknown */
     float slots;                    /* NAN unknown */
-    float age_ms;                   /* how old the news is as it arrives (half a round trip) */
+    float age_ms;                   /* how old the news is as it arrives; NAN: half a round trip */
 };
 
 struct event_rtt {

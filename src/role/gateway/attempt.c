@@ -132,6 +132,7 @@ take_load(struct request *r, const struct http_response *response)
         .kv_tokens_used = load.kv_tokens_used,
         .kv_tokens_cap = load.kv_tokens_cap,
         .slots = load.slots,
+        .age_ms = NAN,
     };
     decide_step(r->lane->gateway->door, &event, &actions);
 }
