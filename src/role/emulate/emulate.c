@@ -1,8 +1,9 @@
 /* emulate - the world: listener, clock, and everything that is to happen, in one heap by time.
  *
- * One loop timer stands for the whole heap. Events are handled in order of their due times, with
- * these times and not the clock's, so that a busy machine changes when bytes are written and
- * nothing else; how late that was is counted for every write. */
+ * One timer of the kernel stands for the whole heap: the loop's own have a resolution of 1 ms, as
+ * much as a round trip within a region. Events are handled in order of their due times, with these
+ * times and not the clock's, so that a busy machine changes when bytes are written and nothing
+ * else; how late that was is counted for every write. */
 #include "role/emulate/emulate.h"
 
 #include <arpa/inet.h>
@@ -10,6 +11,8 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include "base/fmath.h"
 #include "base/must.h"
@@ -85,14 +88,18 @@ sift_down(struct emulate_event *heap, size_t count)
     heap[at] = event;
 }
 
-static void on_timer(struct loop_timer *timer);
-
 static void
 arm(struct emulate *e)
 {
-    if (e->event_count > 0)
-        loop_timer_set(e->loop, &e->timer, e->start_ns + (uint64_t)ceil(e->events[0].due_ms * 1e6),
-                       on_timer);
+    struct itimerspec at = {0};
+    uint64_t due_ns;
+
+    if (e->event_count == 0)
+        return;
+    due_ns = e->start_ns + (uint64_t)ceil(e->events[0].due_ms * 1e6);
+    at.it_value.tv_sec = (time_t)(due_ns / 1000000000u);
+    at.it_value.tv_nsec = (long)(due_ns % 1000000000u);
+    must(timerfd_settime(e->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0);
 }
 
 bool
@@ -107,7 +114,7 @@ emulate_schedule(struct emulate *e, const struct emulate_event *event)
     *slot = *event;
     slot->order = e->event_order++;
     sift_up(e->events, e->event_count++);
-    if (e->events[0].order == e->event_order - 1)
+    if (!e->handling && e->events[0].order == e->event_order - 1)
         arm(e);
     return true;
 }
@@ -266,10 +273,16 @@ handle(struct emulate *e, const struct emulate_event *event)
 }
 
 static void
-on_timer(struct loop_timer *timer)
+on_timer(struct loop_watch *watch, unsigned ready)
 {
-    struct emulate *e = CONTAINER_OF(timer, struct emulate, timer);
+    struct emulate *e = CONTAINER_OF(watch, struct emulate, timer);
     double now_ms = emulate_now_ms(e);
+    uint64_t times;
+
+    (void)ready;
+    if (read(e->timer_fd, &times, sizeof(times)) < 0)
+        return; /* set anew since it came up */
+    e->handling = true;
 
     for (uint32_t i = 0; i < EVENTS_A_PASS && e->event_count > 0; i++) {
         struct emulate_event event = e->events[0];
@@ -281,6 +294,7 @@ on_timer(struct loop_timer *timer)
             sift_down(e->events, e->event_count);
         handle(e, &event);
     }
+    e->handling = false;
     arm(e);
 }
 
@@ -393,6 +407,18 @@ listen_on(struct emulate *e)
 }
 
 static enum err
+open_timer(struct emulate *e)
+{
+    e->start_ns = clock_now_ns();
+    e->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (e->timer_fd < 0) {
+        log_error("emulate: no timer");
+        return ERR_IO;
+    }
+    return loop_add(e->loop, &e->timer, e->timer_fd, LOOP_READ, on_timer);
+}
+
+static enum err
 open_nodes(struct emulate *e)
 {
     e->nodes = calloc(e->fleet.node_count, sizeof(*e->nodes));
@@ -426,6 +452,7 @@ emulate_open(struct loop *loop, const struct emulate_options *options, struct em
         return err;
     e->loop = loop;
     e->options = *options;
+    e->timer_fd = -1;
     err = emulate_fleet_init(&e->fleet, options);
     if (err != ERR_OK)
         goto out;
@@ -436,7 +463,6 @@ emulate_open(struct loop *loop, const struct emulate_options *options, struct em
     e->free_slots = malloc(EMULATE_FLOWS_MAX * sizeof(*e->free_slots));
     if (e->events == NULL || e->flows == NULL || e->free_slots == NULL)
         goto out;
-    e->start_ns = clock_now_ns();
     if (options->log_file != NULL && (e->log = fopen(options->log_file, "w")) == NULL) {
         log_error("%s: cannot be written", options->log_file);
         err = ERR_IO;
@@ -444,7 +470,9 @@ emulate_open(struct loop *loop, const struct emulate_options *options, struct em
     }
     if (e->log != NULL)
         (void)setvbuf(e->log, NULL, _IOLBF, 0);
-    err = listen_on(e);
+    err = open_timer(e);
+    if (err == ERR_OK)
+        err = listen_on(e);
     if (err == ERR_OK)
         err = open_nodes(e);
     if (err == ERR_OK) {
@@ -463,7 +491,9 @@ emulate_close(struct emulate *e)
         return;
     e->closing = true;
     http_server_close(e->server);
-    loop_timer_stop(&e->timer);
+    loop_remove(&e->timer);
+    if (e->timer_fd >= 0)
+        close(e->timer_fd);
     for (uint32_t i = 0; i < e->flow_count; i++)
         if (e->flows[i] != NULL)
             emulate_flow_free(e->flows[i]);

@@ -19,7 +19,7 @@
 #define SITES              2u
 #define LLAMA_CONTEXT      8192.0
 #define LOADING_SHARE      0.06 /* of vLLM nodes: still loading when the world begins */
-#define BACKGROUND_MAX     0.95 /* more would never drain */
+#define BACKGROUND_MAX     0.85 /* of an estimate: much more would never drain */
 #define BACKGROUND_BATCH   32.0 /* requests that share a decode step under load */
 
 const struct emulate_fleet_model emulate_fleet_models[EMULATE_FLEET_MODELS] = {

@@ -120,7 +120,9 @@ struct emulate_flow {
 struct emulate {
     struct loop *loop;
     struct http_server *server;
-    struct loop_timer timer;
+    struct loop_watch timer; /* up when the first event is due */
+    int timer_fd;
+    bool handling; /* events: the timer is set when they are done */
     struct emulate_options options;
     struct emulate_fleet fleet;
     struct emulate_node *nodes;
