@@ -20,8 +20,9 @@ int cmd_emulate(int argc, char **argv);
 int cmd_gateway(int argc, char **argv);
 int cmd_key(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
+int cmd_up(int argc, char **argv);
 extern const char cmd_check_help[], cmd_emulate_help[], cmd_gateway_help[], cmd_key_help[],
-    cmd_replay_help[];
+    cmd_replay_help[], cmd_up_help[];
 
 /* What is left of fd, into arena. ERR_IO: errno; ERR_FULL: more than bytes_max, or the arena. */
 MUST_USE

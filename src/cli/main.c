@@ -18,6 +18,7 @@ static const struct command {
     {"gateway", cmd_gateway, cmd_gateway_help, "answer requests in front of the engines of a file"},
     {"key", cmd_key, cmd_key_help, "make a key for a client"},
     {"replay", cmd_replay, cmd_replay_help, "play a recorded run again, byte for byte"},
+    {"up", cmd_up, cmd_up_help, "a gateway in front of the engines of this machine"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -1,0 +1,335 @@
+/* cmd_up - `isochrone up`: a gateway in front of the engines of this machine, without a
+ * configuration. It asks the ports that model servers use, prints what it found and what to paste
+ * into a program, and serves. An engine that was named but does not answer yet is asked again by
+ * the gateway. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "cli/cli.h"
+#include "io/http_client.h"
+#include "io/loop.h"
+#include "role/gateway/gateway.h"
+#include "wire/adapter.h"
+#include "wire/config.h"
+#include "wire/json.h" /* JSON_PADDING */
+
+const char cmd_up_help[] =
+    "  isochrone up                                      # engines on 8000, 8080, 11434, 30000, "
+    "3000\n"
+    "  isochrone up --engine http://10.0.0.5:8000        # this one; may be repeated\n"
+    "  isochrone up --listen 127.0.0.1:8888\n"
+    "\n"
+    "Finds the model servers on this machine, prints what to paste into your program, and serves\n"
+    "the OpenAI API in front of them. `isochrone nodes` and the other words work meanwhile.\n"
+    "\n"
+    "  --engine URL   do not look for engines, use this one; may be repeated\n"
+    "  --listen ADDR  where to serve: HOST:PORT on loopback; 127.0.0.1:4141 without\n";
+
+#define ENGINES_MAX     64u
+#define ASK_NS          1000000000u /* an engine on this machine answers at once */
+#define ARENA_BYTES_MAX 16777216u
+#define LISTEN_DEFAULT  "127.0.0.1:4141"
+
+static const char *const usual_urls[] = {
+    "http://127.0.0.1:8000",  "http://127.0.0.1:8080", "http://127.0.0.1:11434",
+    "http://127.0.0.1:30000", "http://127.0.0.1:3000",
+};
+
+/* ---- Asking, one question after the other. */
+
+struct asker {
+    struct loop *loop;
+    struct http_client *client;
+    struct arena arena;
+    unsigned status; /* 0: no answer */
+    char *body;      /* in the arena, with JSON_PADDING zeros behind it */
+    size_t body_bytes;
+    bool over;
+};
+
+static void
+on_sent(struct http_call *call, bool fresh, void *user)
+{
+    (void)call, (void)fresh, (void)user;
+}
+
+static void
+on_head(struct http_call *call, const struct http_response *response, void *user)
+{
+    struct asker *a = user;
+
+    (void)call;
+    a->status = response->status;
+}
+
+static void
+on_data(struct http_call *call, struct span bytes, void *user)
+{
+    struct asker *a = user;
+
+    (void)call;
+    if (bytes.bytes <= ADAPTER_DOCUMENT_BYTES_MAX - a->body_bytes) {
+        memcpy(a->body + a->body_bytes, bytes.data, bytes.bytes);
+        a->body_bytes += bytes.bytes;
+    }
+}
+
+static void
+on_end(struct http_call *call, const struct http_header *trailers, size_t count, void *user)
+{
+    struct asker *a = user;
+
+    (void)call, (void)trailers, (void)count;
+    a->over = true;
+}
+
+static void
+on_failed(struct http_call *call, enum http_failure why, void *user)
+{
+    struct asker *a = user;
+
+    (void)call, (void)why;
+    a->status = 0;
+    a->over = true;
+}
+
+/* GET path; a->status and a->body have the answer. */
+static void
+ask(struct asker *a, struct http_target *target, const char *path)
+{
+    static const struct http_call_fn fn = {
+        .sent = on_sent, .head = on_head, .data = on_data, .end = on_end, .failed = on_failed};
+    const struct http_call_limits limits = {.connect_ns = ASK_NS,
+                                            .first_byte_ns = ASK_NS,
+                                            .idle_ns = ASK_NS,
+                                            .body_bytes_max = ADAPTER_DOCUMENT_BYTES_MAX};
+    const struct http_call_request request = {.method = SPAN_LIT("GET"), .target = span_of(path)};
+    struct http_call *call;
+
+    memset(a->body, 0, a->body_bytes + JSON_PADDING);
+    a->body_bytes = 0;
+    a->status = 0;
+    a->over = http_call_start(target, &request, &limits, &fn, a, &call) != ERR_OK;
+    while (!a->over)
+        loop_pass(a->loop, ASK_NS);
+}
+
+/* Which kind of engine is there, and what does it serve? NULL: none that we know. */
+static const struct adapter *
+look(struct asker *a, const struct config_engine *engine, struct adapter_models *ret_models)
+{
+    const struct adapter *adapter = NULL, *used;
+    struct roster_address address;
+    struct http_target *target;
+    struct span host = span_from(engine->url, sizeof("http://") - 1);
+
+    memset(ret_models, 0, sizeof(*ret_models));
+    if (roster_resolve(engine->host, engine->port, &address) != ERR_OK ||
+        http_target_open(a->client, &address.any, address.bytes, host, NULL, 0, &target) != ERR_OK)
+        return NULL;
+    for (size_t i = 0; (adapter = adapter_at(i)) != NULL; i++) {
+        ask(a, target, adapter->detect_path);
+        if (a->status == 0 || adapter->detect(a->status, (struct span){a->body, a->body_bytes}))
+            break;
+    }
+    if (a->status == 0)
+        adapter = NULL;
+    if (adapter != NULL) {
+        used = adapter->has_adapter ? adapter : adapter_of(ENGINE_OPENAI);
+        ask(a, target, used->models_path);
+        if (a->status != 200 ||
+            used->parse_models((struct span){a->body, a->body_bytes}, ret_models) != ERR_OK)
+            ret_models->count = 0;
+    }
+    http_target_close(target);
+    return adapter;
+}
+
+static enum err
+asker_init(struct asker *a)
+{
+    enum err err = ERR_MEMORY;
+
+    memset(a, 0, sizeof(*a));
+    arena_init(&a->arena, ARENA_BYTES_MAX);
+    a->body = arena_zeroed(&a->arena, ADAPTER_DOCUMENT_BYTES_MAX + JSON_PADDING);
+    if (a->body != NULL)
+        err = loop_open(&a->loop);
+    if (err == ERR_OK)
+        err = http_client_open(a->loop, &a->client);
+    return err;
+}
+
+static void
+asker_fini(struct asker *a)
+{
+    http_client_close(a->client);
+    if (a->loop != NULL) {
+        loop_pass(a->loop, 0);
+        loop_close(a->loop);
+    }
+    arena_fini(&a->arena);
+}
+
+/* ---- Printing. */
+
+static void
+print_snippet(const char *listen, const char *model)
+{
+    printf("\nPython (pip install openai):\n\n"
+           "  from openai import OpenAI\n"
+           "  client = OpenAI(base_url=\"http://%s/v1\", api_key=\"none\")\n"
+           "  print(client.chat.completions.create(model=\"%s\",\n"
+           "      messages=[{\"role\": \"user\", \"content\": "
+           "\"Hello\"}]).choices[0].message.content)\n"
+           "\nJavaScript (npm install openai):\n\n"
+           "  import OpenAI from \"openai\";\n"
+           "  const client = new OpenAI({baseURL: \"http://%s/v1\", apiKey: \"none\"});\n"
+           "  const answer = await client.chat.completions.create({model: \"%s\",\n"
+           "      messages: [{role: \"user\", content: \"Hello\"}]});\n"
+           "  console.log(answer.choices[0].message.content);\n"
+           "\nServing on http://%s/v1; stop with Ctrl-C.\n",
+           listen, model, listen, model, listen);
+    fflush(stdout);
+}
+
+static void
+print_found(const struct config_engine *engine, const struct adapter *adapter,
+            const struct adapter_models *models)
+{
+    printf("%.*s  %s%s\n", (int)engine->url.bytes, engine->url.data,
+           adapter != NULL ? adapter->title : "does not answer (it is asked again)",
+           adapter != NULL && !adapter->has_adapter ? " (used as a plain OpenAI server)" : "");
+    for (size_t i = 0; i < models->count; i++)
+        printf("    %s\n", models->list[i].name);
+}
+
+/* ---- The command. */
+
+struct up {
+    struct asker asker;
+    const char *listen;
+    struct config_engine engines[ENGINES_MAX];
+    size_t engine_count;
+    char names[ENGINES_MAX][16];
+    char model[ADAPTER_MODEL_BYTES_MAX]; /* the first one found; for the snippet */
+};
+
+/* Add an engine. False: its URL is none, which was told. */
+static bool
+add_engine(struct up *up, const char *url)
+{
+    struct config_engine *e = &up->engines[up->engine_count];
+
+    if (up->engine_count == ENGINES_MAX) {
+        fprintf(stderr, "isochrone up: more than %u engines\n", ENGINES_MAX);
+        return false;
+    }
+    *e = (struct config_engine){.url = span_of(url)};
+    if (config_url(e->url, &e->host, &e->port) != ERR_OK) {
+        fprintf(stderr, "isochrone up: %s is no http://host:port\n", url);
+        return false;
+    }
+    snprintf(up->names[up->engine_count], sizeof(up->names[0]), "engine-%zu", up->engine_count + 1);
+    e->name = span_of(up->names[up->engine_count]);
+    up->engine_count++;
+    return true;
+}
+
+static bool
+read_options(int argc, char **argv, struct up *up)
+{
+    for (int i = 1; i < argc; i += 2) {
+        if (i + 1 == argc) {
+            fprintf(stderr, "isochrone up: a value is missing after %s\n", argv[i]);
+            return false;
+        }
+        if (strcmp(argv[i], "--engine") == 0) {
+            if (!add_engine(up, argv[i + 1]))
+                return false;
+        } else if (strcmp(argv[i], "--listen") == 0) {
+            up->listen = argv[i + 1];
+        } else {
+            fprintf(stderr, "isochrone up: there is no option %s\n", argv[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Ask every engine, or every usual port, and print who is there. */
+static void
+find(struct up *up)
+{
+    bool given = up->engine_count > 0;
+    size_t count = given ? up->engine_count : sizeof(usual_urls) / sizeof(usual_urls[0]);
+    struct adapter_models models;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct adapter *adapter;
+        if (!given)
+            must(add_engine(up, usual_urls[i]));
+        adapter = look(&up->asker, &up->engines[given ? i : up->engine_count - 1], &models);
+        if (adapter == NULL && !given) {
+            up->engine_count--; /* nobody there */
+            continue;
+        }
+        print_found(&up->engines[given ? i : up->engine_count - 1], adapter, &models);
+        if (up->model[0] == '\0' && models.count > 0)
+            memcpy(up->model, models.list[0].name, sizeof(up->model));
+    }
+}
+
+static int
+serve(struct up *up)
+{
+    struct gateway_options options = {.rule = -1, .signals = true, .admin_on_public = true};
+    struct roster_address address;
+    struct config config;
+    struct gateway *gateway;
+
+    config_defaults(&config);
+    config.public_listen = span_of(up->listen);
+    config.admin_listen = (struct span){NULL, 0};
+    config.engines = up->engines;
+    config.engine_count = up->engine_count;
+    if (roster_listen_address(config.public_listen, &address) != ERR_OK)
+        return CLI_FAILED;
+    if (!roster_is_loopback(&address.any)) {
+        fputs("isochrone up serves this machine only; for others write a configuration and run "
+              "`isochrone gateway -f FILE`\n",
+              stderr);
+        return CLI_FAILED;
+    }
+    if (roster_make(&config, &options.roster) != ERR_OK ||
+        gateway_open(&options, &gateway) != ERR_OK)
+        return CLI_FAILED;
+    print_snippet(up->listen, up->model[0] != '\0' ? up->model : "MODEL");
+    gateway_run(gateway);
+    gateway_close(gateway);
+    return CLI_OK;
+}
+
+int
+cmd_up(int argc, char **argv)
+{
+    struct up up = {.listen = LISTEN_DEFAULT};
+    int code = CLI_FAILED;
+
+    if (!read_options(argc, argv, &up)) {
+        fputs(cmd_up_help, stderr);
+        return CLI_USAGE;
+    }
+    if (asker_init(&up.asker) == ERR_OK) {
+        find(&up);
+        if (up.engine_count > 0)
+            code = serve(&up);
+        else
+            fputs("No model server answers on 8000, 8080, 11434, 30000 or 3000 of this machine.\n"
+                  "Start one, or name it: isochrone up --engine http://HOST:PORT\n",
+                  stderr);
+    }
+    asker_fini(&up.asker);
+    return code;
+}

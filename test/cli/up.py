@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""up - `isochrone up` and `isochrone gateway` as people run them: what is found, what is printed, that it
+serves, how it stops, and what it refuses to start with.
+
+usage: up.py PATH_OF_ISOCHRONE"""
+import http.server
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+PROGRAM = os.path.abspath(sys.argv[1])
+PATIENCE = 60  # seconds, a guard
+count = failed = 0
+
+
+def check(condition, label):
+    global count, failed
+    count += 1
+    failed += not condition
+    print("%sok %d - %s" % ("" if condition else "not ", count, label))
+
+
+class Engine(http.server.BaseHTTPRequestHandler):
+    """Answers /v1/models and chat completions, nothing else."""
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, value):
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        if self.path == "/v1/models":
+            self.answer(200, {"object": "list", "data": [{"id": "tiny-1b", "object": "model"}]})
+        else:
+            self.answer(404, {"error": {"message": "no"}})
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.answer(200, {"model": "tiny-1b", "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "hello"},
+             "finish_reason": "stop"}]})
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def get(url, body=None):
+    try:
+        request = urllib.request.Request(url, data=body)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def wait_ready(base):
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if get(base + "/readyz")[0] == 200:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def fails(*args):
+    done = subprocess.run([PROGRAM, *args], capture_output=True, text=True, timeout=PATIENCE,
+                          check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def check_up(engine):
+    port = free_port()
+    base = "http://127.0.0.1:%d" % port
+    up = subprocess.Popen([PROGRAM, "up", "--engine", engine, "--listen", "127.0.0.1:%d" % port],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    check(wait_ready(base), "up is ready")
+    status, body = get(base + "/v1/chat/completions", json.dumps(
+        {"model": "tiny-1b", "messages": [{"role": "user", "content": "hi"}]}).encode())
+    check(status == 200 and json.loads(body)["choices"][0]["message"]["content"] == "hello",
+          "and answers")
+    check('"engine":"openai"' in get(base + "/network/v1/nodes")[1], "and tells of its nodes")
+    up.send_signal(signal.SIGTERM)
+    out, err = up.communicate(timeout=PATIENCE)
+    check(up.returncode == 0, "SIGTERM ends it with 0: " + err.replace("\n", " | "))
+    check("tiny-1b" in out and 'base_url="http://127.0.0.1:%d/v1"' % port in out,
+          "what to paste was printed")
+    code, text = fails("up", "--engine", engine, "--listen", "0.0.0.0:%d" % port)
+    check(code == 1 and "isochrone gateway" in text, "up serves this machine only")
+    code, text = fails("up", "--engine", "ftp://x")
+    check(code == 2 and "ftp://x" in text, "a URL that is none")
+
+
+def check_gateway(engine):
+    with open("open.yaml", "w", encoding="utf-8") as file:
+        file.write("listen: {public: \"0.0.0.0:0\", admin: \"127.0.0.1:0\"}\n"
+                   "engines: [{url: \"%s\"}]\n" % engine)
+    code, text = fails("gateway", "-f", "open.yaml")
+    check(code == 1 and "auth: none" in text, "off loopback it wants keys, or `auth: none`")
+    with open("unbuilt.yaml", "w", encoding="utf-8") as file:
+        file.write("bus: {nats: \"nats://127.0.0.1:4222\"}\nengines: [{url: \"%s\"}]\n" % engine)
+    code, text = fails("gateway", "-f", "unbuilt.yaml")
+    check(code == 1 and "`bus`" in text, "keys of parts that are not built are named")
+    code, text = fails("gateway", "-f", "unbuilt.yaml", "--rule", "tiem")
+    check(code == 2 and "did you mean `time`" in text, "a mistyped rule")
+    code, text = fails("gateway")
+    check(code == 2 and "-f FILE" in text, "no configuration")
+
+
+def main():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Engine)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    engine = "http://127.0.0.1:%d" % server.server_address[1]
+    with tempfile.TemporaryDirectory() as directory:
+        os.chdir(directory)
+        check_up(engine)
+        check_gateway(engine)
+        os.chdir("/")
+    print("1..%d" % count)
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
