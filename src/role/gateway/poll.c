@@ -252,8 +252,10 @@ on_load(struct poll_node *n, struct span body)
     struct adapter_load load;
     enum err err = ERR_PARSE;
 
-    if (n->status == 404 || n->status == 501 || n->status == 401 || n->status == 403) {
-        /* it does not tell, or not us; ask elsewhere or live without */
+    if (n->status == 400 || n->status == 404 || n->status == 501 || n->status == 401 ||
+        n->status == 403) {
+        /* it does not tell, not us, or not without a model's name (a router of llama.cpp's); ask
+         * elsewhere or live without */
         n->no_load = n->fallback_load || a->fallback_load_path == NULL;
         n->fallback_load = true;
         next(n, n->no_load ? POLL_MODELS : POLL_LOAD);
