@@ -26,10 +26,22 @@ bench-decision: all
 deps:
 	@packaging/deps.sh build test engine
 
+# An emulated fleet, gateways, real requests, and what other rules would have made of them.
+# Ends by itself without a terminal; with one it goes on serving.
+demo:
+	@packaging/deps.sh build
+	@packaging/deps.sh engine || true
+	@$(MAKE) --no-print-directory all
+	@demo/demo.sh
+
+# The same figures for three other fleets.
+demo-seeds: all
+	@for seed in 2 3 4; do demo/demo.sh --seed $$seed --no-engine --no-serve --quiet || exit 1; done
+
 install: all
 	@meson install -C build --no-rebuild
 
 clean:
 	rm -rf build
 
-.PHONY: all test fuzz bench-proxy bench-memory bench-decision deps install clean
+.PHONY: all demo demo-seeds test fuzz bench-proxy bench-memory bench-decision deps install clean
