@@ -435,7 +435,7 @@ engine_truth(const struct engine *engine, double now_ms, uint32_t model,
 
         ret_truth->running += b->running_count;
         ret_truth->waiting += b->waiting_count;
-        ret_truth->queue_tokens += (double)b->queue_tokens;
+        ret_truth->queue_tokens += engine_batch_queue_tokens(b);
         ret_truth->prompt_tokens_total += b->prompt_tokens_total;
         ret_truth->cached_tokens_total += b->cached_tokens_total;
         ret_truth->output_tokens_total += b->output_tokens_total;

@@ -95,7 +95,8 @@ size_t engine_run(struct engine *engine, double now_ms, struct engine_output *re
  * together, but for what is said of `model`. */
 struct engine_truth {
     uint32_t running, waiting; /* as vLLM counts them */
-    double queue_tokens;       /* uncached prefill tokens not yet computed, all requests */
+    double queue_tokens;       /* uncached prefill tokens, all requests; without those that the
+                                  iteration under way computes: iteration_left_ms stands for them */
     double kv_tokens_used, kv_tokens_cap; /* of `model`; used: held by sequences */
     double speed;                         /* hidden_speed, and slow x N if set */
     double iteration_left_ms;             /* of the current iteration (or pause) */

@@ -155,6 +155,18 @@ engine_batch_runnable(const struct engine_batch *b, double now_ms)
            (b->running_count > 0 || (head != NULL && head->arrived_ms <= now_ms));
 }
 
+double
+engine_batch_queue_tokens(const struct engine_batch *b)
+{
+    const struct engine_sequence *s;
+    uint64_t tokens = b->queue_tokens;
+
+    TAILQ_FOREACH (s, &b->running, link) {
+        tokens -= s->left < s->scheduled ? s->left : s->scheduled;
+    }
+    return (double)tokens;
+}
+
 /* What an iteration was given so far. */
 struct iteration {
     double start_ms;

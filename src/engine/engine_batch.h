@@ -58,6 +58,8 @@ void engine_batch_remove(struct engine_batch *b, struct engine_sequence *s);
 bool engine_batch_fits(const struct engine_batch *b, const struct engine_request *request);
 /* Something to do at now_ms? */
 bool engine_batch_runnable(const struct engine_batch *b, double now_ms);
+/* Prefill tokens that nobody computes yet: those of the iteration under way are not among them. */
+double engine_batch_queue_tokens(const struct engine_batch *b);
 /* Choose what the iteration that starts at start_ms computes. Returns its length in modelled ms. */
 double engine_batch_schedule(struct engine_batch *b, const struct engine_params *params,
                              double start_ms);
