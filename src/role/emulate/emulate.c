@@ -199,14 +199,11 @@ background(struct emulate_node *node, double now_ms)
 {
     struct engine_request request = {
         .id = EMULATE_BACKGROUND_BIT | node->background_count++,
-        .model = node->plan->held[0].model,
+        .model = node->plan->background_model,
         .prompt_tokens = tokens_of(&node->background, BACKGROUND_PROMPT),
         .output_tokens = tokens_of(&node->background, BACKGROUND_OUTPUT),
     };
 
-    for (uint32_t i = 0; i < node->plan->held_count; i++)
-        if (engine_model_state(node->engine, node->plan->held[i].model) == ENGINE_MODEL_READY)
-            request.model = node->plan->held[i].model;
     if (engine_model_state(node->engine, request.model) == ENGINE_MODEL_READY &&
         engine_submit(node->engine, now_ms, &request) == ERR_OK)
         emulate_wake(node);

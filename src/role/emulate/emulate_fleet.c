@@ -247,6 +247,9 @@ make_node(struct emulate_fleet *f, const struct emulate_options *o, struct rng *
     if (n->background > BACKGROUND_MAX)
         n->background = BACKGROUND_MAX;
     n->seed = rng_u64(rng);
+    for (uint32_t k = 0; k < n->held_count; k++)
+        if (n->held[k].state != ENGINE_MODEL_ON_DISK)
+            n->background_model = n->held[k].model;
     (void)snprintf(n->name, sizeof(n->name), "%.*s-%s-%02u", (int)name.bytes, name.data, n->gpu, i);
 }
 
@@ -380,17 +383,12 @@ emulate_fleet_background_rate(const struct emulate_fleet_node *node, double prom
     double ms, batch = BACKGROUND_BATCH;
 
     params_of(node, &params);
-    for (uint32_t i = 0; i < node->held_count; i++) {
-        const struct emulate_fleet_held *h = &node->held[i];
-
-        if (h->state == ENGINE_MODEL_ON_DISK || speed_of(node, h->model, &params, &s) != ERR_OK)
-            continue;
-        if (params.slots < batch)
-            batch = params.slots;
-        ms = s.a_ms + s.b_ms * prompt_tokens +
-             output_tokens *
-                 (s.t0_ms / batch + s.tb_ms + s.tk_ms * (prompt_tokens + output_tokens / 2) / 1000);
-        return node->background * node->hidden_speed / ms;
-    }
-    return 0;
+    if (speed_of(node, node->background_model, &params, &s) != ERR_OK)
+        return 0;
+    if (params.slots < batch)
+        batch = params.slots;
+    ms = s.a_ms + s.b_ms * prompt_tokens +
+         output_tokens *
+             (s.t0_ms / batch + s.tb_ms + s.tk_ms * (prompt_tokens + output_tokens / 2) / 1000);
+    return node->background * node->hidden_speed / ms;
 }

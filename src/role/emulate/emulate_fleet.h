@@ -43,7 +43,8 @@ struct emulate_fleet_node {
     struct emulate_fleet_held held[EMULATE_FLEET_MODELS];
     uint32_t held_count;
     double hidden_speed;
-    double background; /* share of its capacity that others use */
+    double background;         /* share of its capacity that others use */
+    uint32_t background_model; /* what they ask it for: what was loaded, or loading, at first */
     uint64_t seed;
 };
 
