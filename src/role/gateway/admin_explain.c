@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "io/clock.h"
 #include "role/gateway/admin.h"
 #include "role/gateway/answer.h"
 #include "role/gateway/request.h"
@@ -124,7 +125,8 @@ entry_json(const struct fleet *fleet, const struct recent_entry *e)
     cJSON *json = cJSON_CreateObject();
 
     put_decision(json, fleet, &e->decision);
-    admin_put_number(json, "at_s", (double)e->wall_s);
+    admin_put_number(json, "at_s",
+                     (double)clock_wall_s() - (double)(clock_now_ns() - e->at_ns) / 1e9);
     admin_put_number(json, "predicted_first_ms", (double)e->predicted_first_ms);
     admin_put_number(json, "actual_first_ms", (double)e->actual_first_ms);
     admin_put_number(json, "actual_ms", (double)e->actual_ms);

@@ -428,7 +428,10 @@ attempt_start(struct request *r, const struct action_dispatch *dispatch)
     metrics_add(&r->lane->metrics.attempts, 1);
     if (a->number > 1)
         metrics_add(&r->lane->metrics.retries, 1);
-    atomic_fetch_add_explicit(&g->node_uses[dispatch->node], 1, memory_order_relaxed);
+    /* a hint for polls: one lost between two lanes does not matter, a locked add would cost */
+    atomic_store_explicit(&g->node_uses[a->node],
+                          atomic_load_explicit(&g->node_uses[a->node], memory_order_relaxed) + 1,
+                          memory_order_relaxed);
     err = call(r, dispatch);
     if (err != ERR_OK)
         request_failed(r, err == ERR_NOT_FOUND ? FAILURE_CONNECT : FAILURE_LOCAL, NAN);

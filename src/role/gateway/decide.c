@@ -100,7 +100,7 @@ hold_note(struct decide_hold *hold, uint64_t held_ns)
     hold->sum_ns += held_ns;
 }
 
-void
+uint64_t
 decide_step(struct door *door, const struct event *event, struct actions *ret_actions)
 {
     uint64_t now_ns;
@@ -114,6 +114,7 @@ decide_step(struct door *door, const struct event *event, struct actions *ret_ac
     if (door->measure)
         hold_note(&door->hold, clock_now_ns() - now_ns);
     door_unlock(door);
+    return now_ns;
 }
 
 void

@@ -34,8 +34,8 @@ enum err decide_open(const struct core_config *config, struct recorder *recorder
 /* Drops its reference to the current fleet. NULL: does nothing. */
 void decide_close(struct door *door);
 
-/* One event into the core; *ret_actions as core_step has it. */
-void decide_step(struct door *door, const struct event *event, struct actions *ret_actions);
+/* One event into the core; *ret_actions as core_step has it. Returns the time of the step. */
+uint64_t decide_step(struct door *door, const struct event *event, struct actions *ret_actions);
 
 /* Reading: core_explain and core_view_* under the lock, at most CORE_VIEW_MAX entries a hold. */
 void decide_explain(struct door *door, const struct event_arrived *request,

@@ -157,7 +157,7 @@ failed(struct poll_node *n, enum failure failure)
     tell_probe(n, failure);
 }
 
-/* ---- Answers. */
+/* ---- Answers. Each handler sets what comes next, or says which failure the answer is. */
 
 static void
 set_adapter(struct poll_node *n, const struct adapter *found)
@@ -172,7 +172,7 @@ set_adapter(struct poll_node *n, const struct adapter *found)
     n->adapter = found->has_adapter ? found : adapter_of(ENGINE_OPENAI);
 }
 
-static void
+static enum failure
 on_detected(struct poll_node *n, struct span body)
 {
     const struct adapter *asked = adapter_at(n->detect_at);
@@ -180,17 +180,17 @@ on_detected(struct poll_node *n, struct span body)
     if (asked != NULL && asked->detect(n->status, body)) {
         set_adapter(n, asked);
         next(n, step_of_cycle(n));
-        return;
+        return FAILURE_NONE;
     }
     n->detect_at++;
     if (adapter_at(n->detect_at) != NULL) {
         next(n, POLL_DETECT);
-        return;
+        return FAILURE_NONE;
     }
-    failed(n, n->status >= 500 ? FAILURE_STATUS_5XX : FAILURE_MALFORMED);
+    return n->status >= 500 ? FAILURE_STATUS_5XX : FAILURE_MALFORMED;
 }
 
-static void
+static enum failure
 on_slots(struct poll_node *n, struct span body)
 {
     struct adapter_load load;
@@ -205,6 +205,7 @@ on_slots(struct poll_node *n, struct span body)
         next(n, POLL_LOAD);
     else
         next(n, POLL_MODELS);
+    return FAILURE_NONE;
 }
 
 static uint64_t
@@ -220,16 +221,14 @@ models_hash(const struct adapter_models *models)
     return h;
 }
 
-static void
+static enum failure
 on_models(struct poll_node *n, struct span body)
 {
     struct adapter_models models = {0};
     uint64_t hash;
 
-    if (n->status != 200 || n->adapter->parse_models(body, &models) != ERR_OK) {
-        failed(n, n->status == 200 ? FAILURE_MALFORMED : FAILURE_STATUS_5XX);
-        return;
-    }
+    if (n->status != 200 || n->adapter->parse_models(body, &models) != ERR_OK)
+        return n->status == 200 ? FAILURE_MALFORMED : FAILURE_STATUS_5XX;
     for (size_t i = 0; n->sleeping && i < models.count; i++) {
         if (models.list[i].state == MODEL_READY)
             models.list[i].state = MODEL_SLEEPING;
@@ -243,9 +242,10 @@ on_models(struct poll_node *n, struct span body)
         next(n, POLL_LOAD);
     else
         next_later(n, step_of_cycle(n));
+    return FAILURE_NONE;
 }
 
-static void
+static enum failure
 on_load(struct poll_node *n, struct span body)
 {
     const struct adapter *a = n->adapter;
@@ -259,15 +259,13 @@ on_load(struct poll_node *n, struct span body)
         n->no_load = n->fallback_load || a->fallback_load_path == NULL;
         n->fallback_load = true;
         next(n, n->no_load ? POLL_MODELS : POLL_LOAD);
-        return;
+        return FAILURE_NONE;
     }
     adapter_load_init(&load);
     if (n->status == 200)
         err = n->fallback_load ? a->parse_fallback_load(body, &load) : a->parse_load(body, &load);
-    if (err != ERR_OK) {
-        failed(n, n->status == 200 ? FAILURE_MALFORMED : FAILURE_STATUS_5XX);
-        return;
-    }
+    if (err != ERR_OK)
+        return n->status == 200 ? FAILURE_MALFORMED : FAILURE_STATUS_5XX;
     n->sleeping = load.sleeping;
     tell_load(n, &load);
     n->loads++;
@@ -275,6 +273,7 @@ on_load(struct poll_node *n, struct span body)
         next_later(n, step_of_cycle(n));
     else
         next_later(n, POLL_LOAD);
+    return FAILURE_NONE;
 }
 
 static void
@@ -336,40 +335,44 @@ drop_body(struct poll_node *n)
     n->body_bytes = n->body_room = 0;
 }
 
+/* The answer, by what was asked. */
+static enum failure
+answered(struct poll_node *n, struct span body)
+{
+    switch (n->step) {
+    case POLL_DETECT:
+        return on_detected(n, body);
+    case POLL_SLOTS:
+        return on_slots(n, body);
+    case POLL_LOAD:
+        return on_load(n, body);
+    default:
+        return on_models(n, body);
+    }
+}
+
 static void
 on_end(struct http_call *call, const struct http_header *trailers, size_t trailer_count, void *user)
 {
     struct poll_node *n = user;
-    struct span body = {n->body, n->body_bytes};
+    enum failure failure;
 
     (void)call, (void)trailers, (void)trailer_count;
     call_over(n);
-    if (body.bytes > 0)
+    if (n->body_bytes > 0)
         memset(n->body + n->body_bytes, 0, JSON_PADDING);
-    if (n->status < 500) {
-        if (n->failures > 0)
-            log_node(n, "answers again",
-                     n->adapter != NULL ? n->adapter->title : "asking its kind");
-        n->failures = 0;
-        tell_probe(n, FAILURE_NONE);
-        if (!n->fresh)
-            tell_rtt(n);
-    }
-    switch (n->step) {
-    case POLL_DETECT:
-        on_detected(n, body);
-        break;
-    case POLL_SLOTS:
-        on_slots(n, body);
-        break;
-    case POLL_MODELS:
-        on_models(n, body);
-        break;
-    case POLL_LOAD:
-        on_load(n, body);
-        break;
-    }
+    failure = answered(n, (struct span){n->body, n->body_bytes});
     drop_body(n);
+    if (failure != FAILURE_NONE) {
+        failed(n, failure);
+        return;
+    }
+    if (n->failures > 0)
+        log_node(n, "answers again", n->adapter != NULL ? n->adapter->title : "asking its kind");
+    n->failures = 0;
+    tell_probe(n, FAILURE_NONE);
+    if (!n->fresh)
+        tell_rtt(n);
 }
 
 static void

@@ -5,7 +5,7 @@
 #include <string.h>
 
 uint32_t
-recent_add(struct recent *r, uint64_t request, uint64_t key_id, uint64_t wall_s,
+recent_add(struct recent *r, uint64_t request, uint64_t key_id, uint64_t now_ns,
            const struct decision *decision)
 {
     uint32_t place = r->next;
@@ -14,7 +14,7 @@ recent_add(struct recent *r, uint64_t request, uint64_t key_id, uint64_t wall_s,
     r->next = (r->next + 1) % RECENT_MAX;
     e->request = request;
     e->key_id = key_id;
-    e->wall_s = wall_s;
+    e->at_ns = now_ns;
     e->attempt = decision->candidate_count > 0 ? decision->attempt : 0;
     e->refusal = REFUSAL_NONE;
     e->failure = FAILURE_NONE;

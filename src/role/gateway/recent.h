@@ -12,7 +12,7 @@
 struct recent_entry {
     uint64_t request; /* 0: empty */
     uint64_t key_id;  /* whose request it was (access) */
-    uint64_t wall_s;
+    uint64_t at_ns;   /* monotonic */
     uint32_t attempt;
     uint32_t refusal;                 /* enum refusal */
     uint32_t failure;                 /* enum failure of this attempt */
@@ -27,7 +27,7 @@ struct recent {
 };
 
 /* A new entry for this request, empty but for its decision. Returns its place. */
-uint32_t recent_add(struct recent *r, uint64_t request, uint64_t key_id, uint64_t wall_s,
+uint32_t recent_add(struct recent *r, uint64_t request, uint64_t key_id, uint64_t now_ns,
                     const struct decision *decision);
 /* The entry at this place, if it is still this request's; else NULL. */
 struct recent_entry *recent_at(struct recent *r, uint32_t place, uint64_t request);

@@ -27,7 +27,8 @@ finish(struct request *r, unsigned status)
     stream_close(r);
     attempt_close(r);
     http_exchange_set_user(r->exchange, NULL);
-    access_leave(&r->grant, tokens, clock_now_ns());
+    if (r->grant.usage != NULL)
+        access_leave(&r->grant, tokens, clock_now_ns());
     fleet_unref(r->fleet);
     metrics_add(&lane->metrics.in_flight, (uint64_t)-1);
     metrics_request(&lane->metrics, r->model, status);
@@ -88,14 +89,15 @@ finish_refused(struct request *r)
 
 static void act(struct request *r, const struct actions *actions);
 
-/* Tell core something that it does not answer. */
-static void
+/* Tell core something that it does not answer. Returns when. */
+static uint64_t
 tell(struct request *r, const struct event *event)
 {
     struct actions actions;
+    uint64_t now_ns = decide_step(r->lane->gateway->door, event, &actions);
 
-    decide_step(r->lane->gateway->door, event, &actions);
     must(actions.count == 0); /* core answers only arrived and failed */
+    return now_ns;
 }
 
 static void
@@ -103,8 +105,7 @@ ask(struct request *r, const struct event *event)
 {
     struct actions actions;
 
-    decide_step(r->lane->gateway->door, event, &actions);
-    r->routed_ns = clock_now_ns();
+    r->routed_ns = decide_step(r->lane->gateway->door, event, &actions);
     if (actions.decision.candidate_count > 0)
         metrics_decision(&r->lane->metrics, &actions.decision);
     act(r, &actions);
@@ -135,7 +136,7 @@ act(struct request *r, const struct actions *actions)
 {
     const struct action *a = &actions->list[0];
     struct recent *recent = r->lane->recent;
-    uint32_t place = recent_add(recent, r->id, r->grant.key_id, clock_wall_s(), &actions->decision);
+    uint32_t place = recent_add(recent, r->id, r->grant.key_id, r->routed_ns, &actions->decision);
 
     must(actions->count == 1 && a->dispatch.request == r->id);
     if (actions->decision.candidate_count > 0) {
@@ -180,9 +181,8 @@ request_started(struct request *r)
     uint64_t now_ns, actual_us, predicted_us = 0;
 
     event.started = (struct event_started){.request = r->id, .attempt = r->attempt.number};
-    tell(r, &event);
+    now_ns = tell(r, &event);
     r->started = true;
-    now_ns = clock_now_ns();
     actual_us = (now_ns - r->attempt.dispatched_ns) / 1000;
     if (r->attempt.predicted_first_ms > 0.0f && r->attempt.predicted_first_ms < 1e9f) {
         predicted_us = (uint64_t)((double)r->attempt.predicted_first_ms * 1e3);
@@ -202,6 +202,7 @@ request_ended(struct request *r)
     struct metrics *m = &r->lane->metrics;
     struct recent_entry *entry = recent_of(r);
     const struct openai_usage *u = &r->usage;
+    uint64_t now_ns;
 
     event.ended = (struct event_ended){
         .request = r->id,
@@ -212,9 +213,9 @@ request_ended(struct request *r)
         .engine_prefill_ms = u->known ? (float)u->engine_prefill_ms : NAN,
         .engine_decode_ms = u->known ? (float)u->engine_decode_ms : NAN,
     };
-    tell(r, &event);
+    now_ns = tell(r, &event);
     if (entry != NULL)
-        entry->actual_ms = (float)((double)(clock_now_ns() - r->attempt.dispatched_ns) / 1e6);
+        entry->actual_ms = (float)((double)(now_ns - r->attempt.dispatched_ns) / 1e6);
     metrics_add(&m->prompt_tokens, u->prompt_tokens);
     metrics_add(&m->output_tokens, u->output_tokens);
     finish(r, 200);
