@@ -1,0 +1,142 @@
+/* fleet_test - names, indices and what is served, over discoveries and reloads. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "io/log.h"
+#include "role/gateway/fleet.h"
+#include "tap.h"
+
+static struct fleet *
+load(const char *yaml, const struct fleet *previous)
+{
+    struct roster *roster;
+    struct fleet *fleet;
+
+    must(roster_read(span_of(yaml), "test", 8, previous != NULL ? previous->roster : NULL,
+                     &roster) == ERR_OK);
+    must(fleet_open(roster, previous, &fleet) == ERR_OK);
+    return fleet;
+}
+
+static void
+serve(struct fleet *fleet, uint32_t node, const char *first, const char *second)
+{
+    struct adapter_models models = {0};
+
+    snprintf(models.list[0].name, sizeof(models.list[0].name), "%s", first);
+    models.list[0].state = MODEL_READY;
+    models.count = 1;
+    if (second != NULL) {
+        snprintf(models.list[1].name, sizeof(models.list[1].name), "%s", second);
+        models.list[1].state = MODEL_ON_DISK;
+        models.count = 2;
+    }
+    fleet_serve(fleet, node, &models);
+}
+
+static bool
+calls_it(const struct fleet *fleet, uint32_t node, const char *model, const char *engine_name)
+{
+    return span_eq_text(fleet_engine_name(fleet, node, fleet_model_find(fleet, span_of(model))),
+                        engine_name);
+}
+
+#define ENGINE(name, port)                                                                         \
+    "  - {name: " name ", url: \"http://127.0.0.1:" port "\", kind: openai}\n"
+
+static void
+test_names(void)
+{
+    struct fleet *f = load("models: {llama: {aliases: [\"llama:8b\", \"meta/Llama\"]}}\n"
+                           "engines:\n" ENGINE("a", "1") ENGINE("b", "2"),
+                           NULL);
+    struct fleet *copy;
+
+    CHECK(fleet_model_find(f, SPAN_LIT("llama")) == 0, "the configured model");
+    CHECK(fleet_model_find(f, SPAN_LIT("meta/Llama")) == 0, "by alias");
+    CHECK(fleet_model_find(f, SPAN_LIT("other")) == FLEET_MODEL_NONE, "unknown");
+    must(fleet_copy(f, &copy) == ERR_OK);
+    serve(copy, 0, "llama:8b", "other");
+    serve(copy, 1, "meta/Llama", NULL);
+    CHECK(calls_it(copy, 0, "llama", "llama:8b") && calls_it(copy, 1, "llama", "meta/Llama"),
+          "each engine has its own name for it");
+    CHECK(fleet_model_find(copy, SPAN_LIT("other")) == 1, "what nobody configured is its own");
+    CHECK(fleet_model_find(f, SPAN_LIT("other")) == FLEET_MODEL_NONE, "in the copy only");
+    CHECK(fleet_count(copy, 0, MODEL_READY) == 2 && fleet_count(copy, 1, MODEL_ON_DISK) == 1,
+          "counted by state");
+    serve(copy, 0, "other", NULL);
+    CHECK(fleet_engine_name(copy, 0, 0).bytes == 0, "no longer served");
+    fleet_unref(copy);
+    fleet_unref(f);
+}
+
+static void
+test_reload(void)
+{
+    struct fleet *one = load("engines:\n" ENGINE("a", "1") ENGINE("b", "2"), NULL);
+    struct fleet *two, *three;
+
+    serve(one, 0, "x", NULL);
+    serve(one, 1, "y", NULL);
+    two = load("models: {z: {}, y: {aliases: [x]}}\nengines:\n" ENGINE("c", "3") ENGINE("b", "2"),
+               one);
+    CHECK(roster_find(two->roster, SPAN_LIT("b"))->index == 1, "who stays keeps the index");
+    CHECK(roster_find(two->roster, SPAN_LIT("c"))->index == 2, "who is new gets a fresh one");
+    CHECK(roster_find(two->roster, SPAN_LIT("a")) == NULL && roster_node(two->roster, 0) == NULL,
+          "who left leaves a hole");
+    CHECK(fleet_model_find(two, SPAN_LIT("y")) == 1, "a model keeps its index");
+    CHECK(fleet_model_find(two, SPAN_LIT("x")) == 1, "what was its own model is an alias now");
+    CHECK(calls_it(two, 1, "x", "y"), "what is served is carried over");
+    CHECK(fleet_model_find(two, SPAN_LIT("z")) == 2, "a new model gets a new index");
+    three = load("engines:\n" ENGINE("b", "9"), two);
+    CHECK(fleet_engine_name(three, 1, 1).bytes == 0, "another address is another engine");
+    fleet_unref(three);
+    fleet_unref(two);
+    fleet_unref(one);
+}
+
+static void
+test_full(void)
+{
+    struct fleet *f = load("engines:\n" ENGINE("a", "1"), NULL);
+    struct roster *roster;
+    char name[32];
+
+    for (unsigned i = 0; i < CORE_MODELS_MAX + 5; i++) {
+        snprintf(name, sizeof(name), "model-%u", i);
+        serve(f, 0, name, NULL);
+    }
+    CHECK(f->model_count == CORE_MODELS_MAX, "models have a limit");
+    CHECK(f->served[0].count == 0, "what is over it is not served");
+    fleet_unref(f);
+    CHECK(roster_read(SPAN_LIT("engines:\n" ENGINE("a", "1") ENGINE("b", "2") ENGINE("c", "3")),
+                      "test", 2, NULL, &roster) == ERR_FULL,
+          "nodes have one");
+}
+
+static const struct {
+    const char *label, *yaml;
+} refused[] = {
+    {"off loopback without keys", "listen: {public: \"0.0.0.0:1\"}\nengines: []\n"},
+    {"admin off loopback without a token", "listen: {admin: \"0.0.0.0:1\"}\nengines: []\n"},
+    {"a key file that is not there",
+     "engines: [{url: \"http://127.0.0.1:1\", key: \"file:/nonexistent/key\"}]\n"},
+    {"parts not built", "bus: {nats: \"nats://127.0.0.1:4222\"}\nengines: []\n"},
+    {"unknown key", "regoin: x\n"},
+};
+
+int
+main(void)
+{
+    struct roster *roster;
+
+    log_set_level(LOG_ERROR);
+    test_names();
+    test_reload();
+    test_full();
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        CHECK(roster_read(span_of(refused[i].yaml), "test", 0, NULL, &roster) != ERR_OK,
+              refused[i].label);
+    return tap_done();
+}
