@@ -16,8 +16,10 @@ check() { # STATUS LABEL
     fi
 }
 
-# A port nobody listens on, from a range of our own.
-port=$((20000 + RANDOM % 20000))
+# Three ports in a row that nobody listens on, below those the kernel gives to outgoing connections.
+busy() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+port=$((20000 + RANDOM % 12000))
+while busy $port || busy $((port + 1)) || busy $((port + 2)); do port=$((20000 + RANDOM % 12000)); done
 public=127.0.0.1:$port admin=127.0.0.1:$((port + 1)) engines=$((port + 2))
 "$1" emulate --nodes 24 --regions 6 --seed 5 --listen-port $engines --write-configs "$work" \
     --gateway "eu-west=127.0.0.21,$public,$admin" --constants-scale 1.3 >"$work/emulate.log" 2>&1
