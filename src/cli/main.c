@@ -8,17 +8,28 @@
 #include "wire/config.h"
 
 static const struct command {
+    const char *group; /* of the help text; those of one group stand together */
     const char *name;
     int (*run)(int argc, char **argv);
     const char *help;  /* examples first */
     const char *brief; /* one line */
 } commands[] = {
-    {"check", cmd_check, cmd_check_help, "read a configuration and show every problem in it"},
-    {"emulate", cmd_emulate, cmd_emulate_help, "engines with modelled speed, to try things on"},
-    {"gateway", cmd_gateway, cmd_gateway_help, "answer requests in front of the engines of a file"},
-    {"key", cmd_key, cmd_key_help, "make a key for a client"},
-    {"replay", cmd_replay, cmd_replay_help, "play a recorded run again, byte for byte"},
-    {"up", cmd_up, cmd_up_help, "a gateway in front of the engines of this machine"},
+    {"run", "up", cmd_up, cmd_up_help, "a gateway in front of the engines of this machine"},
+    {"run", "gateway", cmd_gateway, cmd_gateway_help,
+     "answer requests in front of the engines of a file"},
+    {"run", "emulate", cmd_emulate, cmd_emulate_help,
+     "engines with modelled speed, to try things on"},
+    {"run", "replay", cmd_replay, cmd_replay_help, "play a recorded run again, byte for byte"},
+    {"look", "status", cmd_status, cmd_status_help, "is all well? one line, and one a model"},
+    {"look", "nodes", cmd_nodes, cmd_nodes_help, "who is there, and what each can take"},
+    {"look", "capacity", cmd_capacity, cmd_capacity_help, "what is free, by model and region"},
+    {"look", "readiness", cmd_readiness, cmd_readiness_help,
+     "which model is where, and in which state"},
+    {"look", "explain", cmd_explain, cmd_explain_help,
+     "why a request went where it went, or where it would"},
+    {"act", "check", cmd_check, cmd_check_help,
+     "read a configuration and show every problem in it"},
+    {"act", "key", cmd_key, cmd_key_help, "make a key for a client"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -34,8 +45,11 @@ print_help(FILE *out)
         "  isochrone explain ID               # why this node answered, and why others did not\n"
         "\n",
         out);
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (i == 0 || strcmp(commands[i].group, commands[i - 1].group) != 0)
+            fprintf(out, "%s%s\n", i > 0 ? "\n" : "", commands[i].group);
         fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].brief);
+    }
     fputs("\n`isochrone COMMAND --help` shows examples and options.\n", out);
 }
 

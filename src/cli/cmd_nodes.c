@@ -1,0 +1,346 @@
+/* cmd_nodes - who is there, and what each can take: a table of all nodes, or everything about one.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/cli_admin.h"
+#include "cli/cli_options.h"
+#include "cli/cli_table.h"
+#include "wire/config.h"
+
+#define NODES_MAX 1048576u
+
+const char cmd_nodes_help[] =
+    "Who is there, and what each can take.\n"
+    "\n"
+    "  isochrone nodes\n"
+    "  isochrone nodes ams1-gpu0           # everything about one\n"
+    "  isochrone nodes --json\n"
+    "\n" CLI_ADMIN_HELP "\n"
+    "RUN and WAIT are requests as the engine told; KV is how full its cache is; FREE is what it\n"
+    "could write on top of what it does now; AGE is that of its last report.\n"
+    "Exit status: 0 done, 1 no answer, 2 wrong use.\n";
+
+/* ---- One node in words. */
+
+static const char *
+state_of(const cJSON *node, enum cli_colour *ret_colour)
+{
+    const char *state = cli_json_text(node, "state");
+
+    *ret_colour = CLI_WARN;
+    if (cli_json_true(node, "ejected")) {
+        *ret_colour = CLI_BAD;
+        return "ejected";
+    }
+    if (strcmp(state, "ready") != 0)
+        return state;
+    if (strcmp(cli_json_text(node, "engine"), "unknown") == 0) {
+        *ret_colour = CLI_BAD;
+        return "no answer"; /* never yet */
+    }
+    if (!(cli_json_number(node, "models_ready") > 0.0))
+        return "no model";
+    *ret_colour = CLI_GOOD;
+    return state;
+}
+
+static double
+kv_percent(const cJSON *node)
+{
+    double cap = cli_json_number(node, "kv_tokens_cap");
+
+    return cap > 0.0 ? 100.0 * cli_json_number(node, "kv_tokens_used") / cap : (double)NAN;
+}
+
+/* ---- All of them. */
+
+struct row { /* texts in the arena */
+    const char *node, *region, *engine, *gpu, *state;
+    enum cli_colour colour;
+    double running, waiting, kv_percent, rtt_ms, free_tok_s, age_ms;
+};
+
+struct rows {
+    struct arena *arena;
+    struct row *list;
+    size_t count, room, ready;
+    bool failed;
+};
+
+static const char *
+keep(struct rows *rows, const char *text)
+{
+    struct span copy;
+
+    if (arena_copy(rows->arena, span_of(text), &copy) != ERR_OK) {
+        rows->failed = true;
+        return "";
+    }
+    return copy.data;
+}
+
+static bool
+rows_grow(struct rows *rows)
+{
+    size_t room = rows->room > 0 ? 2 * rows->room : 256;
+    struct row *list = room <= NODES_MAX ? realloc(rows->list, room * sizeof(*list)) : NULL;
+
+    if (list == NULL) {
+        rows->failed = true;
+        return false;
+    }
+    rows->list = list;
+    rows->room = room;
+    return true;
+}
+
+static bool
+take_row(const cJSON *node, void *user)
+{
+    struct rows *rows = user;
+    struct row *r;
+
+    if (rows->count == rows->room && !rows_grow(rows))
+        return false;
+    r = &rows->list[rows->count++];
+    *r = (struct row){
+        .node = keep(rows, cli_json_text(node, "node")),
+        .region = keep(rows, cli_json_text(node, "region")),
+        .engine = keep(rows, cli_json_text(node, "engine")),
+        .gpu = keep(rows, cli_json_text(node, "gpu")),
+        .running = cli_json_number(node, "running"),
+        .waiting = cli_json_number(node, "waiting"),
+        .kv_percent = kv_percent(node),
+        .rtt_ms = cli_json_number(node, "rtt_ms"),
+        .free_tok_s = cli_json_number(node, "free_decode_tok_s"),
+        .age_ms = cli_json_number(node, "report_age_ms"),
+    };
+    r->state = keep(rows, state_of(node, &r->colour));
+    rows->ready += r->colour == CLI_GOOD;
+    return !rows->failed;
+}
+
+/* By region, then by name. */
+static int
+row_order(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    int order = strcmp(x->region, y->region);
+
+    return order != 0 ? order : strcmp(x->node, y->node);
+}
+
+static void
+print_rows(const struct rows *rows)
+{
+    static const struct cli_column columns[] = {
+        {"NODE", "", 16, true, false, false},  {"REGION", "", 8, true, false, false},
+        {"ENGINE", "", 6, true, false, true},  {"GPU", "", 4, true, true, false},
+        {"STATE", "", 0, true, false, false},  {"RUN", "", 0, false, false, false},
+        {"WAIT", "", 0, false, false, false},  {"KV", "%", 0, false, true, false},
+        {"RTT", "ms", 0, false, false, false}, {"FREE", "tok/s", 0, false, false, false},
+        {"AGE", "s", 0, false, true, false},
+    };
+    struct cli_table t;
+
+    cli_table_init(&t, columns, sizeof(columns) / sizeof(columns[0]), rows->arena);
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct row *r = &rows->list[i];
+
+        cli_table_text(&t, CLI_PLAIN, r->node);
+        cli_table_text(&t, CLI_PLAIN, r->region);
+        cli_table_text(&t, CLI_PLAIN, r->engine);
+        cli_table_text(&t, CLI_PLAIN, r->gpu);
+        cli_table_text(&t, r->colour, r->state);
+        cli_table_number(&t, CLI_PLAIN, floor(r->running + 0.5));
+        cli_table_number(&t, CLI_PLAIN, floor(r->waiting + 0.5));
+        cli_table_number(&t, CLI_PLAIN, floor(r->kv_percent + 0.5));
+        cli_table_number(&t, CLI_PLAIN, r->rtt_ms);
+        cli_table_number(&t, CLI_PLAIN, floor(r->free_tok_s + 0.5));
+        cli_table_number(&t, CLI_PLAIN, floor(r->age_ms / 100.0 + 0.5) / 10.0);
+    }
+    cli_table_print(&t);
+    printf("\n%zu node%s, %zu ready\n", rows->count, rows->count == 1 ? "" : "s", rows->ready);
+}
+
+static int
+show_all(struct cli_admin *a)
+{
+    struct rows rows = {.arena = &a->arena};
+    bool good = cli_admin_nodes(a, take_row, &rows);
+
+    if (good && rows.failed)
+        fprintf(stderr, "isochrone nodes: no memory for so many\n");
+    else if (good && rows.count == 0)
+        puts("no nodes: the gateway's configuration names no engines");
+    else if (good) {
+        qsort(rows.list, rows.count, sizeof(*rows.list), row_order);
+        print_rows(&rows);
+    }
+    good = good && !rows.failed;
+    free(rows.list);
+    return good ? CLI_OK : CLI_FAILED;
+}
+
+/* ---- The same as JSON: what the gateway says of each, however many pages it takes. */
+
+static bool
+print_json(const cJSON *node, void *user)
+{
+    size_t *count = user;
+    char *text = cJSON_PrintUnformatted(node);
+
+    if (text == NULL)
+        return false;
+    printf("%s%s", *count > 0 ? "," : "{\"nodes\":[", text);
+    cJSON_free(text);
+    ++*count;
+    return true;
+}
+
+static int
+show_all_json(struct cli_admin *a)
+{
+    size_t count = 0;
+
+    if (!cli_admin_nodes(a, print_json, &count))
+        return CLI_FAILED;
+    puts(count > 0 ? "],\"next\":null}" : "{\"nodes\":[],\"next\":null}");
+    return CLI_OK;
+}
+
+/* ---- One. */
+
+static void
+line(const char *name, const char *value)
+{
+    printf("  %-12s ", name);
+    cli_print(stdout, value[0] != '\0' ? value : "-");
+    putchar('\n');
+}
+
+/* "running 3, waiting 0": two figures of a pair, unknown ones as "-". */
+static void
+pair(const char *name, double a, const char *a_word, double b, const char *b_word)
+{
+    char first[CLI_NUMBER_BYTES], second[CLI_NUMBER_BYTES];
+
+    cli_number(a, first);
+    cli_number(b, second);
+    printf("  %-12s %s %s, %s %s\n", name, first, a_word, second, b_word);
+}
+
+static void
+print_figures(const cJSON *node)
+{
+    char text[CLI_NUMBER_BYTES];
+
+    pair("requests", cli_json_number(node, "running"), "running", cli_json_number(node, "waiting"),
+         "waiting");
+    cli_number(cli_json_number(node, "slots") > 0.0 ? cli_json_number(node, "slots") : (double)NAN,
+               text);
+    printf("  %-12s %s at once; %.0f are this gateway's\n", "", text,
+           cli_json_number(node, "own_outstanding"));
+    pair("KV cache", cli_json_number(node, "kv_tokens_used"), "tokens used",
+         cli_json_number(node, "kv_tokens_cap"), "there are");
+    pair("at full load", cli_json_number(node, "prefill_tok_s"), "tok/s read",
+         cli_json_number(node, "decode_tok_s"), "written");
+    pair("free now", cli_json_number(node, "free_prefill_tok_s"), "tok/s read",
+         cli_json_number(node, "free_decode_tok_s"), "written");
+    cli_milliseconds(cli_json_number(node, "rtt_ms"), text);
+    line("round trip", text);
+    cli_milliseconds(cli_json_number(node, "report_age_ms"), text);
+    line("report's age", text);
+    printf("  %-12s takes %.2f times as long as its class\n", "learned",
+           cli_json_number(node, "residual"));
+    printf("  %-12s %.1f %% of requests\n", "fails", 100.0 * cli_json_number(node, "p_fail"));
+}
+
+static void
+print_models(struct arena *arena, const cJSON *models)
+{
+    static const struct cli_column columns[] = {{"  MODEL", "", 20, true, false, false},
+                                                {"STATE", "", 0, true, false, false},
+                                                {"NAME AT THE ENGINE", "", 20, true, false, false}};
+    const cJSON *m;
+    struct cli_table t;
+
+    if (cJSON_GetArraySize(models) == 0) {
+        puts("\n  no models");
+        return;
+    }
+    putchar('\n');
+    cli_table_init(&t, columns, sizeof(columns) / sizeof(columns[0]), arena);
+    cJSON_ArrayForEach(m, models)
+    {
+        const char *state = cli_json_text(m, "state");
+
+        cli_table_printf(&t, CLI_PLAIN, "  %s", cli_json_text(m, "model"));
+        cli_table_text(&t, strcmp(state, "ready") == 0 ? CLI_GOOD : CLI_WARN, state);
+        cli_table_text(&t, CLI_PLAIN, cli_json_text(m, "engine_name"));
+    }
+    cli_table_print(&t);
+}
+
+static int
+show_one(struct cli_admin *a, const char *name)
+{
+    char path[CLI_ADMIN_PATH_BYTES_MAX];
+    enum cli_colour colour;
+    struct span text;
+    const char *state;
+    cJSON *node;
+
+    snprintf(path, sizeof(path), "/network/v1/nodes/%s", name);
+    node = cli_admin_json(a, path, (struct span){NULL, 0}, &text);
+    if (node == NULL)
+        return CLI_FAILED;
+    if (a->json) {
+        printf("%.*s\n", (int)text.bytes, text.data);
+    } else {
+        cli_print(stdout, cli_json_text(node, "node"));
+        fputs(": ", stdout);
+        state = state_of(node, &colour);
+        cli_print_coloured(colour, state);
+        putchar('\n');
+        line("url", cli_json_text(node, "url"));
+        line("engine", cli_json_text(node, "engine"));
+        line("region", cli_json_text(node, "region"));
+        line("site", cli_json_text(node, "site"));
+        line("operator", cli_json_text(node, "operator"));
+        line("gpu", cli_json_text(node, "gpu"));
+        print_figures(node);
+        print_models(&a->arena, cJSON_GetObjectItemCaseSensitive(node, "models"));
+    }
+    cJSON_Delete(node);
+    return CLI_OK;
+}
+
+int
+cmd_nodes(int argc, char **argv)
+{
+    struct cli_admin a = {.command = "nodes"};
+    const struct cli_option options[] = {CLI_ADMIN_OPTIONS(a)};
+    const char *name;
+    int result;
+
+    if (!cli_options(argc, argv, options, sizeof(options) / sizeof(options[0]), &name))
+        return CLI_USAGE;
+    if (name != NULL && !config_is_name(span_of(name))) {
+        fprintf(stderr, "isochrone nodes: `%s` is no name of a node: those are a-z, 0-9 and -\n",
+                name);
+        return CLI_USAGE;
+    }
+    result = cli_admin_open(&a);
+    if (result == CLI_OK && name != NULL)
+        result = show_one(&a, name);
+    else if (result == CLI_OK)
+        result = a.json ? show_all_json(&a) : show_all(&a);
+    cli_admin_close(&a);
+    return result;
+}

@@ -1,0 +1,52 @@
+/* cmd_readiness - which model is where, and in which of its states. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/cli_admin.h"
+#include "cli/cli_options.h"
+#include "cli/cli_table.h"
+#include "cli/cli_view.h"
+
+const char cmd_readiness_help[] =
+    "Which model is where, and in which state: nodes by model and region.\n"
+    "\n"
+    "  isochrone readiness\n"
+    "  isochrone readiness llama-3.1-8b    # one model\n"
+    "  isochrone readiness --json\n"
+    "\n" CLI_ADMIN_HELP "\n"
+    "NEXT is when the first of those that load will be ready. States that no node is in are left\n"
+    "out.\n"
+    "Exit status: 0 done, 1 no answer or no such model, 2 wrong use.\n";
+
+static void
+row(struct cli_table *t, const char *model, const cJSON *region)
+{
+    static const char *const states[] = {"loading", "sleeping", "on_disk", "downloading"};
+    double ready = cli_json_number(region, "ready"), failed = cli_json_number(region, "failed");
+
+    cli_table_text(t, CLI_PLAIN, model);
+    cli_table_text(t, CLI_PLAIN, cli_json_text(region, "region"));
+    cli_table_number(t, ready > 0.0 ? CLI_GOOD : CLI_WARN, ready);
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+        cli_table_number(t, CLI_PLAIN, cli_json_number(region, states[i]));
+    cli_table_number(t, failed > 0.0 ? CLI_BAD : CLI_PLAIN, failed);
+    cli_table_number(t, CLI_PLAIN, cli_json_number(region, "ready_in_ms") / 1e3);
+}
+
+int
+cmd_readiness(int argc, char **argv)
+{
+    static const struct cli_column columns[] = {
+        {"MODEL", "", 12, true, false, false},   {"REGION", "", 8, true, false, false},
+        {"READY", "", 0, false, false, false},   {"LOADING", "", 0, false, true, false},
+        {"SLEEPING", "", 0, false, true, false}, {"ON DISK", "", 0, false, true, false},
+        {"DOWNLOAD", "", 0, false, true, false}, {"FAILED", "", 0, false, true, false},
+        {"NEXT", "s", 0, false, true, false},
+    };
+    static const struct cli_view view = {"/network/v1/readiness", columns,
+                                         sizeof(columns) / sizeof(columns[0]), row};
+
+    return cli_view_show(&view, argc, argv);
+}
