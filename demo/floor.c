@@ -1,6 +1,7 @@
 /* floor - truth in, the terms out; see floor.h. */
 #include "floor.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "engine/engine_table.h"
@@ -43,7 +44,8 @@ floor_predict(const struct outcome *o, struct terms *ret_terms)
         .output_tokens_mean = (float)t->output_tokens,
         .residual = (float)(1.0 / t->speed),
         .residual_step = (float)(1.0 / t->speed),
-        .iteration_left_ms = (float)(t->iteration_left_ms * t->speed), /* real time, not modelled */
+        .iteration_left_ms =
+            NAN, /* how far an iteration has come is no state that news could carry */
         .rtt_ms = (float)t->rtt_ms,
         .ready_in_ms = (float)t->load_left_ms,
     };

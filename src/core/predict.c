@@ -1,9 +1,9 @@
 /* predict - the sum of routing.md's terms; see predict.h.
  *
  * An engine with continuous batching runs iterations: each decodes one token of every running
- * request (step) and computes up to a budget of prefill tokens (b each). So a token of prefill
- * costs b + step/budget while others decode, a request that arrives waits for the iteration that
- * is under way, and the first token comes out of the iteration that ends its prefill.
+ * request (step) and computes up to a budget of prefill tokens (b each). So a request that arrives
+ * waits for the iteration that is under way, then for as many as the tokens ahead and its own fill,
+ * and its first token comes out of the one that ends its prefill.
  *
  * No term is clamped: inputs are (capacity bounds what comes from outside), and with tokens and
  * factors below 1e9 no product here leaves the range of a float. */
@@ -51,6 +51,18 @@ kv_wait_ms(const struct predict_node *node, float need_tokens, float step_ms)
     return missing / node->kv_tokens_used * node->output_tokens_mean * step_ms;
 }
 
+/* What a token of prefill costs beside its own b: every iteration it needs but the last, which is
+ * the step of the first token itself, also decodes for the others. */
+static float
+shared_ms(const struct predict_node *node, float uncached_tokens, float step_ms)
+{
+    float tokens = node->queue_tokens + uncached_tokens;
+
+    if (node->running <= 0.0f || tokens <= PREDICT_BUDGET_TOKENS)
+        return 0.0f;
+    return step_ms * (1.0f / PREDICT_BUDGET_TOKENS - 1.0f / tokens);
+}
+
 void
 predict_terms(const struct predict_node *node, const struct predict_request *request,
               struct terms *ret_terms)
@@ -59,7 +71,7 @@ predict_terms(const struct predict_node *node, const struct predict_request *req
     float uncached = positive(request->prompt_tokens - request->hit_tokens);
     float step = predict_step_ms(&node->curve, node->running + 1.0f,
                                  node->kv_tokens_used + request->prompt_tokens);
-    float shared = node->running > 0.0f ? step / PREDICT_BUDGET_TOKENS : 0.0f;
+    float shared = shared_ms(node, uncached, step);
     float slot_ms = slot_wait_ms(node, step);
     float queue = node->queue_tokens * (node->curve.b_ms + shared);
 
