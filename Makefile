@@ -9,9 +9,19 @@ build/build.ninja:
 test:
 	@test/gate.sh
 
-# Each target for FUZZ_SECONDS (60).
+# Each parser of outside bytes for FUZZ_SECONDS (60).
 fuzz:
 	@test/fuzz/fuzz.sh
+
+# An emulated fleet, gateways, real requests, and what other rules would have made of them.
+# Ends by itself without a terminal; with one it goes on serving.
+demo: all
+	@packaging/deps.sh engine || true
+	@demo/demo.sh
+
+# The same figures for three other fleets.
+demo-seeds: all
+	@for seed in 2 3 4; do demo/demo.sh --seed $$seed --no-engine --no-serve --quiet || exit 1; done
 
 # Figures, each with how busy the machine was; CPU figures of a busy machine are void.
 bench-proxy: all
@@ -22,21 +32,9 @@ bench-memory: all
 bench-decision: all
 	@build/bench/bench_decision
 
-# What Debian has and is missing here, for all of the above.
+# What Debian has and is missing here, for building and testing.
 deps:
 	@packaging/deps.sh build test engine
-
-# An emulated fleet, gateways, real requests, and what other rules would have made of them.
-# Ends by itself without a terminal; with one it goes on serving.
-demo:
-	@packaging/deps.sh build
-	@packaging/deps.sh engine || true
-	@$(MAKE) --no-print-directory all
-	@demo/demo.sh
-
-# The same figures for three other fleets.
-demo-seeds: all
-	@for seed in 2 3 4; do demo/demo.sh --seed $$seed --no-engine --no-serve --quiet || exit 1; done
 
 install: all
 	@meson install -C build --no-rebuild
@@ -44,4 +42,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all demo demo-seeds test fuzz bench-proxy bench-memory bench-decision deps install clean
+.PHONY: all test fuzz demo demo-seeds bench-proxy bench-memory bench-decision deps install clean

@@ -31,7 +31,7 @@ step() {
 }
 
 format() {
-    find src test bench \( -name node_modules -o -name samples \) -prune -o \
+    find src test bench demo \( -name node_modules -o -name samples \) -prune -o \
         -name '*.[ch]' -print0 -o -name '*.cc' -print0 |
         xargs -0 clang-format-14 --dry-run -Werror
 }
