@@ -110,7 +110,7 @@ test_models(void)
     CHECK(strstr(reply.body, "idle") == NULL, "those without a node are not");
     CHECK(strstr(reply.body, "engine-name") == NULL, "nor engines' names");
     e2e_reply_fini(&reply);
-    e2e_ask(gateway.port, "GET", "/v1/models/other/M-1", "", "", &reply);
+    e2e_ask(gateway.port, "GET", "/v1/models/other%2FM-1", "", "", &reply);
     CHECK(reply.status == 200, "an alias can be asked for");
     e2e_reply_fini(&reply);
 }

@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "io/clock.h"
 #include "role/gateway/request.h"
 
 void
@@ -80,7 +79,7 @@ put_timing(struct put *text, const struct request *r)
     put_text(text, "route;dur=");
     put_ms(text, (r->routed_ns - r->arrived_ns) / 1000);
     put_text(text, r->openai.stream ? ", ttft;dur=" : ", upstream;dur=");
-    put_ms(text, (clock_now_ns() - r->arrived_ns) / 1000);
+    put_ms(text, (r->now_ns - r->arrived_ns) / 1000);
     if (r->attempt.predicted_first_ms > 0.0f && r->attempt.predicted_first_ms < 1e9f) {
         put_text(text, ", predict;dur="); /* until the first token, as expected at the choice */
         put_ms(text, (uint64_t)((double)r->attempt.predicted_first_ms * 1e3));

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/must.h"
-#include "io/clock.h"
 #include "role/gateway/answer.h"
 #include "role/gateway/request.h"
 #include "role/gateway/upstream.h"
@@ -264,13 +263,14 @@ json_end(struct request *r)
         parts[1] = r->model_json;
         parts[2] = span_from(body, parts[0].bytes + reply.model_range.bytes);
     }
+    request_ended(r);
     answer_head_init(&head);
     answer_head_add(&head, SPAN_LIT("content-type"), SPAN_LIT("application/json"));
     answer_request_head(&head, r);
     http_response_start_length(x, 200, head.list, head.count,
                                parts[0].bytes + parts[1].bytes + parts[2].bytes);
     http_response_writev(x, parts, 3);
-    request_ended(r);
+    request_close(r);
     http_response_end(x);
 }
 

@@ -2,6 +2,7 @@
 #include "role/gateway/models.h"
 
 #include "role/gateway/admin.h"
+#include "wire/openai.h"
 
 /* Which models some node has, in any state but absent. */
 static void
@@ -45,16 +46,48 @@ models_list(struct admin_call *call)
     admin_send(call->exchange, 200, json);
 }
 
+static int
+hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The word of a path without its percent signs (SDKs write `/` in a name as %2F), in text;
+ * empty when it does not fit. */
+static struct span
+decoded(struct span word, char *text, size_t text_bytes)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < word.bytes; i++) {
+        char c = word.data[i];
+        if (bytes == text_bytes)
+            return (struct span){NULL, 0};
+        if (c == '%' && word.bytes - i > 2 && hex_digit(word.data[i + 1]) >= 0 &&
+            hex_digit(word.data[i + 2]) >= 0) {
+            c = (char)(hex_digit(word.data[i + 1]) << 4 | hex_digit(word.data[i + 2]));
+            i += 2;
+        }
+        text[bytes++] = c;
+    }
+    return (struct span){text, bytes};
+}
+
 void
 models_one(struct admin_call *call)
 {
     const struct fleet *fleet = lane_fleet(call->lane);
-    uint16_t model = fleet_model_find(fleet, call->word);
+    char text[OPENAI_MODEL_BYTES_MAX];
+    struct span name = decoded(call->word, text, sizeof(text));
+    uint16_t model = fleet_model_find(fleet, name);
     bool served[CORE_MODELS_MAX];
 
     find_served(fleet, served);
     if (model == FLEET_MODEL_NONE || !served[model])
         admin_send_error(call->exchange, 404, "model_not_found", "this model does not exist here");
     else
-        admin_send(call->exchange, 200, model_json(call->lane, call->word));
+        admin_send(call->exchange, 200, model_json(call->lane, name));
 }

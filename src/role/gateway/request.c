@@ -89,15 +89,14 @@ finish_refused(struct request *r)
 
 static void act(struct request *r, const struct actions *actions);
 
-/* Tell core something that it does not answer. Returns when. */
-static uint64_t
+/* Tell core something that it does not answer. */
+static void
 tell(struct request *r, const struct event *event)
 {
     struct actions actions;
-    uint64_t now_ns = decide_step(r->lane->gateway->door, event, &actions);
 
+    r->now_ns = decide_step(r->lane->gateway->door, event, &actions);
     must(actions.count == 0); /* core answers only arrived and failed */
-    return now_ns;
 }
 
 static void
@@ -105,7 +104,7 @@ ask(struct request *r, const struct event *event)
 {
     struct actions actions;
 
-    r->routed_ns = decide_step(r->lane->gateway->door, event, &actions);
+    r->now_ns = r->routed_ns = decide_step(r->lane->gateway->door, event, &actions);
     if (actions.decision.candidate_count > 0)
         metrics_decision(&r->lane->metrics, &actions.decision);
     act(r, &actions);
@@ -178,12 +177,12 @@ request_started(struct request *r)
     struct event event = {.kind = EVENT_STARTED};
     struct metrics *m = &r->lane->metrics;
     struct recent_entry *entry = recent_of(r);
-    uint64_t now_ns, actual_us, predicted_us = 0;
+    uint64_t actual_us, predicted_us = 0;
 
     event.started = (struct event_started){.request = r->id, .attempt = r->attempt.number};
-    now_ns = tell(r, &event);
+    tell(r, &event);
     r->started = true;
-    actual_us = (now_ns - r->attempt.dispatched_ns) / 1000;
+    actual_us = (r->now_ns - r->attempt.dispatched_ns) / 1000;
     if (r->attempt.predicted_first_ms > 0.0f && r->attempt.predicted_first_ms < 1e9f) {
         predicted_us = (uint64_t)((double)r->attempt.predicted_first_ms * 1e3);
         metrics_observe(&m->ttft_predicted, predicted_us);
@@ -202,7 +201,6 @@ request_ended(struct request *r)
     struct metrics *m = &r->lane->metrics;
     struct recent_entry *entry = recent_of(r);
     const struct openai_usage *u = &r->usage;
-    uint64_t now_ns;
 
     event.ended = (struct event_ended){
         .request = r->id,
@@ -213,11 +211,16 @@ request_ended(struct request *r)
         .engine_prefill_ms = u->known ? (float)u->engine_prefill_ms : NAN,
         .engine_decode_ms = u->known ? (float)u->engine_decode_ms : NAN,
     };
-    now_ns = tell(r, &event);
+    tell(r, &event);
     if (entry != NULL)
-        entry->actual_ms = (float)((double)(now_ns - r->attempt.dispatched_ns) / 1e6);
+        entry->actual_ms = (float)((double)(r->now_ns - r->attempt.dispatched_ns) / 1e6);
     metrics_add(&m->prompt_tokens, u->prompt_tokens);
     metrics_add(&m->output_tokens, u->output_tokens);
+}
+
+void
+request_close(struct request *r)
+{
     finish(r, 200);
 }
 
@@ -402,7 +405,7 @@ request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
     r->exchange = x;
     r->http = http;
     r->grant = grant;
-    r->arrived_ns = r->routed_ns = now_ns;
+    r->arrived_ns = r->routed_ns = r->now_ns = now_ns;
     r->id = lane_id(lane);
     put = (struct put){.text = r->id_text, .room_bytes = REQUEST_ID_BYTES};
     put_hex16(&put, r->id);

@@ -39,6 +39,7 @@ struct request {
     bool committed, started;
     uint32_t considered, rule; /* of the last decision */
     uint64_t arrived_ns, routed_ns;
+    uint64_t now_ns; /* of the last step */
     struct attempt attempt;
     struct stream stream;
     struct openai_usage usage;
@@ -52,9 +53,11 @@ void request_begin(struct lane *lane, enum openai_api api, struct http_exchange 
 
 /* The attempt's call is over (ended or cancelled) and it failed so. */
 void request_failed(struct request *r, enum failure failure, float retry_after_ms);
-/* The attempt ended well: its answer was written to the exchange but for the end; count and let go.
- * After it only the last call on the exchange may follow. */
+/* The attempt ended well: tell and count. request_close must follow. */
 void request_ended(struct request *r);
+/* A whole answer was written to the exchange: let go. Only the last call on the exchange may
+ * follow. */
+void request_close(struct request *r);
 /* First content was seen. */
 void request_started(struct request *r);
 /* The bytes of the attempt went out. */

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "io/clock.h"
 #include "role/gateway/answer.h"
 #include "role/gateway/request.h"
 
@@ -66,6 +65,7 @@ on_silence(struct loop_timer *timer)
         if (!r->committed) {
             metrics_add(&r->lane->metrics.early_commits, 1);
             s->early = true;
+            r->now_ns = now_ns;
             commit(r);
         }
         http_response_write(r->exchange, SPAN_LIT(": keep-alive\n\n"));
@@ -293,6 +293,7 @@ finish_done(struct request *r)
     http_response_write(x, (struct span){text, comment.bytes});
     http_response_write(x, SPAN_LIT("data: [DONE]\n\n"));
     request_ended(r);
+    request_close(r);
     http_response_end(x);
 }
 
