@@ -15,7 +15,7 @@ BACKGROUND=0.6   # of each node's capacity is used by others, unevenly by region
 SHARE=0.17       # of the fleet's capacity is asked for by our clients, on top of that
 WEIGHTS="llama-3.1-8b:1.0 qwen3-32b:0.8 llama-3.1-70b:1.2"
 US=0.3 EU=0.5 AP=0.2 # of the clients
-SECONDS_LOAD=9 SECONDS_DRAIN=2 SECONDS_SETTLE=1
+SECONDS_LOAD=18 SECONDS_DRAIN=2 SECONDS_SETTLE=1
 PROMPT_MEDIAN=700 PROMPT_SIGMA=0.7 PROMPT_MEAN=900 OUTPUT=16
 CONSTANTS=1.3    # the gateways begin with speeds that are 30 % wrong
 ENGINE_PORT=9000 # of the emulated fleet, on 127.1.0.x

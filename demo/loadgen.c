@@ -39,6 +39,7 @@ static const char help[] =
     "  --ready S             first wait so long for the targets to be ready; 0: do not (0)\n"
     "  --settle S            and then let them be for so long (0)\n"
     "  --explain N           print why a request went where it went, N a second and target (0)\n"
+    "  --explain-file FILE   ask why about every request, and write the answers, a line each\n"
     "  --pid PID             this process is part of the run (host_other_percent); may be "
     "repeated\n"
     "  --out FILE            a JSON line a request, and one about the run\n";
@@ -47,7 +48,7 @@ struct settings {
     struct load_spec spec;
     struct load_options options;
     double ready_seconds, settle_seconds, explain_rate;
-    const char *out;
+    const char *out, *explain_file;
     long pids[PIDS_MAX];
     uint32_t pid_count;
 };
@@ -115,7 +116,7 @@ take_option(int id, char *value, struct settings *s)
 {
     double number = 0.0;
 
-    if (strchr("TMO", id) == NULL && !read_number(value, &number))
+    if (strchr("TMOW", id) == NULL && !read_number(value, &number))
         return false;
     switch (id) {
     case 'T':
@@ -124,6 +125,9 @@ take_option(int id, char *value, struct settings *s)
         return read_model(value, s);
     case 'O':
         s->out = value;
+        break;
+    case 'W':
+        s->explain_file = value;
         break;
     case 's':
         s->spec.seconds = number;
@@ -169,21 +173,15 @@ take_option(int id, char *value, struct settings *s)
 static bool
 parse(int argc, char **argv, struct settings *ret)
 {
-    static const struct option known[] = {{"target", 1, NULL, 'T'},
-                                          {"model", 1, NULL, 'M'},
-                                          {"out", 1, NULL, 'O'},
-                                          {"seconds", 1, NULL, 's'},
-                                          {"drain", 1, NULL, 'd'},
-                                          {"seed", 1, NULL, 'n'},
-                                          {"prompt-max", 1, NULL, 'x'},
-                                          {"prompt-tokens", 1, NULL, 'p'},
-                                          {"prompt-sigma", 1, NULL, 'g'},
-                                          {"max-tokens", 1, NULL, 'm'},
-                                          {"ready", 1, NULL, 'r'},
-                                          {"settle", 1, NULL, 'e'},
-                                          {"explain", 1, NULL, 'w'},
-                                          {"pid", 1, NULL, 'P'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"target", 1, NULL, 'T'},       {"model", 1, NULL, 'M'},
+        {"out", 1, NULL, 'O'},          {"seconds", 1, NULL, 's'},
+        {"drain", 1, NULL, 'd'},        {"seed", 1, NULL, 'n'},
+        {"prompt-max", 1, NULL, 'x'},   {"prompt-tokens", 1, NULL, 'p'},
+        {"prompt-sigma", 1, NULL, 'g'}, {"max-tokens", 1, NULL, 'm'},
+        {"ready", 1, NULL, 'r'},        {"settle", 1, NULL, 'e'},
+        {"explain", 1, NULL, 'w'},      {"explain-file", 1, NULL, 'W'},
+        {"pid", 1, NULL, 'P'},          {NULL, 0, NULL, 0}};
     int id, index = 0;
 
     *ret = (struct settings){.spec = {.seed = 1,
@@ -207,6 +205,7 @@ parse(int argc, char **argv, struct settings *ret)
 
 struct live { /* what is printed while it runs */
     struct why *why;
+    FILE *raw; /* every explanation; NULL: not asked for */
     const struct load_item *items;
     double gap_ms; /* between two lines about one target */
     double next_ms[LOAD_PLAN_TARGETS_MAX];
@@ -217,11 +216,37 @@ on_over(size_t index, const struct load_result *result, void *user)
 {
     struct live *live = user;
     const struct load_item *item = &live->items[index];
+    bool print = live->gap_ms > 0.0 && result->end == LOAD_END_OK &&
+                 result->sent_ms >= live->next_ms[item->target];
 
-    if (result->end != LOAD_END_OK || result->sent_ms < live->next_ms[item->target])
-        return;
-    live->next_ms[item->target] = result->sent_ms + live->gap_ms;
-    why_ask(live->why, item, result);
+    if (print)
+        live->next_ms[item->target] = result->sent_ms + live->gap_ms;
+    if (print || live->raw != NULL)
+        why_ask(live->why, item, result, print);
+}
+
+/* If anybody asked for it. ERR_IO: said. */
+static enum err
+live_open(struct live *live, struct settings *s, struct http_client *client)
+{
+    if (s->explain_rate <= 0.0 && s->explain_file == NULL)
+        return ERR_OK;
+    if (s->explain_rate > 0.0)
+        live->gap_ms = 1000.0 / s->explain_rate;
+    if (s->explain_file != NULL && (live->raw = fopen(s->explain_file, "w")) == NULL) {
+        perror(s->explain_file);
+        return ERR_IO;
+    }
+    s->options.over = on_over;
+    s->options.user = live;
+    return why_open(client, &s->options, live->raw, &live->why);
+}
+
+static enum err
+live_close(struct live *live)
+{
+    why_close(live->why);
+    return live->raw == NULL || fclose(live->raw) == 0 ? ERR_OK : ERR_IO;
 }
 
 static void
@@ -348,12 +373,8 @@ run(struct settings *s, struct loop *loop, struct http_client *client)
     enum err err = load_plan_make(&s->spec, &items, &count);
 
     live.items = items;
-    if (err == ERR_OK && s->explain_rate > 0.0) {
-        live.gap_ms = 1000.0 / s->explain_rate;
-        err = why_open(client, &s->options, &live.why);
-        s->options.over = on_over;
-        s->options.user = &live;
-    }
+    if (err == ERR_OK)
+        err = live_open(&live, s, client);
     if (err == ERR_OK)
         err = wait_ready(loop, client, s);
     if (err == ERR_OK) {
@@ -367,7 +388,8 @@ run(struct settings *s, struct loop *loop, struct http_client *client)
         if (err == ERR_OK && s->out != NULL)
             err = write_results(s, items, results, count, busy_percent, other_percent);
     }
-    why_close(live.why);
+    if (live_close(&live) != ERR_OK && err == ERR_OK)
+        err = ERR_IO;
     free(results);
     free(items);
     return err;

@@ -142,6 +142,8 @@ why_nearest(struct span explanation, char *text, size_t size)
 
 struct question {
     LIST_ENTRY(question) link;
+    FILE *raw;
+    bool print;
     const char *target, *model;
     struct load_result result;
     size_t bytes;
@@ -151,6 +153,7 @@ struct question {
 LIST_HEAD(questions, question);
 
 struct why {
+    FILE *raw;
     const struct load_options *options;
     struct http_target *targets[LOAD_PLAN_TARGETS_MAX]; /* NULL: it has no admin port */
     struct questions questions;                         /* not answered yet */
@@ -212,7 +215,10 @@ on_end(struct http_call *c, const struct http_header *trailers, size_t count, vo
     (void)c;
     (void)trailers;
     (void)count;
-    if (why_nearest((struct span){q->explanation, q->bytes}, nearest, sizeof(nearest)) == ERR_OK)
+    if (q->raw != NULL)
+        fprintf(q->raw, "%.*s\n", (int)q->bytes, q->explanation);
+    if (q->print &&
+        why_nearest((struct span){q->explanation, q->bytes}, nearest, sizeof(nearest)) == ERR_OK)
         print_line(q, nearest);
     question_free(q);
 }
@@ -226,7 +232,8 @@ on_failed(struct http_call *c, enum http_failure why, void *user)
 }
 
 enum err
-why_open(struct http_client *client, const struct load_options *options, struct why **ret_why)
+why_open(struct http_client *client, const struct load_options *options, FILE *raw,
+         struct why **ret_why)
 {
     struct why *why = calloc(1, sizeof(*why));
     enum err err = why != NULL ? ERR_OK : ERR_MEMORY;
@@ -244,6 +251,7 @@ why_open(struct http_client *client, const struct load_options *options, struct 
     }
     LIST_INIT(&why->questions);
     why->options = options;
+    why->raw = raw;
     *ret_why = why;
     return ERR_OK;
 }
@@ -264,7 +272,7 @@ why_close(struct why *why)
 }
 
 void
-why_ask(struct why *why, const struct load_item *item, const struct load_result *result)
+why_ask(struct why *why, const struct load_item *item, const struct load_result *result, bool print)
 {
     static const struct http_call_fn fn = {on_sent, on_head, on_data, on_end, on_failed};
     const struct http_call_limits limits = {.connect_ns = 1000000000u,
@@ -280,6 +288,8 @@ why_ask(struct why *why, const struct load_item *item, const struct load_result 
     q->target = why->options->targets[item->target].name;
     q->model = why->options->models[item->model];
     q->result = *result;
+    q->raw = why->raw;
+    q->print = print;
     (void)snprintf(path, sizeof(path), "/network/v1/explain/%s", result->id);
     request.target = span_of(path);
     if (http_call_start(why->targets[item->target], &request, &limits, &fn, q, &call) != ERR_OK)

@@ -4,6 +4,7 @@
  * nearest node would have cost. Asked of the gateway (GET /network/v1/explain/ID). */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "base/span.h"
@@ -18,12 +19,14 @@
 MUST_USE
 enum err why_nearest(struct span explanation, char *text, size_t size);
 
-struct why; /* asks and prints, for one run */
-/* The targets' admin ports are asked. The options must outlive it. ERR_MEMORY, ERR_ARG. */
+struct why; /* asks and tells, for one run */
+/* The targets' admin ports are asked. Explanations go to `raw` as they came, a line each (NULL:
+ * nowhere). Options and raw must outlive it. ERR_MEMORY, ERR_ARG. */
 MUST_USE
-enum err why_open(struct http_client *client, const struct load_options *options,
+enum err why_open(struct http_client *client, const struct load_options *options, FILE *raw,
                   struct why **ret_why);
 void why_close(struct why *why); /* NULL: does nothing */
-/* Print the line of this request to standard output, as soon as the gateway has answered. */
-void why_ask(struct why *why, const struct load_item *item, const struct load_result *result);
+/* Ask about this request; print its line to standard output if `print`. */
+void why_ask(struct why *why, const struct load_item *item, const struct load_result *result,
+             bool print);
 #endif
