@@ -203,18 +203,19 @@ pool_elsewhere(struct pool *pool)
     }
 }
 
-/* The few that are loading, or that a request would make load, nearest region first enough: they
- * are priced by what is left to load. */
+/* A few that are loading: they are priced by what is left to load. */
 static void
-pool_loading(struct pool *pool, uint32_t bucket)
+pool_loading(struct pool *pool)
 {
     const struct core *core = pool->core;
     uint64_t regions = core->models[pool->r->arrived.model].region_mask;
     uint32_t left = LOADING_MAX;
 
+    if (core->models[pool->r->arrived.model].loading_count == 0)
+        return;
     for (; regions != 0 && left > 0; regions &= regions - 1) {
         size_t slot = index_slot(core, pool->r->arrived.model, (uint32_t)__builtin_ctzll(regions));
-        left -= pool_bucket(pool, slot, bucket, left);
+        left -= pool_bucket(pool, slot, BUCKET_LOADING, left);
     }
 }
 
@@ -244,11 +245,11 @@ pool_collect(struct pool *pool)
         pool_all(pool, READY_MASK);
     } else if (ready <= OWN_REGION_MAX + ELSEWHERE_MAX) {
         pool_all(pool, READY_MASK);
-        pool_loading(pool, BUCKET_LOADING);
+        pool_loading(pool);
     } else {
         pool_own_region(pool);
         pool_elsewhere(pool);
-        pool_loading(pool, BUCKET_LOADING);
+        pool_loading(pool);
     }
     /* A request never waits for a load while a ready node can serve it. */
     if (pool->count == 0)

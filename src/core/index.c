@@ -67,8 +67,8 @@ insert_into(struct core *core, uint32_t placement, uint32_t bucket)
     }
     core->bucket_masks[slot] |= (uint16_t)(1u << bucket);
     core->models[p->model].region_mask |= UINT64_C(1) << region;
-    if (bucket <= BUCKET_READY_LAST)
-        core->models[p->model].ready_count++;
+    core->models[p->model].ready_count += bucket <= BUCKET_READY_LAST;
+    core->models[p->model].loading_count += bucket == BUCKET_LOADING;
 }
 
 void
@@ -97,8 +97,8 @@ index_remove(struct core *core, uint32_t placement)
     }
     if (core->bucket_masks[slot] == 0)
         core->models[p->model].region_mask &= ~(UINT64_C(1) << region);
-    if (p->bucket <= BUCKET_READY_LAST)
-        core->models[p->model].ready_count--;
+    core->models[p->model].ready_count -= p->bucket <= BUCKET_READY_LAST;
+    core->models[p->model].loading_count -= p->bucket == BUCKET_LOADING;
 }
 
 void

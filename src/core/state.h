@@ -104,7 +104,7 @@ struct model_record {
     float prompt_mean;
     uint64_t region_mask; /* regions with any placement of it */
     uint64_t requests_total;
-    uint32_t placement_count, ready_count;
+    uint32_t placement_count, ready_count, loading_count;
     uint32_t last_node;
     float retry_tokens;
     uint64_t retry_ns;
