@@ -13,8 +13,8 @@
 #include "core/index.h"
 #include "core/isolation.h"
 
-#define OWN_REGION_MAX 8u
-#define ELSEWHERE_MAX  8u
+#define OWN_REGION_MAX 6u /* doc/decisions/candidates.md */
+#define ELSEWHERE_MAX  6u
 #define LOADING_MAX    2u
 #define DONE_PART      0.1f /* of J: the weight of the whole answer's time */
 #define READY_MASK     ((1u << (BUCKET_READY_LAST + 1)) - 1)
