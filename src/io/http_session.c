@@ -138,7 +138,9 @@ http_session_reserve(struct http_session *c, size_t bytes)
 void
 http_session_wake(struct http_session *c)
 {
-    loop_defer(c->server->loop, &c->flush, on_flush);
+    /* Late: first all requests leave for the engines, then all answers for the clients. A peer that
+     * gets its share of a pass in one burst is woken once for it. */
+    loop_defer_late(c->server->loop, &c->flush, on_flush);
 }
 
 static void

@@ -47,7 +47,7 @@ struct loop {
     uint64_t now_ns;
     struct loop_slot *slots;
     uint32_t slot_count, free_slot, watch_count;
-    struct loop_tasks tasks;
+    struct loop_tasks tasks[2]; /* [late] */
     struct loop_task round_end; /* stands behind the tasks of the round that runs */
     pthread_mutex_t posts_lock; /* for posts alone */
     struct loop_posts posts;
@@ -79,7 +79,8 @@ loop_open(struct loop **ret_loop)
     }
     must(pthread_mutex_init(&loop->posts_lock, NULL) == 0); /* cannot fail on Linux */
     TAILQ_INIT(&loop->posts);
-    TAILQ_INIT(&loop->tasks);
+    TAILQ_INIT(&loop->tasks[false]);
+    TAILQ_INIT(&loop->tasks[true]);
     loop->free_slot = SLOT_NONE;
     loop->now_ns = clock_now_ns();
     loop_wheel_init(&loop->wheel, loop->now_ns);
@@ -253,14 +254,27 @@ loop_timer_stop(struct loop_timer *timer)
 
 /* ---- Tasks. */
 
-void
-loop_defer(struct loop *loop, struct loop_task *task, loop_task_fn *fn)
+static void
+defer(struct loop *loop, struct loop_task *task, loop_task_fn *fn, bool late)
 {
     task->fn = fn;
     if (task->loop != NULL)
         return;
     task->loop = loop;
-    TAILQ_INSERT_TAIL(&loop->tasks, task, link);
+    task->late = late;
+    TAILQ_INSERT_TAIL(&loop->tasks[late], task, link);
+}
+
+void
+loop_defer(struct loop *loop, struct loop_task *task, loop_task_fn *fn)
+{
+    defer(loop, task, fn, false);
+}
+
+void
+loop_defer_late(struct loop *loop, struct loop_task *task, loop_task_fn *fn)
+{
+    defer(loop, task, fn, true);
 }
 
 void
@@ -268,24 +282,39 @@ loop_undefer(struct loop_task *task)
 {
     if (task->loop == NULL)
         return;
-    TAILQ_REMOVE(&task->loop->tasks, task, link);
+    TAILQ_REMOVE(&task->loop->tasks[task->late], task, link);
     task->loop = NULL;
 }
 
-/* A round is what was asked for before it began. What tasks ask for makes the next round, and after
- * LOOP_TASK_ROUNDS_MAX of them waits for the next pass: two tasks that ask for each other for ever
- * must not keep the loop from its descriptors. */
+static bool
+has_tasks(const struct loop *loop)
+{
+    return !TAILQ_EMPTY(&loop->tasks[false]) || !TAILQ_EMPTY(&loop->tasks[true]);
+}
+
+/* What was asked for before this began. */
+static void
+run_list(struct loop *loop, struct loop_tasks *list)
+{
+    struct loop_task *task;
+
+    TAILQ_INSERT_TAIL(list, &loop->round_end, link);
+    while ((task = TAILQ_FIRST(list)) != &loop->round_end) {
+        loop_undefer(task);
+        task->fn(task);
+    }
+    TAILQ_REMOVE(list, &loop->round_end, link);
+}
+
+/* A round is what was asked for before it began, the late ones at its end. What tasks ask for makes
+ * the next round, and after LOOP_TASK_ROUNDS_MAX of them waits for the next pass: two tasks that
+ * ask for each other for ever must not keep the loop from its descriptors. */
 static void
 run_tasks(struct loop *loop)
 {
-    for (unsigned round = 0; round < LOOP_TASK_ROUNDS_MAX && !TAILQ_EMPTY(&loop->tasks); round++) {
-        struct loop_task *task;
-        TAILQ_INSERT_TAIL(&loop->tasks, &loop->round_end, link);
-        while ((task = TAILQ_FIRST(&loop->tasks)) != &loop->round_end) {
-            loop_undefer(task);
-            task->fn(task);
-        }
-        TAILQ_REMOVE(&loop->tasks, &loop->round_end, link);
+    for (unsigned round = 0; round < LOOP_TASK_ROUNDS_MAX && has_tasks(loop); round++) {
+        run_list(loop, &loop->tasks[false]);
+        run_list(loop, &loop->tasks[true]);
     }
 }
 
@@ -353,7 +382,7 @@ loop_pass(struct loop *loop, uint64_t max_wait_ns)
     uint64_t next_ns = loop_wheel_next_ns(&loop->wheel), wait_ns = max_wait_ns;
     int count;
 
-    if (!TAILQ_EMPTY(&loop->tasks))
+    if (has_tasks(loop))
         wait_ns = 0;
     if (wait_ns != 0 && next_ns != UINT64_MAX) {
         uint64_t now_ns = clock_now_ns(); /* the last pass may have taken long */

@@ -68,15 +68,18 @@ void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t deadli
                     loop_timer_fn *fn);
 void loop_timer_stop(struct loop_timer *timer); /* not armed: does nothing */
 
-/* ---- At the end of this pass, once, in the order of asking. Asking again changes nothing. */
+/* ---- At the end of this pass, once, in the order of asking; those of loop_defer_late after all
+ * others. Asking again changes nothing. */
 struct loop_task;
 typedef void loop_task_fn(struct loop_task *task);
 struct loop_task {
     TAILQ_ENTRY(loop_task) link;
     loop_task_fn *fn;
     struct loop *loop; /* not NULL: asked for */
+    bool late;
 };
 void loop_defer(struct loop *loop, struct loop_task *task, loop_task_fn *fn);
+void loop_defer_late(struct loop *loop, struct loop_task *task, loop_task_fn *fn);
 void loop_undefer(struct loop_task *task);
 
 /* ---- From other threads. fn runs on the loop's thread, in order per sender. The caller keeps
