@@ -35,8 +35,15 @@ span_eq_text(struct span a, const char *text)
     return span_eq(a, span_of(text));
 }
 
-/* Equal when ASCII letters are compared without case (HTTP header names, scheme names). */
-bool span_eq_nocase(struct span a, struct span b);
+bool span_same_letters(struct span a, const char *b); /* for span_eq_nocase: a.bytes of both */
+
+/* Equal when ASCII letters are compared without case (HTTP header names, scheme names). The length
+ * is looked at here: it tells most names apart. */
+static inline bool
+span_eq_nocase(struct span a, struct span b)
+{
+    return a.bytes == b.bytes && span_same_letters(a, b.data);
+}
 bool span_starts(struct span s, struct span prefix);
 
 /* s without spaces and tabs at both ends. */

@@ -102,20 +102,6 @@ fail(struct http1_parser *p, enum http1_status status)
 
 /* ---- Lines of the head and of the trailers. */
 
-/* Any control byte but tab. Branchless, so that the compiler does many bytes at once. */
-static bool
-has_control(const char *text, size_t bytes)
-{
-    unsigned bad = 0;
-
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bad |= (unsigned)(c < 0x20) & (unsigned)(c != '\t');
-        bad |= (unsigned)(c == 0x7f);
-    }
-    return bad != 0;
-}
-
 static bool
 in_first_line(const struct http1_parser *p)
 {
@@ -144,7 +130,7 @@ scan_part(struct http1_parser *p, const char *text, size_t n, bool with_lf)
         return false; /* a CR without LF, or an LF without CR */
     if (p->line_bytes == 0 && text_bytes > 0 && (text[0] == ' ' || text[0] == '\t'))
         return false; /* folded, or a first line that begins with a space */
-    if (has_control(text, text_bytes))
+    if (http1_has_control(text, text_bytes))
         return false;
     p->cr_seen = ends_in_cr;
     p->line_bytes += (uint32_t)text_bytes;
@@ -337,7 +323,7 @@ chunk_size_byte(struct http1_parser *p, char c)
     if (p->state == STATE_SIZE && c != ';')
         return HTTP1_BAD;
     p->state = STATE_EXTENSION;
-    if (has_control(&c, 1) || ++p->extension_bytes > HTTP1_CHUNK_EXTENSION_BYTES_MAX)
+    if (http1_has_control(&c, 1) || ++p->extension_bytes > HTTP1_CHUNK_EXTENSION_BYTES_MAX)
         return HTTP1_BAD;
     return HTTP1_OK;
 }

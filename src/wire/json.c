@@ -10,10 +10,6 @@
 #include "wire/json_scan.h"
 #include "wire/json_simd.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #define JSON_SIMD_BYTES_MAX 1048576u
 
 enum err
@@ -98,21 +94,11 @@ is_escaped(struct span s, size_t at)
 static size_t
 string_end(struct span s, size_t at)
 {
-    at++;
-#ifdef __SSE2__
-    for (; s.bytes - at >= 16; at += 16) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(s.data + at));
-        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8('"')));
-        for (; mask != 0; mask &= mask - 1) {
-            size_t quote = at + (unsigned)__builtin_ctz(mask);
-            if (!is_escaped(s, quote))
-                return quote + 1;
-        }
-    }
-#endif
-    for (; at < s.bytes; at++) {
-        if (s.data[at] == '"' && !is_escaped(s, at))
-            return at + 1;
+    const char *quote = s.data + at, *end = s.data + s.bytes;
+
+    while ((quote = memchr(quote + 1, '"', (size_t)(end - quote) - 1)) != NULL) {
+        if (!is_escaped(s, (size_t)(quote - s.data)))
+            return (size_t)(quote - s.data) + 1;
     }
     return s.bytes;
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/must.h"
-#include "io/clock.h"
 #include "role/gateway/answer.h"
 #include "role/gateway/put.h"
 
@@ -28,7 +27,7 @@ finish(struct request *r, unsigned status)
     attempt_close(r);
     http_exchange_set_user(r->exchange, NULL);
     if (r->grant.usage != NULL)
-        access_leave(&r->grant, tokens, clock_now_ns());
+        access_leave(&r->grant, tokens, loop_now_ns(lane->loop));
     fleet_unref(r->fleet);
     metrics_add(&lane->metrics.in_flight, (uint64_t)-1);
     metrics_request(&lane->metrics, r->model, status);
@@ -381,7 +380,7 @@ request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
               const struct http_request *http)
 {
     struct access_grant grant;
-    uint64_t now_ns = clock_now_ns();
+    uint64_t now_ns = loop_now_ns(lane->loop); /* its last bytes came before this pass */
     enum access_verdict verdict = access_enter(&lane_fleet(lane)->roster->access, http, now_ns,
                                                &grant);
     struct event event = {.kind = EVENT_ARRIVED};

@@ -496,6 +496,40 @@ test_writer(void)
     CHECK(span_eq_text((struct span){memory, http1_chunk_size(0, memory)}, "0\r\n"), "last chunk");
 }
 
+static bool
+is_tchar(int c) /* RFC 9110 5.6.2 in its own words */
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+/* Every byte in every place of values of many lengths, since they are looked at by eights. */
+static void
+test_clean(void)
+{
+    const struct span name = SPAN_LIT("x");
+    unsigned wrong_values = 0, wrong_names = 0;
+    char text[20];
+
+    for (size_t bytes = 1; bytes <= sizeof(text); bytes++) {
+        for (size_t at = 0; at < bytes; at++) {
+            for (int c = 0; c < 256; c++) {
+                bool good = (c >= 0x20 && c != 0x7f) || c == '\t';
+                memset(text, at % 2 == 0 ? ' ' : '\xff', bytes);
+                text[at] = (char)c;
+                wrong_values += http1_header_is_clean(name, (struct span){text, bytes}) != good;
+            }
+        }
+    }
+    for (int c = 0; c < 256; c++) {
+        memset(text, 'n', 3);
+        text[c % 3] = (char)c;
+        wrong_names += http1_header_is_clean((struct span){text, 3}, name) != is_tchar(c);
+    }
+    CHECK(wrong_values == 0, "a value is clean without control bytes but tab");
+    CHECK(wrong_names == 0, "a name is clean when all of it is tchar");
+}
+
 int
 main(void)
 {
@@ -504,5 +538,6 @@ main(void)
     test_extension_limit();
     test_getters();
     test_writer();
+    test_clean();
     return tap_done();
 }
