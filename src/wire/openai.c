@@ -302,6 +302,16 @@ read_count(struct span value, enum known known, uint64_t most, uint64_t *ret,
     return ERR_OK;
 }
 
+/* A limit on the answer's tokens. -1 is llama.cpp's word for none, and what its clients send; 0 is
+ * refused, as OpenAI and vLLM do. */
+static enum err
+read_limit(struct span value, enum known known, uint64_t *ret, struct openai_error *ret_error)
+{
+    if (span_eq(value, SPAN_LIT("-1")))
+        return ERR_OK;
+    return read_count(value, known, UINT64_MAX, ret, ret_error);
+}
+
 /* stream_options, of which we set include_usage. Twice the same key: engines differ in which they
  * take, so neither would be sure. */
 static enum err
@@ -381,11 +391,10 @@ openai_request_parse(struct json_parser *parser, enum openai_api api, struct spa
     if (err == ERR_OK)
         err = read_count(values.of[KNOWN_N], KNOWN_N, CHOICES_MAX, &r.choices, ret_error);
     if (err == ERR_OK)
-        err = read_count(values.of[KNOWN_MAX_TOKENS], KNOWN_MAX_TOKENS, UINT64_MAX, &max_tokens,
-                         ret_error);
+        err = read_limit(values.of[KNOWN_MAX_TOKENS], KNOWN_MAX_TOKENS, &max_tokens, ret_error);
     if (err == ERR_OK)
-        err = read_count(values.of[KNOWN_MAX_COMPLETION_TOKENS], KNOWN_MAX_COMPLETION_TOKENS,
-                         UINT64_MAX, &max_completion_tokens, ret_error);
+        err = read_limit(values.of[KNOWN_MAX_COMPLETION_TOKENS], KNOWN_MAX_COMPLETION_TOKENS,
+                         &max_completion_tokens, ret_error);
     if (err != ERR_OK)
         return err;
     r.max_tokens = max_completion_tokens > 0 ? max_completion_tokens : max_tokens;

@@ -11,6 +11,7 @@
 #include "base/must.h"
 
 #define HELD_BYTES_FIRST 4096u
+#define LOOK_BYTES       256u /* how far to look for one line end before looking for the other */
 
 void
 sse_reader_fini(struct sse_reader *r)
@@ -34,13 +35,21 @@ sse_reader_partial(const struct sse_reader *r)
     return r->rest.bytes > 0 || (r->held_bytes > 0 && !r->held_whole);
 }
 
-/* Where the first CR or LF from `at` on stands, or s.bytes. */
+/* Where the first CR or LF from `at` on stands, or s.bytes. Piece by piece: lines that end in a CR
+ * cost no search for the LF that may be a million bytes away, or nowhere. */
 static size_t
 line_end(struct span s, size_t at)
 {
-    size_t lf = at + span_find(span_from(s, at), '\n');
+    while (at < s.bytes) {
+        size_t bytes = s.bytes - at < LOOK_BYTES ? s.bytes - at : LOOK_BYTES;
+        size_t lf = span_find((struct span){s.data + at, bytes}, '\n');
+        size_t end = span_find((struct span){s.data + at, lf}, '\r');
 
-    return at + span_find((struct span){s.data + at, lf - at}, '\r');
+        if (end < bytes)
+            return at + end;
+        at += bytes;
+    }
+    return s.bytes;
 }
 
 /* Does the event that began in `held` end in `rest`? *ret_bytes: how much of rest belongs to it. */

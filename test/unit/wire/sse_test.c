@@ -300,11 +300,38 @@ test_limit(void)
     free(text);
 }
 
+/* What an engine may send to keep us busy: as many lines as an event can have, without the LF that
+ * a careless search would look for to the end from each of them. Were it so, this would take
+ * minutes, and the limit of the test runner would end it. */
+static void
+test_bare_cr(void)
+{
+    const size_t most = SSE_EVENT_BYTES_MAX;
+    char *text = malloc(most);
+
+    if (text == NULL)
+        abort();
+    for (size_t i = 0; i < most; i += 2) {
+        text[i] = ':';
+        text[i + 1] = '\r';
+    }
+    memcpy(text + most - 4, "\rx:x", 4);
+    for (size_t i = 0; i < 8; i++) {
+        struct sse_reader r = {0};
+        size_t events = 0;
+        CHECK(feed_all(&r, text, most, SIZE_MAX / 2, &events) == ERR_AGAIN && events == 1,
+              "as many lines of bare CRs as fit");
+        sse_reader_fini(&r);
+    }
+    free(text);
+}
+
 int
 main(void)
 {
     test_rows();
     test_random();
     test_limit();
+    test_bare_cr();
     return tap_done();
 }
