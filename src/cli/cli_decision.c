@@ -168,6 +168,7 @@ print_question(const cJSON *d)
     double attempt = cli_json_number(d, "attempt"), nodes = cli_json_number(d, "considered");
     double hit = cli_json_number(d, "hit_tokens");
     char prompt[CLI_NUMBER_BYTES], output[CLI_NUMBER_BYTES], cached[CLI_NUMBER_BYTES];
+    char considered[CLI_NUMBER_BYTES];
 
     if (attempt > 1.0)
         printf("attempt %.0f: ", attempt);
@@ -177,7 +178,8 @@ print_question(const cJSON *d)
     cli_print(stdout, cli_json_text(d, "model"));
     fputs(", rule ", stdout);
     cli_print(stdout, cli_json_text(d, "rule"));
-    printf(": %.0f node%s; some %s tokens of prompt", nodes, nodes == 1.0 ? "" : "s", prompt);
+    cli_number(nodes, considered);
+    printf(": %s node%s; some %s tokens of prompt", considered, nodes == 1.0 ? "" : "s", prompt);
     if (hit >= 0.5)
         printf(", %s in cache", cached);
     printf(", %s of answer\n", output);
@@ -229,12 +231,12 @@ print_nearest(const struct candidate *nearest, const struct candidate *chosen)
         const char *words;
         double more_ms;
     } terms[] = {
-        {"its model is not loaded", nearest->ready_ms - chosen->ready_ms},
-        {"its queue is longer", nearest->queue_ms - chosen->queue_ms},
-        {"it reads the prompt more slowly", nearest->prefill_ms - chosen->prefill_ms},
-        {"it writes more slowly",
+        {"model not loaded", nearest->ready_ms - chosen->ready_ms},
+        {"longer queue", nearest->queue_ms - chosen->queue_ms},
+        {"reads the prompt slower", nearest->prefill_ms - chosen->prefill_ms},
+        {"writes slower",
          0.1 * (nearest->done_ms - nearest->first_ms) - 0.1 * (chosen->done_ms - chosen->first_ms)},
-        {"it fails more often", nearest->fail_ms - chosen->fail_ms},
+        {"fails more often", nearest->fail_ms - chosen->fail_ms},
     };
     size_t worst = 0;
     char net[CLI_NUMBER_BYTES], more[CLI_NUMBER_BYTES], words[64];
@@ -248,7 +250,7 @@ print_nearest(const struct candidate *nearest, const struct candidate *chosen)
     why_words(nearest, chosen, words, sizeof(words));
     if (nearest->is_priced && strcmp(nearest->why, "slower") == 0 && terms[worst].more_ms > 0.0) {
         cli_milliseconds(terms[worst].more_ms, more);
-        printf("%s, by %s\n", terms[worst].words, more);
+        printf("%s, %s more\n", terms[worst].words, more);
     } else {
         cli_print(stdout, words);
         putchar('\n');
@@ -259,11 +261,11 @@ static void
 print_table(const struct weighed *w, struct arena *arena)
 {
     static const struct cli_column columns[] = {
-        {"NODE", "", 18, true, false, false},   {"REGION", "", 8, true, false, false},
-        {"NET", "ms", 0, false, false, false},  {"READY", "ms", 0, false, true, false},
-        {"QUEUE", "ms", 0, false, true, false}, {"PREFILL", "ms", 0, false, true, false},
-        {"STEP", "ms", 0, false, true, true},   {"FIRST", "ms", 0, false, true, false},
-        {"COST", "ms", 0, false, true, false},  {"WHY", "", 0, true, false, false},
+        {"NODE", "", 24, true, false, 0},   {"REGION", "", 8, true, false, 0},
+        {"NET", "ms", 0, false, false, 0},  {"READY", "ms", 0, false, true, 0},
+        {"QUEUE", "ms", 0, false, true, 0}, {"PREFILL", "ms", 0, false, true, 0},
+        {"STEP", "ms", 0, false, true, 1},  {"FIRST", "ms", 0, false, true, 0},
+        {"COST", "ms", 0, false, true, 0},  {"WHY", "", 0, true, false, 0},
     };
     const struct candidate *chosen = chosen_of(w);
     struct cli_table t;

@@ -15,6 +15,7 @@
 #define COLUMNS_TERMINAL 80u   /* where a terminal does not say */
 #define COLUMNS_LEAST    20u   /* below this COLUMNS is a mistake */
 #define COLUMNS_MOST     1000u /* above, too */
+#define EXTRA_MAX        3u
 #define CUT_MARK         ".."
 
 /* ---- The screen. */
@@ -247,9 +248,11 @@ line_width(const struct cli_table *t, const size_t *widths, bool least)
 static void
 fit(const struct cli_table *t, size_t line_max, size_t widths[CLI_COLUMNS_MAX])
 {
-    for (size_t c = t->column_count; c-- > 0 && line_width(t, widths, true) > line_max;) {
-        if (t->columns[c].is_extra)
-            widths[c] = 0;
+    for (uint8_t extra = EXTRA_MAX; extra > 0 && line_width(t, widths, true) > line_max; extra--) {
+        for (size_t c = 0; c < t->column_count; c++) {
+            if (t->columns[c].extra == extra)
+                widths[c] = 0;
+        }
     }
     while (line_width(t, widths, false) > line_max) {
         size_t widest = CLI_COLUMNS_MAX;

@@ -25,7 +25,7 @@ struct cli_column {
     unsigned least;          /* text that may be cut, to this many characters; 0: never cut */
     bool is_text;            /* to the left; numbers go to the right */
     bool is_optional;        /* left out when every cell is "-" or "0" */
-    bool is_extra;           /* left out where a line would be too long; the last such first */
+    uint8_t extra;           /* above 0: left out where a line would be too long; highest first */
 };
 
 struct cli_cell {

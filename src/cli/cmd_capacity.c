@@ -38,10 +38,10 @@ int
 cmd_capacity(int argc, char **argv)
 {
     static const struct cli_column columns[] = {
-        {"MODEL", "", 12, true, false, false},     {"REGION", "", 8, true, false, false},
-        {"NODES", "", 0, false, false, false},     {"READ", "tok/s", 0, false, false, false},
-        {"READ", "free", 0, false, false, false},  {"WRITE", "tok/s", 0, false, false, false},
-        {"WRITE", "free", 0, false, false, false},
+        {"MODEL", "", 12, true, false, 0},     {"REGION", "", 8, true, false, 0},
+        {"NODES", "", 0, false, false, 0},     {"READ", "tok/s", 0, false, false, 0},
+        {"READ", "free", 0, false, false, 0},  {"WRITE", "tok/s", 0, false, false, 0},
+        {"WRITE", "free", 0, false, false, 0},
     };
     static const struct cli_view view = {"/network/v1/capacity", columns,
                                          sizeof(columns) / sizeof(columns[0]), row};

@@ -139,12 +139,12 @@ static void
 print_rows(const struct rows *rows)
 {
     static const struct cli_column columns[] = {
-        {"NODE", "", 16, true, false, false},  {"REGION", "", 8, true, false, false},
-        {"ENGINE", "", 6, true, false, true},  {"GPU", "", 4, true, true, false},
-        {"STATE", "", 0, true, false, false},  {"RUN", "", 0, false, false, false},
-        {"WAIT", "", 0, false, false, false},  {"KV", "%", 0, false, true, false},
-        {"RTT", "ms", 0, false, false, false}, {"FREE", "tok/s", 0, false, false, false},
-        {"AGE", "s", 0, false, true, false},
+        {"NODE", "", 24, true, false, 0},  {"REGION", "", 12, true, false, 0},
+        {"ENGINE", "", 6, true, false, 3}, {"GPU", "", 4, true, true, 2},
+        {"STATE", "", 0, true, false, 0},  {"RUN", "", 0, false, false, 0},
+        {"WAIT", "", 0, false, false, 0},  {"KV", "%", 0, false, true, 0},
+        {"RTT", "ms", 0, false, false, 0}, {"FREE", "tok/s", 0, false, false, 0},
+        {"AGE", "s", 0, false, true, 1},
     };
     struct cli_table t;
 
@@ -264,9 +264,9 @@ print_figures(const cJSON *node)
 static void
 print_models(struct arena *arena, const cJSON *models)
 {
-    static const struct cli_column columns[] = {{"  MODEL", "", 20, true, false, false},
-                                                {"STATE", "", 0, true, false, false},
-                                                {"NAME AT THE ENGINE", "", 20, true, false, false}};
+    static const struct cli_column columns[] = {{"  MODEL", "", 20, true, false, 0},
+                                                {"STATE", "", 0, true, false, 0},
+                                                {"NAME AT THE ENGINE", "", 20, true, false, 0}};
     const cJSON *m;
     struct cli_table t;
 

@@ -39,11 +39,11 @@ int
 cmd_readiness(int argc, char **argv)
 {
     static const struct cli_column columns[] = {
-        {"MODEL", "", 12, true, false, false},   {"REGION", "", 8, true, false, false},
-        {"READY", "", 0, false, false, false},   {"LOADING", "", 0, false, true, false},
-        {"SLEEPING", "", 0, false, true, false}, {"ON DISK", "", 0, false, true, false},
-        {"DOWNLOAD", "", 0, false, true, false}, {"FAILED", "", 0, false, true, false},
-        {"NEXT", "s", 0, false, true, false},
+        {"MODEL", "", 12, true, false, 0},   {"REGION", "", 8, true, false, 0},
+        {"READY", "", 0, false, false, 0},   {"LOADING", "", 0, false, true, 0},
+        {"SLEEPING", "", 0, false, true, 0}, {"ON DISK", "", 0, false, true, 0},
+        {"DOWNLOAD", "", 0, false, true, 0}, {"FAILED", "", 0, false, true, 0},
+        {"NEXT", "s", 0, false, true, 0},
     };
     static const struct cli_view view = {"/network/v1/readiness", columns,
                                          sizeof(columns) / sizeof(columns[0]), row};

@@ -261,14 +261,10 @@ static void
 print_models(const struct status *s)
 {
     static const struct cli_column columns[] = {
-        {"MODEL", "", 16, true, false, false},
-        {"READY", "nodes", 0, false, false, false},
-        {"LOADING", "nodes", 0, false, true, false},
-        {"FAILED", "nodes", 0, false, true, false},
-        {"REQUESTS", "", 0, false, false, false},
-        {"ERRORS", "5xx", 0, false, true, false},
-        {"FREE READ", "tok/s", 0, false, false, false},
-        {"FREE WRITE", "tok/s", 0, false, false, false},
+        {"MODEL", "", 16, true, false, 0},          {"READY", "nodes", 0, false, false, 0},
+        {"LOADING", "nodes", 0, false, true, 0},    {"FAILED", "nodes", 0, false, true, 0},
+        {"REQUESTS", "", 0, false, false, 0},       {"ERRORS", "5xx", 0, false, true, 0},
+        {"FREE READ", "tok/s", 0, false, false, 0}, {"FREE WRITE", "tok/s", 0, false, false, 0},
     };
     struct cli_table t;
 

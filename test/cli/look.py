@@ -379,7 +379,7 @@ def check_explain(s):
           "explain an id", out, err)
     check(lines[1] == "far in eu-west: first token predicted in 50 ms, came in 61 ms; all in 2.3 s",
           "what came", out)
-    check(lines[2] == "nearest: near in eu-west, 2.0 ms away: its queue is longer, by 310 ms",
+    check(lines[2] == "nearest: near in eu-west, 2.0 ms away: longer queue, 310 ms more",
           "why not the nearest", out)
     rows = [l.split() for l in lines[6:]]
     check([r[0] for r in rows] == ["far", "lot", "costly", "near", "bare"], "losers by cost", out)
