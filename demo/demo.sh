@@ -71,10 +71,21 @@ fail() {
 # ---- A rule has a fleet, three gateways and a load of its own; ports differ by the place of the rule,
 # so that rules can run side by side: gateways on 4141, 4151, 4161 for the first (0), admin one above.
 
+# alive PID LOG: fail unless it runs and has begun to tell of itself.
+alive() {
+    for _ in $(seq 100); do
+        kill -0 "$1" 2>/dev/null || fail "$(tail -n 1 "$2")"
+        [ ! -s "$2" ] || break
+        sleep 0.05
+    done
+    sleep 0.05
+    kill -0 "$1" 2>/dev/null || fail "$(tail -n 1 "$2")"
+}
+
 # fleet PLACE: emulate's options.
 fleet() {
     echo "--seed $seed --nodes $NODES --regions $REGIONS --background $BACKGROUND
-        --listen-port 900$1 --constants-scale $CONSTANTS
+        --listen-port 914$1 --constants-scale $CONSTANTS
         --gateway us-east=127.0.0.11,127.0.0.1:4${1}41,127.0.0.1:4${1}42
         --gateway eu-west=127.0.0.12,127.0.0.1:4${1}51,127.0.0.1:4${1}52
         --gateway ap-northeast=127.0.0.13,127.0.0.1:4${1}61,127.0.0.1:4${1}62"
@@ -89,11 +100,13 @@ start() {
     "$isochrone" emulate $(fleet "$2") --log "$out/$1/emulate.jsonl" \
         >"$out/$1/emulate.out" 2>"$out/$1/emulate.err" &
     pids="$pids $!"
+    alive $! "$out/$1/emulate.err"
     for region in us-east eu-west ap-northeast; do
         cat "$out/real-engine" >>"$out/$1/gateway-$region.yaml"
         "$isochrone" gateway -f "$out/$1/gateway-$region.yaml" --rule "$1" --seed "$seed" \
             >"$out/$1/$region.out" 2>&1 &
         pids="$pids $!"
+        alive $! "$out/$1/$region.out"
     done
 }
 

@@ -17,7 +17,7 @@ params_of(const char *model)
 }
 
 enum err
-floor_predict(const struct outcome *o, struct terms *ret_terms)
+floor_predict(const struct outcome *o, bool exact, struct terms *ret_terms)
 {
     const struct outcome_truth *t = &o->truth;
     struct engine_params params;
@@ -44,8 +44,7 @@ floor_predict(const struct outcome *o, struct terms *ret_terms)
         .output_tokens_mean = (float)t->output_tokens,
         .residual = (float)(1.0 / t->speed),
         .residual_step = (float)(1.0 / t->speed),
-        .iteration_left_ms =
-            NAN, /* how far an iteration has come is no state that news could carry */
+        .iteration_left_ms = exact ? (float)(t->iteration_left_ms * t->speed) : NAN,
         .rtt_ms = (float)t->rtt_ms,
         .ready_in_ms = (float)t->load_left_ms,
     };

@@ -125,38 +125,40 @@ error_percent(double predicted_ms, double actual_ms)
     return 100.0 * fabs(predicted_ms - actual_ms) / actual_ms;
 }
 
-/* Median error of our predictions over the turns [from, to), and of the floor's over the same
- * requests; NAN without any. *ret_count: how many they are. */
-static enum err
-judge_errors(const struct judged *ours, unsigned from, unsigned to, double *ret_core,
-             double *ret_floor, size_t *ret_count)
-{
-    double *core = calloc(ours->run.count + 1, sizeof(*core));
-    double *floor = calloc(ours->run.count + 1, sizeof(*floor));
-    size_t count = 0;
+struct errors { /* medians over the same requests, percent; NAN without any */
+    double core, floor, exact;
+    size_t count;
+};
 
-    if (core == NULL || floor == NULL) {
-        free(core);
-        free(floor);
+/* Of our predictions over the turns [from, to). */
+static enum err
+judge_errors(const struct judged *ours, unsigned from, unsigned to, struct errors *ret)
+{
+    size_t room = ours->run.count + 1, count = 0;
+    double *core = calloc(3 * room, sizeof(*core)), *floor = core + room, *exact = floor + room;
+
+    if (core == NULL)
         return ERR_MEMORY;
-    }
     for (size_t i = 0; i < ours->run.count; i++) {
         const struct outcome *o = &ours->run.list[i];
-        struct terms terms;
+        struct terms terms, exact_terms;
 
         if (!o->ok || isnan(o->predicted_ms) || o->attempts != 1 || o->turn < from ||
-            o->turn >= to || floor_predict(o, &terms) != ERR_OK)
+            o->turn >= to || floor_predict(o, false, &terms) != ERR_OK ||
+            floor_predict(o, true, &exact_terms) != ERR_OK)
             continue;
         core[count] = error_percent(o->predicted_ms, o->ttft_ms);
-        floor[count++] = error_percent((double)terms.first_ms, o->ttft_ms);
+        floor[count] = error_percent((double)terms.first_ms, o->ttft_ms);
+        exact[count++] = error_percent((double)exact_terms.first_ms, o->ttft_ms);
     }
     load_stats_sort(core, count);
     load_stats_sort(floor, count);
-    *ret_core = load_stats_quantile(core, count, 0.5);
-    *ret_floor = load_stats_quantile(floor, count, 0.5);
-    *ret_count = count;
+    load_stats_sort(exact, count);
+    *ret = (struct errors){.core = load_stats_quantile(core, count, 0.5),
+                           .floor = load_stats_quantile(floor, count, 0.5),
+                           .exact = load_stats_quantile(exact, count, 0.5),
+                           .count = count};
     free(core);
-    free(floor);
     return ERR_OK;
 }
 
@@ -214,24 +216,25 @@ print_ratio(const struct judged *list, size_t count, const char *rule)
 static enum err
 print_errors(const struct judged *ours)
 {
-    double untrained, trained, floor, ignored;
-    size_t first_count, later_count;
-    enum err err = judge_errors(ours, 0, UNTRAINED_TURNS, &untrained, &ignored, &first_count);
+    struct errors early, late;
+    enum err err = judge_errors(ours, 0, UNTRAINED_TURNS, &early);
 
     if (err == ERR_OK)
-        err = judge_errors(ours, TRAINED_TURN, UINT32_MAX, &trained, &floor, &later_count);
+        err = judge_errors(ours, TRAINED_TURN, UINT32_MAX, &late);
     if (err != ERR_OK)
         return err;
-    if (first_count == 0 || later_count == 0) {
-        fprintf(stderr, "no predictions to judge: %zu early, %zu late ones\n", first_count,
-                later_count);
+    if (early.count == 0 || late.count == 0) {
+        fprintf(stderr, "no predictions to judge: %zu early, %zu late ones\n", early.count,
+                late.count);
         return ERR_NOT_FOUND;
     }
-    printf("predicted against actual time to first token: %zu early requests, %zu late ones\n",
-           first_count, later_count);
-    printf("figure demo_error_untrained %.1f %%\n", untrained);
-    printf("figure demo_error_after_100 %.1f %%\n", trained);
-    printf("figure demo_error_floor %.1f %%\n", floor);
+    printf("predicted against actual time to first token: %zu early requests, %zu late ones.\n"
+           "The floor is the same predictor with the node's true state; did it also know how far\n"
+           "the running iteration has come, it would be off by %.1f %%.\n",
+           early.count, late.count, late.exact);
+    printf("figure demo_error_untrained %.1f %%\n", early.core);
+    printf("figure demo_error_after_100 %.1f %%\n", late.core);
+    printf("figure demo_error_floor %.1f %%\n", late.floor);
     return ERR_OK;
 }
 

@@ -46,7 +46,9 @@ check_floor(const struct outcome *o)
     struct terms t;
     struct outcome other = *o;
 
-    CHECK(floor_predict(o, &t) == ERR_OK, "a floor");
+    CHECK(floor_predict(o, false, &t) == ERR_OK && t.queue_ms == 0.0f,
+          "nothing runs, nothing is waited for");
+    CHECK(floor_predict(o, true, &t) == ERR_OK, "a floor");
     /* 8B on an H100: 6 + 0.028 u + 9.14e-7 u^2/2, step 7.7 + 0.076 a 1000 tokens + 0.0044; half
      * as fast as it should be; two rounds of 80 ms; 7 ms left of an iteration are real ms. */
     CHECK(fabs((double)t.net_ms - 160.0) < 0.01, "two rounds over a new connection");
@@ -54,10 +56,10 @@ check_floor(const struct outcome *o)
     CHECK(fabs((double)t.prefill_ms - 2 * (6 + 28 + 0.457)) < 0.05, "the prefill");
     CHECK(fabs((double)t.step_ms - 2 * (7.7 + 0.076 + 0.0044)) < 0.05, "a step");
     other.truth.known = false;
-    CHECK(floor_predict(&other, &t) == ERR_ARG, "no floor without truth");
+    CHECK(floor_predict(&other, true, &t) == ERR_ARG, "no floor without truth");
     other = *o;
     memcpy(other.model, "tiny", 5);
-    CHECK(floor_predict(&other, &t) == ERR_ARG, "no floor for a model of no known size");
+    CHECK(floor_predict(&other, true, &t) == ERR_ARG, "no floor for a model of no known size");
 }
 
 int
