@@ -119,7 +119,21 @@ scan_limit(const struct http1_parser *p)
     return p->limits->head_bytes_max;
 }
 
-/* Look at a part of a line: n bytes, with the LF behind them or not. false: forbidden bytes. */
+/* The part of a line that text begins with, up to its LF if that is there: a CR may end it, no
+ * other control byte but tab may be in it. false: one is. */
+static bool
+find_part(const char *text, size_t bytes, size_t *ret_bytes, bool *ret_with_lf)
+{
+    size_t n = http1_plain_bytes(text, bytes);
+
+    if (n < bytes && text[n] == '\r')
+        n++;
+    *ret_with_lf = n < bytes && text[n] == '\n';
+    *ret_bytes = n;
+    return n == bytes || *ret_with_lf;
+}
+
+/* Look at that part: n bytes, with the LF behind them or not. false: forbidden bytes. */
 static bool
 scan_part(struct http1_parser *p, const char *text, size_t n, bool with_lf)
 {
@@ -130,8 +144,6 @@ scan_part(struct http1_parser *p, const char *text, size_t n, bool with_lf)
         return false; /* a CR without LF, or an LF without CR */
     if (p->line_bytes == 0 && text_bytes > 0 && (text[0] == ' ' || text[0] == '\t'))
         return false; /* folded, or a first line that begins with a space */
-    if (http1_has_control(text, text_bytes))
-        return false;
     p->cr_seen = ends_in_cr;
     p->line_bytes += (uint32_t)text_bytes;
     return true;
@@ -148,17 +160,17 @@ scan_lines(struct http1_parser *p, struct span input, size_t *ret_used)
         size_t limit = scan_limit(p), room = limit > already + at ? limit - already - at : 0;
         size_t window = input.bytes - at < room ? input.bytes - at : room;
         const char *text = input.data + at;
-        const char *lf = window > 0 ? memchr(text, '\n', window) : NULL;
-        size_t n = lf != NULL ? (size_t)(lf - text) : window;
+        size_t n;
+        bool with_lf;
 
-        if (!scan_part(p, text, n, lf != NULL))
+        if (!find_part(text, window, &n, &with_lf) || !scan_part(p, text, n, with_lf))
             return fail(p, HTTP1_BAD);
         at += n;
-        if (lf == NULL && at < input.bytes)
+        if (!with_lf && at < input.bytes)
             return fail(p, limit < p->limits->head_bytes_max ? HTTP1_TARGET_TOO_LONG
                                                              : HTTP1_HEAD_TOO_LARGE);
         *ret_used = at;
-        if (lf == NULL)
+        if (!with_lf)
             return HTTP1_NEED_MORE;
         *ret_used = ++at;
         p->cr_seen = false;
@@ -323,7 +335,7 @@ chunk_size_byte(struct http1_parser *p, char c)
     if (p->state == STATE_SIZE && c != ';')
         return HTTP1_BAD;
     p->state = STATE_EXTENSION;
-    if (http1_has_control(&c, 1) || ++p->extension_bytes > HTTP1_CHUNK_EXTENSION_BYTES_MAX)
+    if (http1_plain_bytes(&c, 1) == 0 || ++p->extension_bytes > HTTP1_CHUNK_EXTENSION_BYTES_MAX)
         return HTTP1_BAD;
     return HTTP1_OK;
 }

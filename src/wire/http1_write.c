@@ -31,32 +31,35 @@ may_have_control(const char *text)
 }
 
 static bool
-has_control_slowly(const char *text, size_t bytes)
+is_control(unsigned char c)
 {
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return true;
-    }
-    return false;
+    return (c < 0x20 && c != '\t') || c == 0x7f;
 }
 
-bool
-http1_has_control(const char *text, size_t bytes)
+size_t
+http1_plain_bytes(const char *text, size_t bytes)
 {
-    if (bytes < 8)
-        return has_control_slowly(text, bytes);
-    for (size_t at = 0; at + 8 < bytes; at += 8) {
-        if (may_have_control(text + at))
-            return has_control_slowly(text, bytes);
+    size_t at = 0;
+
+    while (at < bytes) {
+        size_t stop = at + 8 < bytes ? at + 8 : bytes;
+
+        if (at + 8 <= bytes && !may_have_control(text + at)) {
+            at += 8;
+            continue;
+        }
+        for (; at < stop; at++) {
+            if (is_control((unsigned char)text[at]))
+                return at;
+        }
     }
-    return may_have_control(text + bytes - 8) && has_control_slowly(text, bytes);
+    return bytes;
 }
 
 bool
 http1_header_is_clean(struct span name, struct span value)
 {
-    return is_token(name) && !http1_has_control(value.data, value.bytes);
+    return is_token(name) && http1_plain_bytes(value.data, value.bytes) == value.bytes;
 }
 
 /* All parts, or nothing. */

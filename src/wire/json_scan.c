@@ -28,17 +28,6 @@ json_scan_of(struct span document)
     return (struct json_scan){.at = data, .end = data + document.bytes};
 }
 
-int
-json_scan_peek(struct json_scan *s)
-{
-    const char *at = s->at;
-
-    while (at < s->end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
-        at++;
-    s->at = at;
-    return at < s->end ? (unsigned char)*at : -1;
-}
-
 /* The first byte from at on that is no plain text of a string: a quote, a backslash, a control
  * character or the start of a longer UTF-8 sequence. */
 static const char *

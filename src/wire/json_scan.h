@@ -26,7 +26,17 @@ struct json_scan {
 
 struct json_scan json_scan_of(struct span document);
 /* Skip spaces, then the byte that comes, or -1 at the end. */
-int json_scan_peek(struct json_scan *s);
+static inline int
+json_scan_peek(struct json_scan *s)
+{
+    const char *at = s->at;
+
+    while (at < s->end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
+        at++;
+    s->at = at;
+    return at < s->end ? (unsigned char)*at : -1;
+}
+
 /* Enter an object ('{') or an array ('['). */
 bool json_scan_open(struct json_scan *s, char bracket);
 /* The next key of the object entered last, as written without quotes; its value comes next. false:
