@@ -393,6 +393,8 @@ record_entry_decode(struct span bytes, struct record_entry *ret_entry, size_t *r
         if (err != ERR_OK)
             return ERR_PARSE;
         entry.actions = span_from(body, 8 + used);
+        if (entry.actions.bytes > RECORD_ACTIONS_BYTES_MAX)
+            return ERR_PARSE; /* what is read must fit where it is written again */
     }
     *ret_entry = entry;
     *ret_used_bytes = at;
