@@ -45,7 +45,7 @@ engine_table_llama_server(struct engine_params *ret_params)
         .step_noise = 0.08,
         .hidden_speed = 1.0,
         .slots = 16,
-        .prefill_budget = 512, /* --ubatch-size */
+        .prefill_budget = 2048, /* --batch-size; ubatches split it inside one iteration */
         .disk_bytes_per_ms = 5e6,
         .start_ms = 1500, /* a process and a mapping, no graphs */
         .models_max = 2,
