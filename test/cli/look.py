@@ -445,7 +445,8 @@ def check_live(children):
         check(wait_ready(url, children), "a gateway over emulated engines", log.read())
     code, out, err = run("status", "--admin", url)
     check(code == 0 and "/8 nodes ready" in out, "status of it", out, err)
-    model = json.loads(run("readiness", "--json", "--admin", url)[1])["models"][0]["model"]
+    models = json.loads(run("readiness", "--json", "--admin", url)[1])["models"]
+    model = [m["model"] for m in models if any(r["ready"] for r in m["regions"])][0]
     body = {"model": model, "max_tokens": 5, "messages": [{"role": "user", "content": "hello"}]}
     headers, _ = get("http://127.0.0.1:%d/v1/chat/completions" % public, json.dumps(body).encode())
     code, out, err = run("explain", headers["x-request-id"], "--admin", url)
