@@ -2,6 +2,7 @@
  * draining; closing. What happens on one connection is in http_session.c. */
 #include "io/http_server.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -15,7 +16,8 @@
 #include "io/http_session.h"
 #include "io/log.h"
 
-#define SECOND_NS 1000000000u
+#define SECOND_NS      1000000000u
+#define ACCEPT_TELL_NS 60000000000u /* between two lines about the same trouble */
 
 static bool
 is_full(const struct http_server *s)
@@ -45,7 +47,10 @@ accept_failed(struct http_server *s, int error)
 {
     if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
         return; /* nothing there any more, or the one that was is gone again */
-    log_warn("http: cannot accept connections now: %s", strerror(error));
+    if (s->accept_told_ns == 0 || loop_now_ns(s->loop) - s->accept_told_ns >= ACCEPT_TELL_NS) {
+        log_warn("http: cannot accept connections now: %s", strerror(error));
+        s->accept_told_ns = loop_now_ns(s->loop);
+    }
     loop_interest(&s->watch, 0);
     loop_timer_set(s->loop, &s->accept_retry, loop_now_ns(s->loop) + HTTP_ACCEPT_RETRY_NS,
                    on_accept_retry);
@@ -105,6 +110,24 @@ listen_on(const struct sockaddr *address, socklen_t address_bytes, bool reuse_po
     return -1;
 }
 
+static void
+tell_listen_failed(const struct sockaddr *address, int error)
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+    struct sockaddr_in6 v6 = {0};
+    struct sockaddr_in v4 = {0};
+    bool is_v6 = address->sa_family == AF_INET6;
+
+    if (is_v6)
+        memcpy(&v6, address, sizeof(v6));
+    else
+        memcpy(&v4, address, sizeof(v4));
+    (void)inet_ntop(address->sa_family, is_v6 ? (void *)&v6.sin6_addr : (void *)&v4.sin_addr, host,
+                    sizeof(host)); /* else it is "?" */
+    log_error("http: cannot listen on %s%s%s:%u: %s", is_v6 ? "[" : "", host, is_v6 ? "]" : "",
+              ntohs(is_v6 ? v6.sin6_port : v4.sin_port), strerror(error));
+}
+
 enum err
 http_server_open(struct loop *loop, const struct sockaddr *address, socklen_t address_bytes,
                  bool reuse_port, const char *device, const struct http_server_limits *limits,
@@ -128,7 +151,7 @@ http_server_open(struct loop *loop, const struct sockaddr *address, socklen_t ad
     s->fd = listen_on(address, address_bytes, reuse_port, device);
     if (s->fd < 0 || getsockname(s->fd, (struct sockaddr *)&s->address, &bound_bytes) != 0 ||
         loop_add(loop, &s->watch, s->fd, LOOP_READ, on_listener) != ERR_OK) {
-        log_error("http: cannot listen: %s", strerror(errno));
+        tell_listen_failed(address, errno);
         http_server_close(s);
         return ERR_IO;
     }
@@ -170,6 +193,15 @@ http_server_close(struct http_server *s)
     while ((c = LIST_FIRST(&s->connections)) != NULL)
         http_session_close(c);
     free(s);
+}
+
+enum err
+http_server_share(struct http_server *s)
+{
+    if (set_option(s->fd, SOL_SOCKET, SO_REUSEPORT))
+        return ERR_OK;
+    log_error("http: SO_REUSEPORT: %s", strerror(errno));
+    return ERR_IO;
 }
 
 /* ---- What it is. */

@@ -93,6 +93,7 @@ struct http_server {
     struct loop *loop;
     struct loop_watch watch; /* the listener */
     struct loop_timer accept_retry;
+    uint64_t accept_told_ns; /* when it was logged last that nothing can be accepted; 0: never */
     struct http_server_limits limits;
     struct http1_limits message_limits;
     struct http_server_fn fn;

@@ -363,10 +363,14 @@ test_listening(void)
     struct loop *loop;
 
     must(loop_open(&loop) == ERR_OK);
-    CHECK(http_server_open(loop, (struct sockaddr *)&any, sizeof(any), true, "lo", &limits,
+    CHECK(http_server_open(loop, (struct sockaddr *)&any, sizeof(any), false, "lo", &limits,
                            &handlers, NULL, &first) == ERR_OK,
           "bound to a device");
     http_server_address(first, &bound);
+    CHECK(http_server_open(loop, (struct sockaddr *)&bound, sizeof(any), true, "lo", &limits,
+                           &handlers, NULL, &second) == ERR_IO,
+          "nobody else who would share, before it is shared");
+    CHECK(http_server_share(first) == ERR_OK, "shared");
     CHECK(http_server_open(loop, (struct sockaddr *)&bound, sizeof(any), true, "lo", &limits,
                            &handlers, NULL, &second) == ERR_OK,
           "a second listener on the port");
