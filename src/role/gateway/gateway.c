@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -293,12 +294,28 @@ lanes_open(struct gateway *g)
     return err;
 }
 
+/* A stream needs two descriptors, and the usual soft limit of 1,024 is for programs that use
+ * select(). Where it cannot be raised it stays, and what is above it gets 503. */
+static void
+raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("the limit of open files stays as it is: %s", strerror(errno));
+}
+
 static enum err
 setup(struct control *c, const struct gateway_options *o)
 {
     struct gateway *g = &c->gateway;
     enum err err;
 
+    if (o->signals) /* the process is ours */
+        raise_descriptors();
     g->nodes_max = nodes_max(o->roster);
     g->lane_count = o->roster->config.threads < 1 ? 1 : o->roster->config.threads;
     if (g->lane_count > LANES_MAX)
@@ -381,6 +398,20 @@ gateway_run(struct gateway *g)
     }
 }
 
+/* What lanes and the worker posted to each other when their threads ended. A question and its
+ * answer are two posts: two rounds, after all that asks is closed. */
+static void
+take_last_posts(struct gateway *g)
+{
+    for (uint32_t i = 0; i < g->lane_count; i++)
+        lane_hush(&g->lanes[i]);
+    for (uint32_t i = 0; i < 2 * g->lane_count; i++) {
+        struct loop *loop = g->lanes[i % g->lane_count].loop;
+        if (loop != NULL)
+            loop_pass(loop, 0);
+    }
+}
+
 void
 gateway_close(struct gateway *g)
 {
@@ -390,7 +421,7 @@ gateway_close(struct gateway *g)
         return;
     c = control_of(g);
     worker_close(g->worker);
-    reload_close(g->reload);
+    g->worker = NULL;
     loop_timer_stop(&c->tick_timer);
     loop_timer_stop(&c->drain_timer);
     if (c->watching) {
@@ -398,8 +429,9 @@ gateway_close(struct gateway *g)
         loop_remove(&c->signal_watch);
         close(fd);
     }
-    if (g->lanes != NULL && g->lanes[0].loop != NULL)
-        loop_pass(g->lanes[0].loop, 0); /* what other threads posted last */
+    if (g->lanes != NULL)
+        take_last_posts(g);
+    reload_close(g->reload);
     discover_close(g->discover);
     for (uint32_t i = 0; i < g->lane_count && g->lanes != NULL; i++)
         lane_close(&g->lanes[i]);

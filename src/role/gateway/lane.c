@@ -109,8 +109,9 @@ lane_open(struct gateway *gateway, uint32_t index, const struct roster_address *
     if (err == ERR_OK)
         err = http_client_open(lane->loop, &lane->client);
     if (err == ERR_OK)
-        err = lane_listen(lane, address, gateway->lane_count > 1, &lane_public_fn,
-                          &lane->public_server);
+        err = lane_listen(lane, address, index > 0, &lane_public_fn, &lane->public_server);
+    if (err == ERR_OK && index == 0 && gateway->lane_count > 1)
+        err = http_server_share(lane->public_server);
     if (err == ERR_OK)
         err = poll_open(lane, &lane->poller);
     return err;
@@ -144,6 +145,8 @@ on_stop(struct loop_post *post)
     struct lane *lane = CONTAINER_OF(post, struct lane, stop_post);
     struct request *r;
 
+    if (lane->public_server == NULL) /* the lane never ran, and is being closed */
+        return;
     http_server_drain(lane->public_server);
     while ((r = LIST_FIRST(&lane->requests)) != NULL)
         request_abort(r);
@@ -160,7 +163,10 @@ lane_stop(struct lane *lane)
 static void
 on_drain(struct loop_post *post)
 {
-    http_server_drain(CONTAINER_OF(post, struct lane, drain_post)->public_server);
+    struct lane *lane = CONTAINER_OF(post, struct lane, drain_post);
+
+    if (lane->public_server != NULL)
+        http_server_drain(lane->public_server);
 }
 
 void
@@ -170,12 +176,20 @@ lane_drain(struct lane *lane)
 }
 
 void
+lane_hush(struct lane *lane)
+{
+    poll_close(lane->poller);
+    http_server_close(lane->admin_server);
+    http_server_close(lane->public_server);
+    lane->poller = NULL;
+    lane->admin_server = lane->public_server = NULL;
+}
+
+void
 lane_close(struct lane *lane)
 {
     if (lane->loop != NULL) {
-        poll_close(lane->poller);
-        http_server_close(lane->admin_server);
-        http_server_close(lane->public_server);
+        lane_hush(lane);
         loop_timer_stop(&lane->stop_timer);
         if (lane->upstreams != NULL)
             upstream_forget_all(lane);

@@ -99,6 +99,8 @@ enum err lane_listen(struct lane *lane, const struct roster_address *address, bo
 extern const struct http_server_fn lane_public_fn, lane_admin_fn;
 /* From any thread, once: end all requests with an error, close, and make lane_run return. */
 void lane_stop(struct lane *lane);
+/* Close all that asks or tells other lanes something; what was posted before may still come. */
+void lane_hush(struct lane *lane);
 void lane_close(struct lane *lane); /* after lane_run returned, or when it was never called */
 
 /* The current fleet, as the lane sees it: valid until control goes back to the loop; take a

@@ -45,6 +45,16 @@ reload_close(struct reload *r)
     free(r);
 }
 
+static bool
+is_blank(struct span text)
+{
+    size_t i = 0;
+
+    while (i < text.bytes && strchr(" \t\r\n", text.data[i]) != NULL)
+        i++;
+    return i == text.bytes;
+}
+
 /* On the worker's thread. */
 static void
 run(struct worker_job *job)
@@ -53,6 +63,12 @@ run(struct worker_job *job)
 
     if (roster_load(r->path, r->gateway->nodes_max, r->previous, &r->result) != ERR_OK)
         r->result = NULL;
+    /* More likely a file that is being written than a wish to serve nobody: that takes a key. */
+    if (r->result != NULL && is_blank(r->result->config_text)) {
+        log_error("%s: the file is empty", r->path);
+        roster_unref(r->result);
+        r->result = NULL;
+    }
 }
 
 static void
@@ -120,7 +136,7 @@ void
 reload_start(struct reload *r)
 {
     r->again = r->busy;
-    if (r->busy)
+    if (r->busy || r->gateway->worker == NULL) /* NULL: the gateway is being closed */
         return;
     r->busy = true;
     r->previous = roster_ref(lane_fleet(&r->gateway->lanes[0])->roster);
