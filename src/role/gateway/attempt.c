@@ -143,10 +143,12 @@ accept_head(struct request *r, const struct http_response *response)
     struct span type = response_header(response, SPAN_LIT("content-type"));
 
     if (r->openai.stream) {
-        if (has_type(type, SPAN_LIT("text/event-stream")))
-            a->mode = ATTEMPT_STREAM;
-        else
+        if (!has_type(type, SPAN_LIT("text/event-stream"))) {
             attempt_fail(r, FAILURE_MALFORMED, NAN);
+            return;
+        }
+        a->mode = ATTEMPT_STREAM;
+        stream_head(r);
     } else if (type.bytes == 0 || has_type(type, SPAN_LIT("application/json"))) {
         a->mode = ATTEMPT_JSON;
     } else {
@@ -185,10 +187,6 @@ on_head(struct http_call *call, const struct http_response *response, void *user
         attempt_fail(r, FAILURE_STATUS_5XX, NAN);
     } else if (response->status >= 400) {
         a->mode = ATTEMPT_REFUSED;
-        if (arena_copy(http_exchange_arena(r->exchange),
-                       response_header(response, SPAN_LIT("content-type")),
-                       &a->content_type) != ERR_OK)
-            a->content_type = (struct span){NULL, 0};
     } else {
         attempt_fail(r, FAILURE_MALFORMED, NAN);
     }
@@ -230,6 +228,9 @@ on_data(struct http_call *call, struct span bytes, void *user)
     (void)call;
     if (a->mode == ATTEMPT_STREAM) {
         stream_data(r, bytes);
+    } else if (a->mode == ATTEMPT_REFUSED &&
+               bytes.bytes > ATTEMPT_REFUSAL_BYTES_MAX - a->body_bytes) {
+        attempt_fail(r, FAILURE_MALFORMED, NAN);
     } else if (!reserve(r, bytes.bytes)) {
         attempt_fail(r, FAILURE_LOCAL, NAN);
     } else if (bytes.bytes > 0) {
@@ -253,6 +254,10 @@ json_end(struct request *r)
     }
     if (reply.is_error) { /* with status 200 */
         request_failed(r, FAILURE_STATUS_5XX, NAN);
+        return;
+    }
+    if (!reply.has_content && reply.finishes == 0) { /* JSON, but no answer */
+        request_failed(r, FAILURE_MALFORMED, NAN);
         return;
     }
     r->usage = reply.usage;
@@ -424,7 +429,8 @@ attempt_start(struct request *r, const struct action_dispatch *dispatch)
     a->dispatched_ns = r->routed_ns;
     a->body_bytes = 0;
     if (r->openai.stream)
-        stream_reset(r, ns_of_ms((double)dispatch->gap_limit_ms));
+        stream_reset(r, ns_of_ms((double)dispatch->first_limit_ms),
+                     ns_of_ms((double)dispatch->gap_limit_ms));
     metrics_add(&r->lane->metrics.attempts, 1);
     if (a->number > 1)
         metrics_add(&r->lane->metrics.retries, 1);

@@ -16,7 +16,8 @@
 struct request;
 struct upstream;
 
-#define ATTEMPT_BODY_BYTES_FIRST 4096u /* of a buffer for a whole answer; it doubles */
+#define ATTEMPT_BODY_BYTES_FIRST  4096u  /* of a buffer for a whole answer; it doubles */
+#define ATTEMPT_REFUSAL_BYTES_MAX 65536u /* of an engine's complaint; a longer one is none */
 
 enum attempt_mode {
     ATTEMPT_HEAD,    /* waiting for the head of the answer */
@@ -39,7 +40,6 @@ struct attempt {
     uint64_t dispatched_ns; /* when it was handed to the client side */
     char *body;             /* JSON and REFUSED: what came so far; freed by attempt_close */
     size_t body_bytes, body_room_bytes;
-    struct span content_type; /* REFUSED: as the engine sent it */
 };
 
 /* Start the attempt that core asked for. Failing at once counts as a failed attempt. */

@@ -27,7 +27,7 @@ struct poll_node {
     size_t detect_at;              /* adapter_at() of the next question */
     enum poll_step step;           /* of the next or current call */
     uint32_t loads;                /* reads of the load since the last look at the models */
-    uint32_t failures;             /* in a row */
+    uint32_t failures;             /* since a whole cycle went well */
     bool no_load, fallback_load, sleeping;
     float slots; /* NAN unknown */
     uint64_t due_ns;
@@ -118,10 +118,13 @@ next(struct poll_node *n, enum poll_step step)
     n->due_ns = loop_now_ns(n->poller->lane->loop);
 }
 
-/* After the pause between two reads. */
+/* After the pause between two reads. Whatever it has to tell was read: it is well. */
 static void
 next_later(struct poll_node *n, enum poll_step step)
 {
+    if (n->failures > 0)
+        log_node(n, "answers again", n->adapter->title);
+    n->failures = 0;
     n->step = step;
     n->due_ns = loop_now_ns(n->poller->lane->loop) + n->poller->lane->gateway->poll_ns;
 }
@@ -367,9 +370,6 @@ on_end(struct http_call *call, const struct http_header *trailers, size_t traile
         failed(n, failure);
         return;
     }
-    if (n->failures > 0)
-        log_node(n, "answers again", n->adapter != NULL ? n->adapter->title : "asking its kind");
-    n->failures = 0;
     tell_probe(n, FAILURE_NONE);
     if (!n->fresh)
         tell_rtt(n);

@@ -64,24 +64,27 @@ finish_error(struct request *r, const struct openai_error *e, float retry_after_
     http_response_end(x);
 }
 
-/* The engine's own complaint about the request, as it came. */
-static void
+/* The engine's own complaint about the request, as it came. False: it is no JSON object, and
+ * nothing for a client of ours. */
+static bool
 finish_refused(struct request *r)
 {
     struct http_exchange *x = r->exchange;
     struct span body = {r->attempt.body, r->attempt.body_bytes};
+    struct openai_reply reply;
     unsigned status = r->attempt.status;
     struct answer_head head;
 
+    if (openai_reply_parse(body, &reply) != ERR_OK)
+        return false;
     answer_head_init(&head);
-    answer_head_add(&head, SPAN_LIT("content-type"),
-                    r->attempt.content_type.bytes > 0 ? r->attempt.content_type
-                                                      : SPAN_LIT("application/json"));
+    answer_head_add(&head, SPAN_LIT("content-type"), SPAN_LIT("application/json"));
     answer_request_head(&head, r);
     http_response_start_length(x, status, head.list, head.count, body.bytes);
     http_response_write(x, body);
     finish(r, status);
     http_response_end(x);
+    return true;
 }
 
 /* ---- Core. */
@@ -117,10 +120,8 @@ refuse(struct request *r, const struct action_refuse *refuse)
 
     if (refuse->refusal < REFUSAL_COUNT)
         metrics_add(&r->lane->metrics.refusals[refuse->refusal], 1);
-    if (refuse->refusal == REFUSAL_REQUEST && !r->committed) {
-        finish_refused(r);
+    if (refuse->refusal == REFUSAL_REQUEST && !r->committed && finish_refused(r))
         return;
-    }
     if (refuse->refusal == REFUSAL_REQUEST)
         answer_fill(&e, r->attempt.status, "invalid_request_error", "refused_by_engine",
                     "the engine refused the request (status %u)", r->attempt.status);

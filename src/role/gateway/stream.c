@@ -16,15 +16,25 @@
 
 static void on_silence(struct loop_timer *timer);
 
-/* Wake up for whatever comes first: a keep-alive, or the engine's limit on gaps. */
+/* How long the engine may leave us without content now; 0: as long as it likes. */
+static uint64_t
+silence_max_ns(const struct request *r)
+{
+    if (r->stream.heard_ns == 0) /* until its head comes, the call watches */
+        return 0;
+    return r->started ? r->stream.gap_ns : r->stream.first_ns;
+}
+
+/* Wake up for whatever comes first: a keep-alive, or the engine's limit on silence. */
 static void
 watch(struct request *r)
 {
     struct stream *s = &r->stream;
     uint64_t next_ns = s->said_ns + r->lane->gateway->keep_alive_ns;
+    uint64_t silence_ns = silence_max_ns(r);
 
-    if (r->started && s->gap_ns != 0 && s->heard_ns + s->gap_ns < next_ns)
-        next_ns = s->heard_ns + s->gap_ns;
+    if (silence_ns != 0 && s->heard_ns + silence_ns < next_ns)
+        next_ns = s->heard_ns + silence_ns;
     loop_timer_set(r->lane->loop, &s->silence, next_ns, on_silence);
 }
 
@@ -49,7 +59,7 @@ on_silence(struct loop_timer *timer)
 {
     struct request *r = CONTAINER_OF(timer, struct request, stream.silence);
     struct stream *s = &r->stream;
-    uint64_t now_ns = loop_now_ns(r->lane->loop);
+    uint64_t now_ns = loop_now_ns(r->lane->loop), silence_ns = silence_max_ns(r);
 
     if (s->done) { /* the engine said [DONE], but does not end its response */
         attempt_cancel(r);
@@ -58,8 +68,8 @@ on_silence(struct loop_timer *timer)
     }
     if (s->paused) { /* the client is slow, not the engine */
         s->heard_ns = s->said_ns = now_ns;
-    } else if (r->started && s->gap_ns != 0 && now_ns - s->heard_ns >= s->gap_ns) {
-        attempt_fail(r, FAILURE_STALL, NAN);
+    } else if (silence_ns != 0 && now_ns - s->heard_ns >= silence_ns) {
+        attempt_fail(r, r->started ? FAILURE_STALL : FAILURE_FIRST_BYTE, NAN);
         return;
     } else if (now_ns - s->said_ns >= r->lane->gateway->keep_alive_ns) {
         if (!r->committed) {
@@ -84,17 +94,26 @@ stream_open(struct request *r)
 }
 
 void
-stream_reset(struct request *r, uint64_t gap_ns)
+stream_reset(struct request *r, uint64_t first_ns, uint64_t gap_ns)
 {
     struct stream *s = &r->stream;
 
     sse_reader_fini(&s->reader);
     s->reader = (struct sse_reader){0};
+    s->first_ns = first_ns;
     s->gap_ns = gap_ns;
+    s->heard_ns = 0;
     s->held_bytes = 0;
     s->finishes = 0;
     s->done = false;
     s->paused = false;
+}
+
+void
+stream_head(struct request *r)
+{
+    r->stream.heard_ns = loop_now_ns(r->lane->loop);
+    watch(r);
 }
 
 void
@@ -130,8 +149,9 @@ stream_error(struct request *r, const struct openai_error *error)
 
 /* ---- Passing on. */
 
-/* Keep what may still be replaced by another node's answer. False: there is no room. */
-static bool
+/* Keep what may still be replaced by another node's answer. ERR_FULL: so much before any content is
+ * no answer; ERR_MEMORY. */
+static enum err
 hold(struct request *r, const struct span *parts, size_t count)
 {
     struct stream *s = &r->stream;
@@ -140,12 +160,12 @@ hold(struct request *r, const struct span *parts, size_t count)
     for (size_t i = 0; i < count; i++)
         bytes += parts[i].bytes;
     if (bytes > STREAM_HELD_BYTES_MAX - s->held_bytes)
-        return false;
+        return ERR_FULL;
     if (bytes > s->held_room - s->held_bytes) {
         size_t room = 2 * (s->held_bytes + bytes);
         char *held = arena_take(http_exchange_arena(r->exchange), room);
         if (held == NULL)
-            return false;
+            return ERR_MEMORY;
         if (s->held_bytes > 0)
             memcpy(held, s->held, s->held_bytes);
         s->held = held;
@@ -156,7 +176,7 @@ hold(struct request *r, const struct span *parts, size_t count)
             memcpy(s->held + s->held_bytes, parts[i].data, parts[i].bytes);
         s->held_bytes += parts[i].bytes;
     }
-    return true;
+    return ERR_OK;
 }
 
 /* From here on the client has content of this node: no other one can take over. */
@@ -170,7 +190,7 @@ start(struct request *r)
     r->stream.held_bytes = 0;
 }
 
-static bool
+static enum err
 pass(struct request *r, const struct span *parts, size_t count)
 {
     struct stream *s = &r->stream;
@@ -184,12 +204,12 @@ pass(struct request *r, const struct span *parts, size_t count)
         s->paused = true;
         attempt_pause(r);
     }
-    return true;
+    return ERR_OK;
 }
 
 /* Pass on data as one event, with the client's name of the model. Data of several lines is JSON
  * with line ends between its tokens (never within the name): each line gets its own `data: `. */
-static bool
+static enum err
 pass_data(struct request *r, struct span data, struct span model_range)
 {
     const char *model = model_range.data;
@@ -198,6 +218,7 @@ pass_data(struct request *r, struct span data, struct span model_range)
         size_t bytes = span_find(data, '\n');
         struct span line = {data.data, bytes}, parts[PARTS_MAX];
         size_t count = 0;
+        enum err err;
 
         parts[count++] = SPAN_LIT("data: ");
         if (model_range.bytes > 0 && model >= line.data && model < line.data + bytes) {
@@ -207,10 +228,9 @@ pass_data(struct request *r, struct span data, struct span model_range)
         }
         parts[count++] = line;
         parts[count++] = bytes < data.bytes ? SPAN_LIT("\n") : SPAN_LIT("\n\n");
-        if (!pass(r, parts, count))
-            return false;
-        if (bytes == data.bytes)
-            return true;
+        err = pass(r, parts, count);
+        if (err != ERR_OK || bytes == data.bytes)
+            return err;
         data = span_from(data, bytes + 1);
     }
 }
@@ -221,6 +241,7 @@ take_event(struct request *r, const struct sse_event *event)
 {
     struct stream *s = &r->stream;
     struct openai_reply reply;
+    enum err err;
 
     if (openai_reply_parse(event->data, &reply) != ERR_OK) {
         attempt_fail(r, FAILURE_MALFORMED, NAN);
@@ -237,8 +258,9 @@ take_event(struct request *r, const struct sse_event *event)
         return true; /* we asked for it, the client did not */
     if (!r->started && (reply.has_content || reply.has_finish))
         start(r);
-    if (!pass_data(r, event->data, reply.model_range)) {
-        attempt_fail(r, FAILURE_LOCAL, NAN);
+    err = pass_data(r, event->data, reply.model_range);
+    if (err != ERR_OK) {
+        attempt_fail(r, err == ERR_FULL ? FAILURE_MALFORMED : FAILURE_LOCAL, NAN);
         return false;
     }
     return true;

@@ -28,8 +28,9 @@ struct stream {
     struct loop_timer silence; /* next keep-alive or gap limit; after [DONE]: until we end it */
     char *held;                /* events before the first content, as they go to the client */
     size_t held_bytes, held_room;
+    uint64_t first_ns; /* longest wait from the head to the first content; 0: no limit */
     uint64_t gap_ns;   /* longest silence of the engine between two tokens; 0: no limit */
-    uint64_t heard_ns; /* when the engine said something last */
+    uint64_t heard_ns; /* when the engine said something of use last; 0: not yet */
     uint64_t said_ns;  /* when the client was told something last */
     uint32_t finishes; /* choices that gave a finish reason */
     bool early;        /* committed before a node had answered */
@@ -39,8 +40,10 @@ struct stream {
 
 /* The request is a stream: start counting silence. */
 void stream_open(struct request *r);
-/* A new attempt with this limit on gaps: forget what a former one said. */
-void stream_reset(struct request *r, uint64_t gap_ns);
+/* A new attempt with these limits: forget what a former one said. */
+void stream_reset(struct request *r, uint64_t first_ns, uint64_t gap_ns);
+/* The head came: content is to follow. Comments and empty events do not count as such. */
+void stream_head(struct request *r);
 /* Bytes of the engine. The request may be gone after it. */
 void stream_data(struct request *r, struct span bytes);
 /* The engine's response is over, or its connection. The request is gone, or tried again, after it.
