@@ -12,6 +12,7 @@
 #include "core/isolation.h"
 #include "core/learn.h"
 
+#define SWEEP_REQUESTS     64u /* of one node */
 #define SWEEP_NODES        32u /* nodes a tick looks after */
 #define SHARE_TAU_MS       5000.0f
 #define SHARE_FLOOR        0.1f  /* one of ours stands for at most ten of others */
@@ -287,6 +288,8 @@ capacity_rtt(struct core *core, const struct event_rtt *e)
     else
         hot->rtt_ms += 0.05f * (rtt - hot->rtt_ms);
     cold->rtt_measured = true;
+    if (hot->connections == 0) /* it was measured over one that is kept */
+        hot->connections = 1;
     if (core->nearest == NONE || !node_known(core, core->nearest) ||
         hot->rtt_ms < core->hot[core->nearest].rtt_ms)
         core->nearest = e->node;
@@ -456,6 +459,23 @@ capacity_release(struct core *core, struct request *r)
     r->node = NODE_ANY;
 }
 
+/* Of a whole answer nothing is seen before its end: its prefill counts as done when the first token
+ * was predicted. Otherwise it would stand in the queue for as long as it decodes. */
+static void
+sweep_requests(struct core *core, uint32_t node)
+{
+    uint32_t left = SWEEP_REQUESTS;
+
+    for (uint32_t i = core->cold[node].first_request; i != NONE && left > 0; left--) {
+        struct request *r = &core->requests[i];
+
+        i = r->node_next;
+        if (r->arrived.stream == 0 && r->started_ns == 0 &&
+            ns_to_ms(core->now_ns - r->dispatched_ns) > r->first_ms)
+            capacity_started(core, r);
+    }
+}
+
 static void
 sweep_node(struct core *core, uint32_t node)
 {
@@ -466,6 +486,7 @@ sweep_node(struct core *core, uint32_t node)
         core->now_ns - cold->dispatched_ns > CONNECTION_IDLE_NS)
         hot->connections = 1; /* the one that asks for its load */
     isolation_sweep(core, node);
+    sweep_requests(core, node);
     if (core->nearest == NONE || hot->rtt_ms < core->hot[core->nearest].rtt_ms)
         core->nearest = node;
     index_node(core, node);

@@ -289,6 +289,7 @@ dispatch(struct core *core, struct request *r, uint32_t failure, struct actions 
     }
     r->node = choice.chosen.node;
     r->tried[r->attempt - 1] = r->node;
+    r->first_ms = choice.chosen.terms.first_ms;
     r->net_ms = choice.chosen.terms.net_ms;
     r->raw_ms = choice.raw_ms;
     r->raw_step_ms = choice.raw_step_ms;

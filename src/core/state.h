@@ -118,8 +118,8 @@ struct request {
     struct event_arrived arrived;
     uint32_t attempt, tried[ATTEMPTS_MAX];
     float prompt_tokens, output_tokens, hit_tokens;
-    float net_ms, raw_ms, raw_step_ms; /* predicted; raw: before the residual */
-    float queue_part;                  /* share of raw_ms that is queue */
+    float first_ms, net_ms, raw_ms, raw_step_ms; /* predicted; raw: before the residual */
+    float queue_part;                            /* share of raw_ms that is queue */
 };
 
 struct core {

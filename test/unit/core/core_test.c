@@ -302,6 +302,32 @@ test_explain(void)
     world_close(&w);
 }
 
+/* A whole answer shows nothing before its end; its prefill must not stand in the queue till then.
+ */
+static void
+test_whole(void)
+{
+    struct world w;
+    struct event e = {
+        .kind = EVENT_ARRIVED,
+        .arrived = {.request = 1, .prompt_bytes = 8000, .deadline_ms = NAN, .only_node = NODE_ANY}};
+
+    world_open(&w, 8, RULE_TIME, 1);
+    world_node(&w, 0, 0, 5.0f, 0, MODEL_READY);
+    world_step(&w, e);
+    CHECK(w.actions.decision.candidates[0].terms.net_ms == 5.0f,
+          "the connection that is asked for load is kept: one round trip");
+    CHECK(view(&w, 0).queue_tokens > 1000.0f, "a whole answer's prefill is queued");
+    w.now_ns += (uint64_t)((double)w.actions.list[0].dispatch.first_ms * 2e6);
+    world_step(&w, (struct event){.kind = EVENT_TICK});
+    CHECK(view(&w, 0).queue_tokens == 0.0f, "until its first token is due");
+    CHECK(view(&w, 0).own_outstanding == 1, "though it runs on");
+    world_started(&w, 1, 1);
+    world_ended(&w, 1, 1, 100);
+    CHECK(view(&w, 0).own_outstanding == 0, "to its end");
+    world_close(&w);
+}
+
 static void
 test_gone(void)
 {
@@ -336,6 +362,7 @@ main(void)
     test_lengths();
     test_cold_start();
     test_explain();
+    test_whole();
     test_gone();
     return tap_done();
 }
