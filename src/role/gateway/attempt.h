@@ -16,7 +16,8 @@
 struct request;
 struct upstream;
 
-#define ATTEMPT_BODY_BYTES_FIRST  4096u  /* of a buffer for a whole answer; it doubles */
+/* Of a buffer for a whole answer, which doubles; so much malloc has at hand for each thread. */
+#define ATTEMPT_BODY_BYTES_FIRST  1000u
 #define ATTEMPT_REFUSAL_BYTES_MAX 65536u /* of an engine's complaint; a longer one is none */
 
 enum attempt_mode {
