@@ -93,11 +93,21 @@ http1_write_text(struct http1_writer *w, struct span text)
 enum err
 http1_write_header(struct http1_writer *w, struct span name, struct span value)
 {
-    const struct span parts[] = {name, SPAN_LIT(": "), value, SPAN_LIT("\r\n")};
+    char *at;
 
     if (!http1_header_is_clean(name, value))
         return ERR_ARG;
-    return put(w, parts, 4);
+    if (w->capacity - w->bytes < 4 || w->capacity - w->bytes - 4 < name.bytes ||
+        w->capacity - w->bytes - 4 - name.bytes < value.bytes)
+        return ERR_FULL;
+    at = w->data + w->bytes;
+    memcpy(at, name.data, name.bytes);
+    memcpy(at + name.bytes, ": ", 2);
+    if (value.bytes > 0)
+        memcpy(at + name.bytes + 2, value.data, value.bytes);
+    memcpy(at + name.bytes + 2 + value.bytes, "\r\n", 2);
+    w->bytes += http1_header_bytes(name, value);
+    return ERR_OK;
 }
 
 enum err
