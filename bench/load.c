@@ -22,6 +22,7 @@
 #define REPLY_BYTES_MAX 16384u
 #define LATENCIES_MAX   4000000u
 #define HEAD_BYTES_MAX  1024u
+#define LINE_BYTES      90u
 #define STREAM_WAIT_S   20
 #define ONCE_S          5
 #define ROUND_SPARE_NS  10000000000u /* a round that takes so much longer hangs: its end */
@@ -43,6 +44,16 @@ struct load {
     float *latencies_us;
     struct client *clients;
 };
+
+/* Words, and a line break (an escape in JSON) after each LINE_BYTES or so, as in real prompts. */
+static void
+prompt_text(char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        text[i] = i % 6 == 5 ? ' ' : (char)('a' + i / 6 % 26);
+    for (size_t i = LINE_BYTES; i + 2 <= bytes; i += LINE_BYTES)
+        memcpy(text + i, "\\n", 2);
+}
 
 /* The request, as the OpenAI SDK would send it. */
 static char *
@@ -71,8 +82,7 @@ request_text(const struct load_plan *plan, size_t *ret_bytes)
                     plan->port, plan->api_key, plan->body_bytes);
     must(head > 0 && (size_t)head < HEAD_BYTES_MAX);
     memcpy(text + head, begin, (size_t)begin_bytes);
-    for (size_t i = 0; i < plan->body_bytes - fixed; i++)
-        text[(size_t)head + (size_t)begin_bytes + i] = i % 6 == 5 ? ' ' : (char)('a' + i / 6 % 26);
+    prompt_text(text + head + begin_bytes, plan->body_bytes - fixed);
     *ret_bytes = (size_t)head + plan->body_bytes;
     memcpy(text + *ret_bytes - strlen(end), end, strlen(end));
     return text;

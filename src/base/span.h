@@ -37,12 +37,13 @@ span_eq_text(struct span a, const char *text)
 
 bool span_same_letters(struct span a, const char *b); /* for span_eq_nocase: a.bytes of both */
 
-/* Equal when ASCII letters are compared without case (HTTP header names, scheme names). The length
- * is looked at here: it tells most names apart. */
+/* Equal when ASCII letters are compared without case (HTTP header names, scheme names). Length and
+ * first letter are looked at here: they tell most names apart. */
 static inline bool
 span_eq_nocase(struct span a, struct span b)
 {
-    return a.bytes == b.bytes && span_same_letters(a, b.data);
+    return a.bytes == b.bytes && (a.bytes == 0 || ((a.data[0] ^ b.data[0]) & ~0x20) == 0) &&
+           span_same_letters(a, b.data);
 }
 bool span_starts(struct span s, struct span prefix);
 
