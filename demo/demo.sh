@@ -46,11 +46,12 @@ end() {
     for pid in "$@"; do wait "$pid" 2>/dev/null || true; done
 }
 end_all() {
-    trap '' INT TERM
+    trap '' HUP INT TERM
     # shellcheck disable=SC2086 # a list of ids
     end $pids
 }
 trap end_all EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -84,11 +85,12 @@ alive() {
 
 # fleet PLACE: emulate's options.
 fleet() {
+    hundred=4$(($1 + 1))
     echo "--seed $seed --nodes $NODES --regions $REGIONS --background $BACKGROUND
         --listen-port 914$1 --constants-scale $CONSTANTS
-        --gateway us-east=127.0.0.11,127.0.0.1:4${1}41,127.0.0.1:4${1}42
-        --gateway eu-west=127.0.0.12,127.0.0.1:4${1}51,127.0.0.1:4${1}52
-        --gateway ap-northeast=127.0.0.13,127.0.0.1:4${1}61,127.0.0.1:4${1}62"
+        --gateway us-east=127.0.0.11,127.0.0.1:${hundred}41,127.0.0.1:${hundred}42
+        --gateway eu-west=127.0.0.12,127.0.0.1:${hundred}51,127.0.0.1:${hundred}52
+        --gateway ap-northeast=127.0.0.13,127.0.0.1:${hundred}61,127.0.0.1:${hundred}62"
 }
 
 # start RULE PLACE: a fresh fleet of the same seed, and gateways that know nothing yet.
@@ -113,7 +115,7 @@ start() {
 # load RULE PLACE [OPTIONS]: the same requests for every rule of a seed. Becomes the load generator: call it
 # with & and wait, so that a signal is not kept waiting.
 load() {
-    rule=$1 place=$2
+    rule=$1 hundred=4$(($2 + 1))
     shift 2
     counted=
     for pid in $pids; do counted="$counted --pid $pid"; done
@@ -121,9 +123,9 @@ load() {
     exec build/demo/loadgen --seed "$seed" --seconds $LOAD_S --drain $DRAIN_S --ready 20 \
         --settle $SETTLE_S --prompt-tokens $PROMPT_MEDIAN --prompt-sigma $PROMPT_SIGMA \
         --max-tokens $OUTPUT \
-        --target us-east:$US=127.0.0.1:4${place}41,127.0.0.1:4${place}42 \
-        --target eu-west:$EU=127.0.0.1:4${place}51,127.0.0.1:4${place}52 \
-        --target ap-northeast:$AP=127.0.0.1:4${place}61,127.0.0.1:4${place}62 \
+        --target us-east:$US=127.0.0.1:${hundred}41,127.0.0.1:${hundred}42 \
+        --target eu-west:$EU=127.0.0.1:${hundred}51,127.0.0.1:${hundred}52 \
+        --target ap-northeast:$AP=127.0.0.1:${hundred}61,127.0.0.1:${hundred}62 \
         $(cat "$out/models") $counted --out "$out/$rule/results.jsonl" "$@"
 }
 
@@ -193,9 +195,10 @@ build/demo/judge "$out" "$seed" time $BASELINES
 # ---- And on.
 
 if [ $serve = yes ] && [ -t 1 ]; then
+    trap 'exit 0' INT # as announced: no failure
     start time 0
     echo
-    echo "The gateways go on: us-east 4141, eu-west 4151, ap-northeast 4161 (admin ports one above)."
+    echo "The gateways go on, from scratch: us-east 4141, eu-west 4151, ap-northeast 4161 (admin ports one above)."
     echo "  curl http://127.0.0.1:4151/v1/chat/completions -H 'content-type: application/json' \\"
     echo "    -d '{\"model\": \"llama-3.1-8b\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'"
     echo "  $isochrone nodes; $isochrone explain ID (the x-request-id of an answer)"
