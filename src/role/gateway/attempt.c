@@ -298,15 +298,6 @@ on_end(struct http_call *call, const struct http_header *trailers, size_t traile
 static void
 on_failed(struct http_call *call, enum http_failure why, void *user)
 {
-    static const enum failure classes[] = {
-        [HTTP_FAILED_CONNECT] = FAILURE_CONNECT,
-        [HTTP_FAILED_CONNECT_TIMEOUT] = FAILURE_CONNECT,
-        [HTTP_FAILED_FIRST_BYTE] = FAILURE_FIRST_BYTE,
-        [HTTP_FAILED_IDLE] = FAILURE_STALL,
-        [HTTP_FAILED_EOF] = FAILURE_EOF,
-        [HTTP_FAILED_MALFORMED] = FAILURE_MALFORMED,
-        [HTTP_FAILED_LOCAL] = FAILURE_LOCAL,
-    };
     struct request *r = user;
     enum attempt_mode mode = r->attempt.mode;
 
@@ -315,7 +306,7 @@ on_failed(struct http_call *call, enum http_failure why, void *user)
     if (mode == ATTEMPT_STREAM && (why == HTTP_FAILED_EOF || r->stream.done))
         stream_end(r);
     else
-        request_failed(r, classes[why], NAN);
+        request_failed(r, upstream_failure(why), NAN);
 }
 
 /* ---- The start. */

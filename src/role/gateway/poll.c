@@ -378,21 +378,12 @@ on_end(struct http_call *call, const struct http_header *trailers, size_t traile
 static void
 on_failed(struct http_call *call, enum http_failure why, void *user)
 {
-    static const enum failure classes[] = {
-        [HTTP_FAILED_CONNECT] = FAILURE_CONNECT,
-        [HTTP_FAILED_CONNECT_TIMEOUT] = FAILURE_CONNECT,
-        [HTTP_FAILED_FIRST_BYTE] = FAILURE_FIRST_BYTE,
-        [HTTP_FAILED_IDLE] = FAILURE_STALL,
-        [HTTP_FAILED_EOF] = FAILURE_EOF,
-        [HTTP_FAILED_MALFORMED] = FAILURE_MALFORMED,
-        [HTTP_FAILED_LOCAL] = FAILURE_LOCAL,
-    };
     struct poll_node *n = user;
 
     (void)call;
     call_over(n);
     drop_body(n);
-    failed(n, classes[why]);
+    failed(n, upstream_failure(why));
 }
 
 static const struct http_call_fn call_fn = {
