@@ -46,6 +46,10 @@ struct http_request {
 struct http_server_fn {
     /* A whole request. Answer now or later; r lives until the exchange ends. */
     void (*request)(struct http_exchange *x, const struct http_request *r, void *user);
+    /* May this client send us a body? Asked when the head is here and the body is not, whole; r is
+     * gone after it and has no body. False: the request comes at once, without its body, to be
+     * refused, and the connection ends after that. */
+    bool (*admit)(const struct http_request *r, void *user);
     /* The client went away before the response was complete. Called at most once, never after
      * done. The exchange is still valid until the callback returns; then it is gone. */
     void (*gone)(struct http_exchange *x, void *user);

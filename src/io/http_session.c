@@ -275,20 +275,15 @@ refuse_message(struct http_session *c, enum http1_status status)
 }
 
 static void
-on_head(struct http_session *c, bool more_came)
+go_on(struct http_session *c)
 {
-    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    bool body_follows = http1_chunked(&c->parser) || http1_length_left(&c->parser) > 0;
-    char *room;
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    char *room = http_session_reserve(c, sizeof(text) - 1);
 
-    c->has_head = true;
-    if (!http1_expects_continue(&c->parser) || !body_follows || more_came)
-        return;
-    room = http_session_reserve(c, sizeof(go_on) - 1);
     if (room == NULL)
         return;
-    memcpy(room, go_on, sizeof(go_on) - 1);
-    c->out.bytes += sizeof(go_on) - 1;
+    memcpy(room, text, sizeof(text) - 1);
+    c->out.bytes += sizeof(text) - 1;
     http_session_wake(c);
 }
 
@@ -314,17 +309,13 @@ split_target(struct http_request *r)
         r->path = SPAN_LIT("/");
 }
 
-static enum err
-fill_request(struct http_session *c)
+/* What the head says, into r and headers[http1_header_count()]; no body. */
+static void
+fill_head(const struct http_session *c, struct http_header *headers, struct http_request *r)
 {
     static const char nothing[HTTP_BODY_PADDING];
-    struct http_request *r = &c->exchange.request;
     size_t count = http1_header_count(&c->parser);
-    struct http_header *headers = arena_take(&c->exchange.arena,
-                                             (count + (count == 0)) * sizeof(*headers));
 
-    if (headers == NULL)
-        return ERR_MEMORY;
     for (size_t i = 0; i < count; i++)
         http1_header(&c->parser, i, &headers[i].name, &headers[i].value);
     r->method = http1_method(&c->parser);
@@ -333,6 +324,19 @@ fill_request(struct http_session *c)
     r->headers = headers;
     r->header_count = count;
     r->body = (struct span){nothing, 0};
+}
+
+static enum err
+fill_request(struct http_session *c)
+{
+    struct http_request *r = &c->exchange.request;
+    size_t count = http1_header_count(&c->parser);
+    struct http_header *headers = arena_take(&c->exchange.arena,
+                                             (count + (count == 0)) * sizeof(*headers));
+
+    if (headers == NULL)
+        return ERR_MEMORY;
+    fill_head(c, headers, r);
     if (c->body_bytes > 0) {
         memset(c->body + c->body_bytes, 0, HTTP_BODY_PADDING);
         r->body = (struct span){c->body, c->body_bytes};
@@ -340,14 +344,15 @@ fill_request(struct http_session *c)
     return ERR_OK;
 }
 
-/* The request is whole. */
+/* The request is whole; or it was not admitted, and its body stays unread. */
 static void
-begin_exchange(struct http_session *c)
+begin_exchange(struct http_session *c, bool whole)
 {
     struct http_exchange *x = &c->exchange;
     struct http_server *s = c->server;
 
-    *x = (struct http_exchange){.keep_alive = http1_keep_alive(&c->parser)};
+    *x = (struct http_exchange){.keep_alive = whole && http1_keep_alive(&c->parser),
+                                .unread = !whole};
     arena_init(&x->arena, HTTP_EXCHANGE_ARENA_BYTES_MAX);
     if (fill_request(c) != ERR_OK) {
         refuse_for_memory(c, ERR_MEMORY);
@@ -358,6 +363,32 @@ begin_exchange(struct http_session *c)
     c->limit = HTTP_LIMIT_NONE;
     s->exchange_count++;
     s->fn.request(x, &x->request, s->user);
+}
+
+static bool
+is_admitted(const struct http_session *c)
+{
+    struct http_header headers[HTTP_HEADERS_MAX];
+    struct http_request r;
+
+    if (c->server->fn.admit == NULL)
+        return true;
+    must(http1_header_count(&c->parser) <= HTTP_HEADERS_MAX); /* the parser's limit */
+    fill_head(c, headers, &r);
+    return c->server->fn.admit(&r, c->server->user);
+}
+
+/* The head is whole, and so many bytes came behind it. */
+static void
+on_head(struct http_session *c, size_t came_bytes)
+{
+    bool body_follows = http1_chunked(&c->parser) || http1_length_left(&c->parser) > came_bytes;
+
+    c->has_head = true;
+    if (body_follows && !is_admitted(c))
+        begin_exchange(c, false);
+    else if (body_follows && came_bytes == 0 && http1_expects_continue(&c->parser))
+        go_on(c);
 }
 
 /* The limit that runs while more of a request is waited for. The head's runs from its first byte.
@@ -388,7 +419,7 @@ take_input(struct http_session *c, struct span input)
             limit_reading(c);
             return input.bytes;
         case HTTP1_HEAD:
-            on_head(c, rest.bytes > 0);
+            on_head(c, rest.bytes);
             break;
         case HTTP1_BODY:
             err = add_to_body(c, part);
@@ -396,7 +427,7 @@ take_input(struct http_session *c, struct span input)
                 refuse_for_memory(c, err);
             break;
         case HTTP1_COMPLETE:
-            begin_exchange(c);
+            begin_exchange(c, true);
             break;
         case HTTP1_ERROR:
             refuse_message(c, http1_status(&c->parser));
@@ -428,7 +459,7 @@ static void
 finish_exchange(struct http_session *c)
 {
     struct http_server *s = c->server;
-    bool keep_alive = c->exchange.keep_alive && !s->draining;
+    bool keep_alive = c->exchange.keep_alive && !s->draining, unread = c->exchange.unread;
 
     s->exchange_count--;
     c->answered = true;
@@ -437,7 +468,7 @@ finish_exchange(struct http_session *c)
         s->fn.done(&c->exchange, s->user);
     end_exchange(c);
     if (!keep_alive) {
-        if (c->kept_bytes > 0 || c->input_waiting)
+        if (c->kept_bytes > 0 || c->input_waiting || unread)
             linger(c); /* unread bytes: a plain close would reset the connection */
         else
             http_session_close(c);

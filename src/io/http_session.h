@@ -54,6 +54,7 @@ struct http_exchange { /* inside its connection, reset for each request */
     bool started, ended;
     bool bodiless;   /* HEAD, 204, 304: whatever is written, no body goes out */
     bool keep_alive; /* after this response */
+    bool unread;     /* it was not admitted: its body is still to come, for nobody */
     bool over_high;  /* pending was above the high-water mark, drained was not called since */
 };
 

@@ -305,6 +305,31 @@ test_cancel_storm(void)
     e2e_gateway_stop(&g);
 }
 
+/* Who has no key is told so before the body: it would take room from those who have one. */
+static void
+test_stranger(void)
+{
+    static const char head[] = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n"
+                               "content-length: 60000000\r\n\r\n{";
+    const struct gateway_options options = {.rule = -1, .poll_ns = 50000000};
+    char path[256], more[512];
+    struct e2e_gateway g;
+    int fd;
+
+    e2e_path("keys.yaml", path, sizeof(path));
+    e2e_write_file(path, "keys: []\n");
+    snprintf(more, sizeof(more), "keys: file:%s\n", path);
+    e2e_path("stranger.yaml", path, sizeof(path));
+    write_config(path, more);
+    e2e_gateway_load(&g, &options, path);
+    fd = e2e_connect(g.port);
+    e2e_write(fd, head);
+    CHECK(e2e_read_until(fd, "HTTP/1.1 401 "), "told at once");
+    CHECK(e2e_read_until(fd, "missing_api_key"), "what is missing");
+    close(fd);
+    e2e_gateway_stop(&g);
+}
+
 int
 main(void)
 {
@@ -316,6 +341,7 @@ main(void)
     test_empty_file();
     test_port_taken();
     test_cancel_storm();
+    test_stranger();
     e2e_engine_stop(bad);
     e2e_engine_stop(good);
     return tap_done();

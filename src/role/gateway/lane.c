@@ -62,9 +62,9 @@ on_drained(struct http_exchange *x, void *user)
 }
 
 const struct http_server_fn lane_public_fn = {
-    .request = route_public, .gone = on_gone, .drained = on_drained};
+    .request = route_public, .admit = route_admit_public, .gone = on_gone, .drained = on_drained};
 const struct http_server_fn lane_admin_fn = {
-    .request = route_admin, .gone = on_gone, .drained = on_drained};
+    .request = route_admin, .admit = route_admit_admin, .gone = on_gone, .drained = on_drained};
 
 enum err
 lane_listen(struct lane *lane, const struct roster_address *address, bool reuse_port,

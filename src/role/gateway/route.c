@@ -217,6 +217,14 @@ route_admin(struct http_exchange *x, const struct http_request *r, void *user)
         follow(lane, x, r, ROUTE_ADMIN);
 }
 
+bool
+route_admit_admin(const struct http_request *r, void *user)
+{
+    struct span token = lane_fleet(user)->roster->admin_token;
+
+    return token.bytes == 0 || token_good(token, token_of(r));
+}
+
 /* Under `up` the admin side is also here, for clients on this machine. */
 static bool
 is_local_admin(struct lane *lane, struct http_exchange *x, const struct http_request *r)
@@ -229,6 +237,14 @@ is_local_admin(struct lane *lane, struct http_exchange *x, const struct http_req
         return false;
     http_exchange_peer(x, &peer, &local);
     return roster_is_loopback((const struct sockaddr *)&peer);
+}
+
+bool
+route_admit_public(const struct http_request *r, void *user)
+{
+    struct access_grant grant;
+
+    return access_who(&lane_fleet(user)->roster->access, r, &grant) == ACCESS_GRANTED;
 }
 
 void

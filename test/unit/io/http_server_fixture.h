@@ -153,8 +153,18 @@ on_done(struct http_exchange *x, void *user)
     http_response_abort(x); /* too late: does nothing */
 }
 
-static const struct http_server_fn handlers = {
-    .request = on_request, .gone = on_gone, .drained = on_drained, .done = on_done};
+static bool
+on_admit(const struct http_request *r, void *user)
+{
+    (void)user;
+    return !span_eq_text(r->path, "/stranger") && r->body.bytes == 0;
+}
+
+static const struct http_server_fn handlers = {.request = on_request,
+                                               .admit = on_admit,
+                                               .gone = on_gone,
+                                               .drained = on_drained,
+                                               .done = on_done};
 
 /* ---- The fixture and the client. */
 
