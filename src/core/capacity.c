@@ -20,6 +20,7 @@
 #define SPREAD_UNHEARD     0.5f  /* and when there never was one */
 #define RTT_GUESS_MS       50.0f
 #define CONNECTION_IDLE_NS UINT64_C(4000000000) /* a kept connection is closed after it */
+#define FRESH_PART         0.2f                 /* of the last dispatch in the rate of new ones */
 #define LOAD_GUESS_MS      20000.0f             /* from disk, when nothing is known */
 #define WAKE_GUESS_MS      2000.0f              /* from sleep */
 #define BATCH_GUESS        32.0f                /* full batch, where slots are unknown */
@@ -295,11 +296,23 @@ capacity_rtt(struct core *core, const struct event_rtt *e)
         core->nearest = e->node;
 }
 
+void
+capacity_probed(struct core *core, uint32_t node, bool well)
+{
+    struct node_hot *hot = &core->hot[node];
+
+    if (well)
+        hot->flags |= NODE_FLAG_PROBED;
+    else
+        hot->flags &= (uint8_t)~NODE_FLAG_PROBED;
+}
+
 float
 capacity_rounds(const struct node_hot *hot)
 {
-    return (hot->flags & NODE_FLAG_FRESH) == 0 && hot->own_requests < hot->connections ? 1.0f
-                                                                                       : 2.0f;
+    if ((hot->flags & NODE_FLAG_FRESH) != 0)
+        return (hot->flags & NODE_FLAG_PROBED) != 0 ? 1.0f : 2.0f;
+    return hot->own_requests < hot->connections ? 1.0f : 2.0f;
 }
 
 /* Milliseconds until a model that is not ready could run. */
@@ -369,6 +382,7 @@ capacity_reserve(struct core *core, struct request *r)
     uint32_t index = (uint32_t)(r - core->requests);
     float uncached = r->prompt_tokens - r->hit_tokens;
 
+    hot->flags &= (uint8_t)~NODE_FLAG_PROBED;
     r->dispatched_ns = core->now_ns;
     r->started_ns = 0;
     r->node_prev = NONE;
@@ -399,7 +413,7 @@ capacity_connection(struct core *core, const struct request *r, bool fresh)
     cold = &core->cold[r->node];
     expected_warm = hot->own_requests <= hot->connections; /* ours is counted already */
     if (expected_warm) {
-        cold->fresh_rate += 0.1f * ((fresh ? 1.0f : 0.0f) - cold->fresh_rate);
+        cold->fresh_rate += FRESH_PART * ((fresh ? 1.0f : 0.0f) - cold->fresh_rate);
         if (cold->fresh_rate > 0.5f)
             hot->flags |= NODE_FLAG_FRESH;
         else

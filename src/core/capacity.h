@@ -18,6 +18,8 @@ void capacity_sweep(struct core *core);
 /* What predict wants to know of a placement's node at now_ns. */
 void capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
                        struct predict_node *ret_node);
+/* It was asked for its load, over a connection that is kept if that went well. */
+void capacity_probed(struct core *core, uint32_t node, bool well);
 /* Round trips a request to this node costs: 1 over a kept connection, 2 over a new one. */
 float capacity_rounds(const struct node_hot *hot);
 

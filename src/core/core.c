@@ -426,8 +426,10 @@ step_rtt(struct core *core, const struct event_rtt *e)
 static void
 step_probe(struct core *core, const struct event_probe *e)
 {
-    if (node_known(core, e->node) && e->failure < FAILURE_COUNT)
-        isolation_result(core, e->node, e->failure, NAN);
+    if (!node_known(core, e->node) || e->failure >= FAILURE_COUNT)
+        return;
+    capacity_probed(core, e->node, e->failure == FAILURE_NONE);
+    isolation_result(core, e->node, e->failure, NAN);
 }
 
 static void

@@ -30,6 +30,7 @@
 #define NODE_FLAG_BUSY    4u  /* it said so: until busy_until_ns */
 #define NODE_FLAG_FRESH   8u  /* connections to it are never kept: each request pays a set-up */
 #define NODE_FLAG_REPORTS 16u /* has told its load at least once */
+#define NODE_FLAG_PROBED  32u /* asked since our last dispatch: that connection waits there */
 
 #define FIXED_ONE 4096.0f /* of node_hot's 16-bit factors: 0..16 */
 #define SHARE_ONE 65535.0f
