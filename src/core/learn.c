@@ -13,9 +13,10 @@
 
 #define SHRINK_MAX          20.0f
 #define SHRINK_MIN          0.5f
-#define COUNT_MAX           50.0f  /* of a node: older outcomes fade with 1/50 */
-#define CLASS_COUNT_MAX     200.0f /* forgetting 0.995 */
+#define COUNT_MAX           15.0f  /* of a node: older outcomes fade with 1/15 */
+#define CLASS_COUNT_MAX     60.0f
 #define OUTCOME_MAX         2.5f   /* |ln(actual/predicted)| is cut here: one outlier stays one */
+#define SURPRISE            0.3f   /* of it, beyond what was expected: half of that much counts */
 #define SIGMA_START         0.35f
 #define SIGMA_MIN           0.03f
 #define BETWEEN_START       0.01f /* variance of ln between nodes, before any is known */
@@ -30,6 +31,17 @@ static const float bytes_per_token_start[SCRIPT_CLASS_COUNT] = {4.2f, 3.4f, 3.0f
 
 /* ---- Factors. */
 
+/* How far a mean of `count` outcomes follows one that is delta away from it. Waits that no news
+ * told of are rare and long; a plain mean follows them, and every other prediction is then too
+ * late. So the pull of an outcome is bounded, less so while little is known. */
+static float
+pull(float delta, float count)
+{
+    float most = SURPRISE + 0.5f / max_f(count, 0.05f);
+
+    return delta * most / (most + (delta < 0.0f ? -delta : delta));
+}
+
 static void
 residual_add(struct residual *r, float x, float weight, float count_max)
 {
@@ -37,7 +49,7 @@ residual_add(struct residual *r, float x, float weight, float count_max)
 
     r->count = min_f(count_max, r->count + weight);
     part = weight / r->count;
-    r->mean += part * delta;
+    r->mean += part * pull(delta, r->count - weight);
     r->var += part * (delta * (x - r->mean) - r->var);
 }
 
@@ -86,7 +98,7 @@ outcome(struct residual *own, struct residual *class, float *between, float x, f
     /* The class keeps the mean of all, and the variance around each node's own mean. */
     off = x - expected;
     class->count = min_f(CLASS_COUNT_MAX, class->count + weight);
-    class->mean += weight / class->count * (x - class->mean);
+    class->mean += weight / class->count * pull(x - class->mean, class->count - weight);
     class->var += weight / class->count * (off * off - class->var);
     off = own->mean - class->mean;
     off = off * off - class->var / max_f(own->count, 1.0f); /* less what is only noise */

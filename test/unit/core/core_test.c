@@ -348,6 +348,65 @@ test_gone(void)
     CHECK(w.actions.count == 1, "requests of the former life still end");
     world_close(&w);
 }
+/* One whole request at the only node, its first token first_ms after it was sent. Returns what
+ * was predicted. */
+static struct terms
+one_request(struct world *w, uint64_t id, bool fresh, uint64_t first_ms)
+{
+    struct terms predicted;
+
+    (void)world_arrive(w, id, 0);
+    predicted = w->actions.decision.candidates[0].terms;
+    world_step(
+        w, (struct event){.kind = EVENT_DISPATCHED,
+                          .dispatched = {.request = id, .attempt = 1, .fresh_connection = fresh}});
+    w->now_ns += first_ms * WORLD_MS;
+    world_started(w, id, 1);
+    world_ended(w, id, 1, 5);
+    return predicted;
+}
+
+/* An engine that closes its connections: only the one over which it was asked for its load is there
+ * for a request, once. */
+static void
+test_connections_that_close(void)
+{
+    struct world w;
+    uint64_t id = 1;
+
+    world_open(&w, 4, RULE_TIME, 1);
+    world_node(&w, 0, 0, 40.0f, 0, MODEL_READY);
+    for (; id <= 10; id++)
+        (void)one_request(&w, id, true, 150);
+    CHECK(one_request(&w, id++, true, 150).net_ms == 80.0f, "two round trips, as each time");
+    world_step(&w, (struct event){.kind = EVENT_PROBE, .probe = {.node = 0}});
+    CHECK(one_request(&w, id++, false, 110).net_ms == 40.0f,
+          "one, over the connection of the last poll");
+    CHECK(one_request(&w, id++, true, 150).net_ms == 80.0f, "which is used up then");
+    world_step(&w,
+               (struct event){.kind = EVENT_PROBE, .probe = {.node = 0, .failure = FAILURE_EOF}});
+    CHECK(one_request(&w, id++, true, 150).net_ms == 80.0f, "a poll that failed leaves none");
+    world_close(&w);
+}
+
+/* Rare long waits that no news told of: the prediction stays with the usual. */
+static void
+test_surprises(void)
+{
+    struct world w;
+    float usual_ms = 0.0f, later_ms = 0.0f;
+
+    world_open(&w, 4, RULE_TIME, 1);
+    world_node(&w, 0, 0, 1.0f, 0, MODEL_READY);
+    for (uint64_t id = 1; id <= 41; id++)
+        usual_ms = one_request(&w, id, id == 1, 100).first_ms;
+    for (uint64_t id = 42; id <= 91; id++)
+        later_ms = one_request(&w, id, false, id % 5 == 0 ? 1000 : 100).first_ms;
+    CHECK(usual_ms > 90.0f && usual_ms < 110.0f, "the usual is learned");
+    CHECK(later_ms > 90.0f && later_ms < 130.0f,
+          "one in five at ten times as long moves it little");
+    world_close(&w);
+}
 
 int
 main(void)
@@ -364,5 +423,7 @@ main(void)
     test_explain();
     test_whole();
     test_gone();
+    test_connections_that_close();
+    test_surprises();
     return tap_done();
 }
