@@ -173,8 +173,15 @@ void
 http_server_drain(struct http_server *s)
 {
     struct http_session *c, *next;
+    size_t before;
 
     s->draining = true;
+    if (s->fd >= 0) { /* whoever got in by now is not turned away by a reset */
+        do {
+            before = s->connection_count;
+            on_listener(&s->watch, LOOP_READ);
+        } while (s->connection_count == before + HTTP_ACCEPT_BATCH);
+    }
     close_listener(s);
     LIST_FOREACH_SAFE (c, &s->connections, link, next) {
         if (http_session_is_idle(c))

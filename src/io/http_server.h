@@ -90,7 +90,8 @@ MUST_USE
 enum err http_server_share(struct http_server *s);
 /* The bound address (port 0 was filled in). */
 void http_server_address(const struct http_server *s, struct sockaddr_storage *ret_address);
-/* Accept no more; connections without an exchange close, others after their response. */
+/* Accept no more; connections of which nothing of a request has come close, others after their
+ * response: http_server_connections says how many are left. */
 void http_server_drain(struct http_server *s);
 size_t http_server_exchanges(const struct http_server *s); /* in progress */
 size_t http_server_connections(const struct http_server *s);

@@ -266,6 +266,38 @@ test_port_taken(void)
     e2e_gateway_stop(&g);
 }
 
+/* Its body was on its way when the gateway was told to go: it is answered all the same. */
+static void
+test_drain_waits_for_bodies(void)
+{
+    static const char body[] = E2E_CHAT;
+    const struct gateway_options options = {.rule = -1, .poll_ns = 50000000};
+    char path[256], text[512];
+    struct e2e_gateway g;
+    struct e2e_reply reply;
+    int fd;
+
+    e2e_path("drain.yaml", path, sizeof(path));
+    write_config(path, "limits: {drain: 20s}\n");
+    e2e_gateway_load(&g, &options, path);
+    CHECK(e2e_wait_ready(&g, 1), "ready");
+    fd = e2e_connect(g.port);
+    snprintf(text, sizeof(text),
+             "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: %zu\r\n\r\n%.9s",
+             sizeof(body) - 1, body);
+    e2e_write(fd, text);
+    gateway_stop(g.gateway);
+    do { /* until the looks at what is left have begun */
+        e2e_ask(g.admin_port, "GET", "/readyz", "", "", &reply);
+        usleep(50000);
+        e2e_reply_fini(&reply);
+    } while (reply.status != 503);
+    e2e_write(fd, body + 9);
+    CHECK(e2e_read_until(fd, "HTTP/1.1 200 OK"), "what was on its way is answered");
+    close(fd);
+    e2e_gateway_stop(&g);
+}
+
 /* ---- Clients. */
 
 /* Many streams at once, each dropped at another point: nothing is left of them. */
@@ -340,6 +372,7 @@ main(void)
     test_reload_and_stop();
     test_empty_file();
     test_port_taken();
+    test_drain_waits_for_bodies();
     test_cancel_storm();
     test_stranger();
     e2e_engine_stop(bad);

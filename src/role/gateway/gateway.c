@@ -73,15 +73,17 @@ on_drain_timer(struct loop_timer *timer)
 {
     struct control *c = CONTAINER_OF(timer, struct control, drain_timer);
     struct loop *loop = c->gateway.lanes[0].loop;
-    uint64_t left = in_flight(&c->gateway);
+    uint64_t left = 0;
 
+    for (uint32_t i = 0; i < c->gateway.lane_count; i++)
+        left += atomic_load_explicit(&c->gateway.lanes[i].left, memory_order_relaxed);
     if (left > 0 && loop_now_ns(loop) < c->drain_until_ns) {
         loop_timer_set(loop, timer, loop_now_ns(loop) + DRAIN_LOOK_NS, on_drain_timer);
         return;
     }
     if (left > 0)
         log_warn("stopping with %llu requests in flight: limits.drain is over",
-                 (unsigned long long)left);
+                 (unsigned long long)in_flight(&c->gateway));
     stop_now(c);
 }
 

@@ -16,6 +16,7 @@
 #define WRITE_IDLE_NS  60000000000u
 #define STOP_NS        1000000000u /* for the last bytes to leave */
 #define STOP_LOOK_NS   10000000u
+#define DRAIN_LOOK_NS  20000000u
 
 struct fleet *
 lane_fleet(struct lane *lane)
@@ -147,6 +148,7 @@ on_stop(struct loop_post *post)
 
     if (lane->public_server == NULL) /* the lane never ran, and is being closed */
         return;
+    loop_timer_stop(&lane->drain_timer);
     http_server_drain(lane->public_server);
     while ((r = LIST_FIRST(&lane->requests)) != NULL)
         request_abort(r);
@@ -160,18 +162,33 @@ lane_stop(struct lane *lane)
     loop_post(lane->loop, &lane->stop_post, on_stop);
 }
 
+/* Tell the first lane how many are left. In flight is not enough: a body may be on its way. */
+static void
+on_drain_timer(struct loop_timer *timer)
+{
+    struct lane *lane = CONTAINER_OF(timer, struct lane, drain_timer);
+    size_t left = http_server_connections(lane->public_server);
+
+    atomic_store_explicit(&lane->left, left, memory_order_relaxed);
+    if (left > 0)
+        loop_timer_set(lane->loop, timer, loop_now_ns(lane->loop) + DRAIN_LOOK_NS, on_drain_timer);
+}
+
 static void
 on_drain(struct loop_post *post)
 {
     struct lane *lane = CONTAINER_OF(post, struct lane, drain_post);
 
-    if (lane->public_server != NULL)
-        http_server_drain(lane->public_server);
+    if (lane->public_server == NULL)
+        return;
+    http_server_drain(lane->public_server);
+    on_drain_timer(&lane->drain_timer);
 }
 
 void
 lane_drain(struct lane *lane)
 {
+    atomic_store_explicit(&lane->left, 1, memory_order_relaxed);
     loop_post(lane->loop, &lane->drain_post, on_drain);
 }
 
@@ -191,6 +208,7 @@ lane_close(struct lane *lane)
     if (lane->loop != NULL) {
         lane_hush(lane);
         loop_timer_stop(&lane->stop_timer);
+        loop_timer_stop(&lane->drain_timer);
         if (lane->upstreams != NULL)
             upstream_forget_all(lane);
         loop_pass(lane->loop, 0); /* what was deferred: targets to close */

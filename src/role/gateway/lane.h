@@ -49,7 +49,8 @@ struct lane {
     uint64_t next_id;
     struct recent *recent;
     struct poller *poller;
-    struct loop_timer stop_timer;
+    struct loop_timer stop_timer, drain_timer;
+    _Atomic size_t left; /* while draining: connections with a request, at least one until known */
     struct loop_post drain_post, stop_post;
     uint32_t stop_looks;
     pthread_t thread; /* of all but the first lane */
