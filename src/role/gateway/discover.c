@@ -57,16 +57,31 @@ discover_close(struct discover *d)
     free(d);
 }
 
+static bool
+is_news(const struct fleet *before, uint32_t node, const struct adapter_model *model)
+{
+    const struct fleet_node_served *served = &before->served[node];
+
+    for (uint32_t i = 0; i < served->count; i++) {
+        if (served->list[i].state == (uint16_t)model->state &&
+            span_eq_text(before->names[served->list[i].name].text, model->name))
+            return false;
+    }
+    return true;
+}
+
 static void
-log_served(const struct fleet *fleet, const struct report *r)
+log_served(const struct fleet *before, const struct fleet *fleet, const struct report *r)
 {
     const struct roster_node *node = roster_node(fleet->roster, r->node);
 
     if (node == NULL)
         return;
-    for (size_t i = 0; i < r->models.count; i++)
-        log_info("node %.*s: model %s is %s", (int)node->name.bytes, node->name.data,
-                 r->models.list[i].name, metrics_model_state_name(r->models.list[i].state));
+    for (size_t i = 0; i < r->models.count; i++) {
+        if (is_news(before, r->node, &r->models.list[i]))
+            log_info("node %.*s: model %s is %s", (int)node->name.bytes, node->name.data,
+                     r->models.list[i].name, metrics_model_state_name(r->models.list[i].state));
+    }
     if (r->models.cut)
         log_warn("node %.*s: serves more than %u models: the others are ignored",
                  (int)node->name.bytes, node->name.data, ADAPTER_MODELS_MAX);
@@ -84,7 +99,7 @@ on_gathered(struct loop_timer *timer)
     } else {
         TAILQ_FOREACH (r, &d->waiting, link) {
             fleet_serve(next, r->node, &r->models);
-            log_served(next, r);
+            log_served(now, next, r);
         }
         feed_publish(d->gateway->door, d->gateway->recorder, now, next);
     }
