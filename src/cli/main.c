@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "cli/cli.h"
 #include "wire/config.h"
@@ -80,10 +81,24 @@ run_command(const struct command *command, int argc, char **argv)
     return command->run(argc, argv);
 }
 
+/* A stream needs two descriptors, and the usual soft limit of 1,024 is for programs that use
+ * select(). Where it cannot be raised it stays: what is above it is refused, and told. */
+static void
+raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int
 main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a write to a closed socket is an error code, not a death */
+    raise_descriptors();
     if (argc < 2) {
         print_help(stderr);
         return CLI_USAGE;

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -296,28 +295,12 @@ lanes_open(struct gateway *g)
     return err;
 }
 
-/* A stream needs two descriptors, and the usual soft limit of 1,024 is for programs that use
- * select(). Where it cannot be raised it stays, and what is above it gets 503. */
-static void
-raise_descriptors(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_warn("the limit of open files stays as it is: %s", strerror(errno));
-}
-
 static enum err
 setup(struct control *c, const struct gateway_options *o)
 {
     struct gateway *g = &c->gateway;
     enum err err;
 
-    if (o->signals) /* the process is ours */
-        raise_descriptors();
     g->nodes_max = nodes_max(o->roster);
     g->lane_count = o->roster->config.threads < 1 ? 1 : o->roster->config.threads;
     if (g->lane_count > LANES_MAX)
