@@ -13,15 +13,16 @@
 
 #define SHRINK_MAX          20.0f
 #define SHRINK_MIN          0.5f
-#define COUNT_MAX           15.0f  /* of a node: older outcomes fade with 1/15 */
+#define COUNT_MAX           15.0f /* of a node: older outcomes fade with 1/15 */
 #define CLASS_COUNT_MAX     60.0f
-#define OUTCOME_MAX         2.5f   /* |ln(actual/predicted)| is cut here: one outlier stays one */
-#define SURPRISE            0.3f   /* of it, beyond what was expected: half of that much counts */
+#define OUTCOME_MAX         2.5f /* |ln(actual/predicted)| is cut here: one outlier stays one */
+#define SURPRISE            0.3f /* of it, beyond what was expected: half of that much counts */
 #define SIGMA_START         0.35f
 #define SIGMA_MIN           0.03f
 #define BETWEEN_START       0.01f /* variance of ln between nodes, before any is known */
 #define STEP_TOKENS_MIN     8u    /* shorter outputs say little about steps */
 #define OUTPUT_KEEP         0.995f
+#define OUTPUT_UNIT_MAX     1e3f
 #define OUTPUT_START_TOKENS 200u
 #define OUTPUT_START_WEIGHT 2.0f
 #define PROMPT_START_TOKENS 500.0f
@@ -180,20 +181,26 @@ static const float output_tokens_of[OUTPUT_BUCKETS] = {
     19483.9695f, 27554.4937f, 38967.9389f, 55108.9875f, 77935.8778f, 110217.975f, 155871.756f,
     220435.95f,  311743.511f, 440871.9f,   623487.023f, 881743.799f};
 
+/* Instead of letting all weights fade, each new one is heavier than the one before. */
 static void
 output_add(struct model_record *m, uint32_t tokens, float weight)
 {
-    float sum = 0.0f;
+    uint32_t bucket = output_bucket(tokens);
 
-    for (uint32_t i = 0; i < OUTPUT_BUCKETS; i++)
-        m->output_weight[i] *= OUTPUT_KEEP;
-    m->output_weight[output_bucket(tokens)] += weight;
-    m->output_total = 0.0f;
+    m->output_weight[bucket] += weight * m->output_unit;
+    m->output_total += weight * m->output_unit;
+    m->output_sum += weight * m->output_unit * output_tokens_of[bucket];
+    m->output_mean = m->output_sum / m->output_total;
+    m->output_unit *= 1.0f / OUTPUT_KEEP;
+    if (m->output_unit < OUTPUT_UNIT_MAX)
+        return;
+    m->output_total = m->output_sum = 0.0f; /* afresh, so that no error of a sum stays */
     for (uint32_t i = 0; i < OUTPUT_BUCKETS; i++) {
+        m->output_weight[i] /= m->output_unit;
         m->output_total += m->output_weight[i];
-        sum += m->output_weight[i] * output_tokens_of[i];
+        m->output_sum += m->output_weight[i] * output_tokens_of[i];
     }
-    m->output_mean = sum / m->output_total;
+    m->output_unit = 1.0f;
 }
 
 void
@@ -203,6 +210,7 @@ learn_init_model(struct model_record *m)
         m->bytes_per_token[s] = bytes_per_token_start[s];
         m->bytes_per_token_count[s] = 2.0f;
     }
+    m->output_unit = 1.0f;
     output_add(m, OUTPUT_START_TOKENS, OUTPUT_START_WEIGHT);
     m->prompt_mean = PROMPT_START_TOKENS;
 }
@@ -216,13 +224,15 @@ learn_prompt_tokens(const struct model_record *m, uint32_t script, uint32_t prom
 float
 learn_output_tokens(const struct model_record *m, uint32_t max_tokens)
 {
-    float sum = 0.0f, cap = (float)max_tokens;
+    float sum = 0.0f, left = m->output_total, cap = (float)max_tokens;
 
     if (max_tokens == 0)
         return m->output_mean;
-    for (uint32_t i = 0; i < OUTPUT_BUCKETS; i++)
-        sum += m->output_weight[i] * min_f(cap, output_tokens_of[i]);
-    return max_f(1.0f, sum / m->output_total);
+    for (uint32_t i = 0; i < OUTPUT_BUCKETS && output_tokens_of[i] < cap; i++) {
+        sum += m->output_weight[i] * output_tokens_of[i];
+        left -= m->output_weight[i];
+    }
+    return max_f(1.0f, (sum + max_f(0.0f, left) * cap) / m->output_total);
 }
 
 static void

@@ -101,7 +101,8 @@ struct class_curve { /* how fast a class runs a model, and how far that was off 
 #define OUTPUT_BUCKETS 40u /* half octaves: up to 2^20 tokens */
 struct model_record {
     float bytes_per_token[SCRIPT_CLASS_COUNT], bytes_per_token_count[SCRIPT_CLASS_COUNT];
-    float output_weight[OUTPUT_BUCKETS], output_total, output_mean;
+    float output_weight[OUTPUT_BUCKETS], output_unit; /* what a new outcome weighs */
+    float output_total, output_sum, output_mean;      /* over output_weight */
     float prompt_mean;
     uint64_t region_mask; /* regions with any placement of it */
     uint64_t requests_total;
