@@ -26,7 +26,8 @@ enum refusal {
     REFUSAL_NOT_READY, /* nodes have it, none is ready or loading */
     REFUSAL_DRAINING,  /* those that have it are draining */
     REFUSAL_FAILING,   /* those that have it keep failing */
-    REFUSAL_FULL,      /* every node's limit, or core's own request table, is reached */
+    REFUSAL_FULL,      /* every node's limit is reached */
+    REFUSAL_CROWDED,   /* core's own table of requests in flight is full */
     REFUSAL_ALL_TRIED, /* attempts are used up, or no node is left to try */
     REFUSAL_REQUEST,   /* the engine said the request itself is wrong: pass its answer on */
     REFUSAL_STARTED,   /* it failed after content had been passed on: outcome B */

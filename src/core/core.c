@@ -237,6 +237,7 @@ retry_after_ms(enum refusal refusal)
 {
     switch (refusal) {
     case REFUSAL_FULL:
+    case REFUSAL_CROWDED:
         return 1000.0f;
     case REFUSAL_NOT_READY:
     case REFUSAL_DRAINING:
@@ -326,7 +327,7 @@ step_arrived(struct core *core, const struct event_arrived *e, struct actions *a
     core->models[e->model].requests_total++;
     r = request_add(core, e);
     if (r == NULL) {
-        refuse(actions, e->request, 0, REFUSAL_FULL, FAILURE_NONE);
+        refuse(actions, e->request, 0, REFUSAL_CROWDED, FAILURE_NONE);
         return;
     }
     r->arrived_ns = core->now_ns;

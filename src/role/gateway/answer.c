@@ -234,6 +234,10 @@ answer_refusal(struct openai_error *e, const struct action_refuse *refuse, struc
         answer_fill(e, 429, "rate_limit_error", "no_capacity",
                     "every engine with the model `%.*s` is at its limit", bytes, model.data);
         break;
+    case REFUSAL_CROWDED:
+        answer_fill(e, 503, "server_error", "overloaded",
+                    "this gateway has as many requests in flight as it can hold");
+        break;
     case REFUSAL_STARTED:
         answer_fill(e, 502, "server_error", "stream_interrupted",
                     "the engine broke off in the middle of its answer (%s)",

@@ -66,8 +66,8 @@ metrics_refusal_name(uint32_t refusal)
         [REFUSAL_NONE] = "none",           [REFUSAL_NO_NODE] = "no_node",
         [REFUSAL_NOT_READY] = "not_ready", [REFUSAL_DRAINING] = "draining",
         [REFUSAL_FAILING] = "failing",     [REFUSAL_FULL] = "full",
-        [REFUSAL_ALL_TRIED] = "all_tried", [REFUSAL_REQUEST] = "request",
-        [REFUSAL_STARTED] = "started",
+        [REFUSAL_CROWDED] = "crowded",     [REFUSAL_ALL_TRIED] = "all_tried",
+        [REFUSAL_REQUEST] = "request",     [REFUSAL_STARTED] = "started",
     };
     return named(names, REFUSAL_COUNT, refusal);
 }

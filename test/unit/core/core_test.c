@@ -164,7 +164,7 @@ test_refusals(void)
     for (uint64_t id = 100; id < 200; id++)
         world_arrive(&w, id, 2);
     CHECK(w.actions.list[0].kind == ACTION_REFUSE &&
-              w.actions.list[0].refuse.refusal == REFUSAL_FULL,
+              w.actions.list[0].refuse.refusal == REFUSAL_CROWDED,
           "the request table is bounded");
     world_close(&w);
 }
