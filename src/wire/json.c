@@ -1,7 +1,8 @@
-/* json - documents and values; see json.h. Who decides what is valid: simdjson says yes fast; when
- * it says no, or a document is too large for its buffers (fourteen bytes for one of text),
- * json_check has the last word, knows where, and needs no memory. What is walked here afterwards is
- * known to be valid; the walk still never leaves the bytes it was given. */
+/* json - documents and values; see json.h. Who decides what is valid: a short document is checked
+ * and listed in one pass of json_scan; of a longer one simdjson says yes fast. When either says no,
+ * or a document is too large for simdjson's buffers (fourteen bytes for one of text), json_check
+ * has the last word, knows where, and needs no memory. What is walked here afterwards is known to
+ * be valid; the walk still never leaves the bytes it was given. */
 #include "wire/json.h"
 
 #include <math.h>
@@ -14,6 +15,8 @@
 #include <emmintrin.h>
 #endif
 
+#define JSON_SIMD_BYTES_MIN                                                                        \
+    4096u /* below it our own pass is faster, but for text all outside ASCII */
 #define JSON_SIMD_BYTES_MAX 1048576u
 
 enum err
@@ -192,6 +195,7 @@ object_next(struct span object, size_t *at, struct json_field *ret_field, uint32
     if (end - start < 2)
         return false;
     ret_field->key = (struct span){object.data + start + 1, end - start - 2};
+    ret_field->key_escaped = span_find(ret_field->key, '\\') < ret_field->key.bytes;
     end = space_end(object, end);
     if (end >= object.bytes || object.data[end] != ':')
         return false;
@@ -248,7 +252,7 @@ json_key_text(const struct json_field *field, char text[JSON_KEY_BYTES_MAX + 1])
     struct span key = field->key, quoted = {key.data - 1, key.bytes + 2};
     size_t bytes;
 
-    if (span_find(key, '\\') == key.bytes ||
+    if (!field->key_escaped ||
         json_unescape(quoted, text, JSON_KEY_BYTES_MAX + 1, &bytes) != ERR_OK)
         return key;
     return (struct span){text, bytes};
@@ -307,6 +311,29 @@ add_field(struct json_object *object, const struct json_field *field, struct jso
     return ERR_OK;
 }
 
+/* Check a document and list its fields in one pass. false: something is wrong with it, the longer
+ * way finds out what. */
+static bool
+list_checked(struct span document, struct json_object *ret_object)
+{
+    struct json_scan s = json_scan_of(document);
+    struct json_field field;
+    struct json_error unused;
+
+    ret_object->count = 0;
+    if (!json_scan_open(&s, '{'))
+        return false;
+    for (bool first = true; json_scan_key(&s, &first, &field.key);) {
+        if (!json_scan_value(&s, &field.value))
+            return false;
+        field.key_escaped = span_find(field.key, '\\') < field.key.bytes;
+        field.type = json_type_of(field.value);
+        if (add_field(ret_object, &field, &unused) != ERR_OK)
+            return false;
+    }
+    return json_scan_end(&s);
+}
+
 enum err
 json_parse(struct json_parser *parser, struct span document, struct json_object *ret_object,
            struct json_error *ret_error)
@@ -317,7 +344,9 @@ json_parse(struct json_parser *parser, struct span document, struct json_object 
     size_t start, at = 0;
     enum err err;
 
-    if (document.bytes > JSON_SIMD_BYTES_MAX ||
+    if (document.bytes < JSON_SIMD_BYTES_MIN && list_checked(document, ret_object))
+        return ERR_OK;
+    if (document.bytes < JSON_SIMD_BYTES_MIN || document.bytes > JSON_SIMD_BYTES_MAX ||
         !json_simd_valid(parser, document.data, document.bytes)) {
         err = json_check(document, ret_error);
         if (err != ERR_OK)

@@ -1,9 +1,10 @@
 #ifndef WIRE_JSON_H
 #define WIRE_JSON_H
-/* json - JSON that others sent: full validation by simdjson (through json_simd.cc), then a small
- * scanner of ours over the valid bytes finds the top-level keys, duplicates, and the byte range of
- * every value, so that a body can be edited by splicing and is never written anew. When
- * validation fails a second pass decides (json_check), and finds line and column.
+/* json - JSON that others sent: full validation, of short documents by our own checking scanner
+ * (json_scan), of longer ones by simdjson (through json_simd.cc). Top-level keys, duplicates, and
+ * the byte range of every value are found, so that a body can be edited by splicing and is never
+ * written anew. When validation fails a second pass decides (json_check), and finds line and
+ * column.
  *
  * Valid is what RFC 8259 says: numbers of any size and unpaired \u surrogates are. No BOM.
  *
@@ -39,6 +40,7 @@ struct json_field {
     struct span key;   /* as written, without the quotes; may hold escapes */
     struct span value; /* as written, strings with their quotes */
     enum json_type type;
+    bool key_escaped; /* the key holds an escape */
 };
 
 struct json_object {

@@ -65,8 +65,6 @@ json_scan_utf8(const char *at, const char *end)
 
     if (first < 0x80)
         return 1;
-    if (first > 0xe0 && first < 0xed && end - at >= 3 && is_tail(at[1]) && is_tail(at[2]))
-        return 3; /* most of what is not Latin, without the checks below */
     if (first < 0xc2 || first > 0xf4 || end - at < (ptrdiff_t)bytes)
         return 0;
     if (first == 0xe0)
@@ -87,6 +85,23 @@ json_scan_utf8(const char *at, const char *end)
     return bytes;
 }
 
+/* Behind the sequences of two and three bytes from at on that need no closer look: most of all text
+ * that is not English. */
+static const char *
+common_wide_end(const char *at, const char *end)
+{
+    while (end - at >= 3 && is_tail(at[1])) {
+        unsigned char first = (unsigned char)at[0];
+        if (first > 0xe0 && first < 0xed && is_tail(at[2]))
+            at += 3;
+        else if (first >= 0xc2 && first < 0xe0)
+            at += 2;
+        else
+            break;
+    }
+    return at;
+}
+
 static bool
 is_hex(char c)
 {
@@ -97,10 +112,23 @@ is_hex(char c)
 static unsigned
 escape_bytes(const char *at, const char *end)
 {
-    if (end - at < 2 || at[1] == '\0')
+    if (end - at < 2)
         return 0;
-    if (at[1] != 'u')
-        return strchr("\"\\/bfnrt", at[1]) != NULL ? 2 : 0;
+    switch (at[1]) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return 2;
+    case 'u':
+        break;
+    default:
+        return 0;
+    }
     if (end - at < 6)
         return 0;
     return is_hex(at[2]) && is_hex(at[3]) && is_hex(at[4]) && is_hex(at[5]) ? 6 : 0;
@@ -129,6 +157,7 @@ scan_string(struct json_scan *s)
         }
         if ((unsigned char)*at < 0x20)
             return fail(s, at, "expected control characters in strings to be escaped");
+        at = common_wide_end(at, s->end);
         for (; at < s->end && (unsigned char)*at >= 0x80; at += bytes) {
             bytes = json_scan_utf8(at, s->end);
             if (bytes == 0)

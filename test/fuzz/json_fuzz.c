@@ -8,8 +8,10 @@
 #include "base/must.h"
 #include "wire/json_simd.h"
 
+#define LONG_BYTES 8192u /* over which simdjson validates */
+
 static struct json_parser *parser; /* one thread */
-static struct json_object object;
+static struct json_object object, long_object;
 
 /* Every value, every string unescaped; more than JSON_DEPTH_MAX levels cannot be there. */
 static void
@@ -50,6 +52,28 @@ beyond_simdjson(struct span text)
     return false;
 }
 
+/* A short document with spaces behind it goes the way of long ones: same fields, same refusal. */
+static void
+parse_long(struct span text, enum err parse)
+{
+    char *data = malloc(text.bytes + LONG_BYTES + JSON_PADDING);
+    struct json_error error;
+
+    must(data != NULL);
+    memset(data, ' ', text.bytes + LONG_BYTES + JSON_PADDING);
+    if (text.bytes > 0)
+        memcpy(data, text.data, text.bytes);
+    must(json_parse(parser, (struct span){data, text.bytes + LONG_BYTES}, &long_object, &error) ==
+         parse);
+    must(parse != ERR_OK || long_object.count == object.count);
+    for (size_t i = 0; parse == ERR_OK && i < object.count; i++) {
+        const struct json_field *a = &object.fields[i], *b = &long_object.fields[i];
+        must(span_eq(a->key, b->key) && span_eq(a->value, b->value));
+        must(a->type == b->type && a->key_escaped == b->key_escaped);
+    }
+    free(data);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 int
@@ -71,6 +95,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     check = json_check(text, &error);
     parse = json_parse(parser, document, &object, &again);
     if (check == ERR_OK) {
+        parse_long(text, parse);
         must(simd || beyond_simdjson(text));
         for (size_t i = 0; parse == ERR_OK && i < object.count; i++)
             walk(object.fields[i].value);

@@ -204,6 +204,18 @@ static const struct {
     {"simdjson refuses, JSON does not", "{\"a\":1e999,\"b\":\"\\udc00\"}", ERR_OK, 0, 0, ""},
 };
 
+/* text with spaces behind it, so that simdjson validates it. */
+static enum err
+parse_long(struct span text, struct json_error *ret_error)
+{
+    static char data[20000 + JSON_PADDING];
+    const size_t bytes = sizeof(data) - JSON_PADDING;
+
+    memset(data, ' ', sizeof(data));
+    memcpy(data, text.data, text.bytes);
+    return json_parse(parser, (struct span){data, bytes}, &object, ret_error);
+}
+
 static void
 test_parse(void)
 {
@@ -215,6 +227,10 @@ test_parse(void)
         CHECK(error.line == parse_rows[i].line && error.column == parse_rows[i].column,
               parse_rows[i].label);
         CHECK(strstr(error.message, parse_rows[i].says) != NULL, parse_rows[i].label);
+        CHECK(parse_long(span_of(parse_rows[i].text), &error) == parse_rows[i].err,
+              parse_rows[i].label);
+        CHECK(error.line == parse_rows[i].line && error.column == parse_rows[i].column,
+              parse_rows[i].label);
     }
     CHECK(parse(SPAN_LIT(" { \"a\" : \"x\\\"}y\" ,\n\"b\":[1,{\"]\":2}],\"c\":-1.5e3,\"d\":{},"
                          "\"e\":null ,\"f\":true,\"g\":false} "),
