@@ -12,6 +12,5 @@
 
 /* exact: know also when the running iteration ends, which no news could carry in time. ERR_ARG: no
  * truth is known of it, or no such model or GPU. */
-MUST_USE
-enum err floor_predict(const struct outcome *o, bool exact, struct terms *ret_terms);
+MUST_USE enum err floor_predict(const struct outcome *o, bool exact, struct terms *ret_terms);
 #endif

@@ -31,9 +31,8 @@ struct load_item {
 
 /* Draw the plan: Poisson arrivals. The caller frees *ret_items. ERR_ARG: the spec makes no sense;
  * ERR_FULL: more than LOAD_PLAN_ITEMS_MAX; ERR_MEMORY. */
-MUST_USE
-enum err load_plan_make(const struct load_spec *spec, struct load_item **ret_items,
-                        size_t *ret_count);
+MUST_USE enum err load_plan_make(const struct load_spec *spec, struct load_item **ret_items,
+                                 size_t *ret_count);
 
 /* The body of a streaming chat request for this item, text and all; its text begins differently
  * from every other item's, so that no prefix is shared. The caller frees it. NULL: no memory. */

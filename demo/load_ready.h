@@ -7,7 +7,6 @@
 
 /* ERR_TIMEOUT: not within `seconds`; which one was not is on standard error. The client's loop must
  * not be running. */
-MUST_USE
-enum err load_ready(struct loop *loop, struct http_client *client,
-                    const struct load_options *options, double seconds);
+MUST_USE enum err load_ready(struct loop *loop, struct http_client *client,
+                             const struct load_options *options, double seconds);
 #endif

@@ -55,10 +55,9 @@ struct load_options {
 
 /* Send the items and wait. *ret_results, one an item, is the caller's to free. The client's loop
  * must not be running. ERR_MEMORY, ERR_ARG. */
-MUST_USE
-enum err load_run(struct loop *loop, struct http_client *client, const struct load_options *options,
-                  const struct load_item *items, size_t item_count,
-                  struct load_result **ret_results);
+MUST_USE enum err load_run(struct loop *loop, struct http_client *client,
+                           const struct load_options *options, const struct load_item *items,
+                           size_t item_count, struct load_result **ret_results);
 
 const char *load_run_end_name(enum load_end end);
 #endif

@@ -38,7 +38,7 @@ struct outcome_run {
 
 /* Read results (loadgen --out) and truths (emulate --log; NULL: none). ERR_IO: said; ERR_PARSE: a
  * line of results is none; ERR_MEMORY. outcome_fini also after a failure. */
-MUST_USE
-enum err outcome_read(const char *results, const char *truths, struct outcome_run *ret_run);
+MUST_USE enum err outcome_read(const char *results, const char *truths,
+                               struct outcome_run *ret_run);
 void outcome_fini(struct outcome_run *run);
 #endif

@@ -27,10 +27,8 @@ void *arena_take(struct arena *a, size_t bytes);
 /* The same, zeroed. */
 void *arena_zeroed(struct arena *a, size_t bytes);
 /* A copy of s in the arena, ended by a zero that is not counted. ERR_FULL as above. */
-MUST_USE
-enum err arena_copy(struct arena *a, struct span s, struct span *ret_copy);
+MUST_USE enum err arena_copy(struct arena *a, struct span s, struct span *ret_copy);
 /* printf into the arena; the result is zero-terminated. ERR_FULL as above. */
-MUST_USE
-enum err arena_printf(struct arena *a, struct span *ret_text, const char *format, ...)
+MUST_USE enum err arena_printf(struct arena *a, struct span *ret_text, const char *format, ...)
     PRINTF_LIKE(3, 4);
 #endif

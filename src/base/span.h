@@ -57,14 +57,12 @@ struct span span_from(struct span s, size_t from);
 size_t span_find(struct span s, char byte);
 
 /* A whole decimal number without sign, spaces or a value over UINT64_MAX. ERR_PARSE otherwise. */
-MUST_USE
-enum err span_u64(struct span s, uint64_t *ret_value);
+MUST_USE enum err span_u64(struct span s, uint64_t *ret_value);
 
 /* A decimal number, with optional sign, fraction and exponent, locale-free; also "NaN", "+Inf",
  * "-Inf" as Prometheus writes them. Relative error <= 2e-15 (not always the nearest double, as
  * strtod's is): for metrics and settings. ERR_PARSE otherwise. */
-MUST_USE
-enum err span_f64(struct span s, double *ret_value);
+MUST_USE enum err span_f64(struct span s, double *ret_value);
 
 /* Copy s into text[size] and end it with a zero, cut to size - 1 bytes. size >= 1. */
 void span_copy(struct span s, char *text, size_t size);

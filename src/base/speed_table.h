@@ -22,6 +22,5 @@ const struct speed_row *speed_table_at(size_t index);
 /* The row of this GPU class for a model of params_b billion parameters (> 0): the row nearest in
  * size, its times and weights scaled to params_b. ERR_NOT_FOUND: no such class; ERR_ARG: no such
  * size. */
-MUST_USE
-enum err speed_table_find(double params_b, struct span gpu, struct speed_row *ret_row);
+MUST_USE enum err speed_table_find(double params_b, struct span gpu, struct speed_row *ret_row);
 #endif

@@ -31,12 +31,10 @@ extern const char cmd_capacity_help[], cmd_check_help[], cmd_emulate_help[], cmd
     cmd_status_help[], cmd_up_help[];
 
 /* What is left of fd, into arena. ERR_IO: errno; ERR_FULL: more than bytes_max, or the arena. */
-MUST_USE
-enum err cli_read_fd(int fd, size_t bytes_max, struct arena *arena, struct span *ret_text);
+MUST_USE enum err cli_read_fd(int fd, size_t bytes_max, struct arena *arena, struct span *ret_text);
 /* The file at path. ERR_IO: errno; ERR_FULL as above. */
-MUST_USE
-enum err cli_read_file(const char *path, size_t bytes_max, struct arena *arena,
-                       struct span *ret_text);
+MUST_USE enum err cli_read_file(const char *path, size_t bytes_max, struct arena *arena,
+                                struct span *ret_text);
 /* What to say about such an error; errno as it was then. */
 const char *cli_read_words(enum err err);
 #endif

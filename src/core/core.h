@@ -39,8 +39,8 @@ size_t core_bytes(const struct core_config *c);
 
 /* Build a core in memory[bytes], 64-byte aligned and zeroed, which the caller owns and frees after
  * the last use of *ret_core. ERR_ARG: a field is out of range, or bytes < core_bytes(c). */
-MUST_USE
-enum err core_init(void *memory, size_t bytes, const struct core_config *c, struct core **ret_core);
+MUST_USE enum err core_init(void *memory, size_t bytes, const struct core_config *c,
+                            struct core **ret_core);
 
 /* Take one event at now_ns (monotonic; a smaller value than before counts as the one before).
  * *ret_actions is written whole: count, and decision.candidate_count, may be 0. Events that name

@@ -50,15 +50,15 @@ enum engine_model_state {
 
 struct engine;
 /* seed: noise and pauses. ERR_ARG: a parameter is out of range. The caller owns *ret_engine. */
-MUST_USE
-enum err engine_open(const struct engine_params *params, uint64_t seed, struct engine **ret_engine);
+MUST_USE enum err engine_open(const struct engine_params *params, uint64_t seed,
+                              struct engine **ret_engine);
 void engine_close(struct engine *engine);
 /* Tell of a model before anything asks for it; `model` < ENGINE_MODELS_HELD_MAX. load_left_ms: when
  * LOADING, counted from time 0 of the driver's clock. ERR_ARG: a figure is out of range;
  * ERR_EXISTS. */
-MUST_USE
-enum err engine_model(struct engine *engine, uint32_t model, const struct engine_speed *speed,
-                      enum engine_model_state state, double load_left_ms);
+MUST_USE enum err engine_model(struct engine *engine, uint32_t model,
+                               const struct engine_speed *speed, enum engine_model_state state,
+                               double load_left_ms);
 enum engine_model_state engine_model_state(const struct engine *engine, uint32_t model);
 
 struct engine_request {
@@ -71,8 +71,8 @@ struct engine_request {
 };
 /* Queue a request at now_ms. A model on disk starts to load. ERR_NOT_FOUND: model absent.
  * ERR_FULL: queue full, or prompt + output exceed the KV capacity. */
-MUST_USE
-enum err engine_submit(struct engine *engine, double now_ms, const struct engine_request *request);
+MUST_USE enum err engine_submit(struct engine *engine, double now_ms,
+                                const struct engine_request *request);
 /* The client left. Unknown ids do nothing. */
 void engine_cancel(struct engine *engine, double now_ms, uint64_t id);
 

@@ -7,8 +7,8 @@
 
 /* The speed of a model of params_b billion parameters on this GPU class. ERR_NOT_FOUND, ERR_ARG as
  * speed_table_find. */
-MUST_USE
-enum err engine_table_speed(double params_b, struct span gpu, struct engine_speed *ret_speed);
+MUST_USE enum err engine_table_speed(double params_b, struct span gpu,
+                                     struct engine_speed *ret_speed);
 /* vLLM with its usual options on a node with a local NVMe disk; noise 8 %, no pauses, speed 1. */
 void engine_table_vllm(struct engine_params *ret_params);
 /* llama-server in router mode: few slots, several models on disk, two of them loaded at once. */

@@ -73,8 +73,7 @@ struct http_call_request {
     size_t part_count;
 };
 
-MUST_USE
-enum err http_client_open(struct loop *loop, struct http_client **ret_client);
+MUST_USE enum err http_client_open(struct loop *loop, struct http_client **ret_client);
 /* Calls in progress are cancelled, targets are closed. May be called from any callback. NULL: does
  * nothing. */
 void http_client_close(struct http_client *client);
@@ -83,21 +82,20 @@ void http_client_close(struct http_client *client);
  * 0: none), copied. Close it when nothing will call it again, unless its client was closed; calls
  * in progress are cancelled. May be called from any callback. ERR_ARG: a host or an address that
  * cannot be; ERR_MEMORY. */
-MUST_USE
-enum err http_target_open(struct http_client *client, const struct sockaddr *address,
-                          socklen_t address_bytes, struct span host,
-                          const struct sockaddr *bind_address, socklen_t bind_bytes,
-                          struct http_target **ret_target);
+MUST_USE enum err http_target_open(struct http_client *client, const struct sockaddr *address,
+                                   socklen_t address_bytes, struct span host,
+                                   const struct sockaddr *bind_address, socklen_t bind_bytes,
+                                   struct http_target **ret_target);
 void http_target_close(struct http_target *target);
 size_t http_target_idle(const struct http_target *target); /* kept connections now */
 
 /* Start a call. fn is never called from within. r, its headers, limits and fn are copied; the bytes
  * of the parts are not. ERR_FULL, ERR_MEMORY, ERR_ARG (bytes that must not stand in a head):
  * nothing was started. */
-MUST_USE
-enum err http_call_start(struct http_target *target, const struct http_call_request *r,
-                         const struct http_call_limits *limits, const struct http_call_fn *fn,
-                         void *user, struct http_call **ret_call);
+MUST_USE enum err http_call_start(struct http_target *target, const struct http_call_request *r,
+                                  const struct http_call_limits *limits,
+                                  const struct http_call_fn *fn, void *user,
+                                  struct http_call **ret_call);
 /* Close its connection at once: no more callbacks, the call is gone. May be called from within
  * any callback of the call but end and failed. */
 void http_call_cancel(struct http_call *call);

@@ -78,16 +78,15 @@ struct http_server;
 /* Listen on address (SO_REUSEADDR; SO_REUSEPORT when reuse_port, so that each loop has a listener
  * of its own; bound to device when not NULL, as SO_BINDTODEVICE has it). ERR_IO: logged. On success
  * the caller owns *ret_server. */
-MUST_USE
-enum err http_server_open(struct loop *loop, const struct sockaddr *address,
-                          socklen_t address_bytes, bool reuse_port, const char *device,
-                          const struct http_server_limits *limits, const struct http_server_fn *fn,
-                          void *user, struct http_server **ret_server);
+MUST_USE enum err http_server_open(struct loop *loop, const struct sockaddr *address,
+                                   socklen_t address_bytes, bool reuse_port, const char *device,
+                                   const struct http_server_limits *limits,
+                                   const struct http_server_fn *fn, void *user,
+                                   struct http_server **ret_server);
 /* Let later servers of this user listen at the same address, if they are opened with reuse_port.
  * This one had it alone until now: so a set of servers opens its first one without reuse_port, and
  * a stranger who is there already is an error and no silent partner. ERR_IO: logged. */
-MUST_USE
-enum err http_server_share(struct http_server *s);
+MUST_USE enum err http_server_share(struct http_server *s);
 /* The bound address (port 0 was filled in). */
 void http_server_address(const struct http_server *s, struct sockaddr_storage *ret_address);
 /* Accept no more; connections of which nothing of a request has come close, others after their

@@ -18,8 +18,7 @@
 struct loop;
 
 /* ---- Life. */
-MUST_USE
-enum err loop_open(struct loop **ret_loop); /* ERR_MEMORY, ERR_IO (logged) */
+MUST_USE enum err loop_open(struct loop **ret_loop); /* ERR_MEMORY, ERR_IO (logged) */
 /* Everything the loop watches must have been removed and all timers stopped; pending posts are
  * dropped. NULL: does nothing. */
 void loop_close(struct loop *loop);
@@ -47,9 +46,8 @@ struct loop_watch { /* embed it; zero it before the first loop_add */
     uint32_t slot;     /* private */
 };
 /* ERR_FULL, ERR_MEMORY, ERR_IO (logged): not added. */
-MUST_USE
-enum err loop_add(struct loop *loop, struct loop_watch *watch, int fd, unsigned interest,
-                  loop_watch_fn *fn);
+MUST_USE enum err loop_add(struct loop *loop, struct loop_watch *watch, int fd, unsigned interest,
+                           loop_watch_fn *fn);
 void loop_interest(struct loop_watch *watch, unsigned interest); /* no call when nothing changes */
 void loop_remove(struct loop_watch *watch);                      /* not added: does nothing */
 

@@ -18,8 +18,7 @@ struct worker_job {        /* the caller's, alive until done was called */
 };
 
 /* ERR_MEMORY, ERR_IO (logged): nothing was opened. There is no thread before the first job. */
-MUST_USE
-enum err worker_open(struct worker **ret_worker);
+MUST_USE enum err worker_open(struct worker **ret_worker);
 /* Waits for the running job; queued ones are dropped without done. NULL: does nothing. */
 void worker_close(struct worker *worker);
 /* From one thread. When there can be no thread the job is run here and now. */

@@ -106,16 +106,13 @@ const struct adapter *adapter_by_name(struct span name); /* "vllm"; NULL: none o
 /* OpenAI's list of models: {"data":[{"id":...}]}; every model ready unless the entry has a status,
  * as llama-server's router gives it. Names with control characters or too long are left out (cut).
  */
-MUST_USE
-enum err adapter_parse_openai_models(struct span body, struct adapter_models *ret_models);
+MUST_USE enum err adapter_parse_openai_models(struct span body, struct adapter_models *ret_models);
 /* The endpoint-load-metrics header (ORCA), TEXT or JSON. ERR_PARSE: neither. */
-MUST_USE
-enum err adapter_parse_orca(struct span header, struct adapter_load *ret_load);
+MUST_USE enum err adapter_parse_orca(struct span header, struct adapter_load *ret_load);
 /* A report of an engine that publishes plain Prometheus names: all the code such a row needs.
  * ERR_PARSE: none of the table's names is there; *ret_load is untouched. */
-MUST_USE
-enum err adapter_parse_metrics(const struct adapter_metric *table, struct span body,
-                               struct adapter_load *ret_load);
+MUST_USE enum err adapter_parse_metrics(const struct adapter_metric *table, struct span body,
+                                        struct adapter_load *ret_load);
 /* Everything unknown. */
 void adapter_load_init(struct adapter_load *ret_load);
 /* The document parsed, for the rows: free it with cJSON_Delete. NULL: empty, longer than

@@ -101,38 +101,33 @@ typedef const char *config_env_fn(const char *name, void *user);
 /* Read a configuration. Everything in *ret_config points into arena. *ret_problems is written
  * whole, in the order of lines. ERR_PARSE: ret_problems->errors > 0, and *ret_config is not to be
  * used; warnings alone are ERR_OK. env may be NULL: no variable is set. */
-MUST_USE
-enum err config_parse(struct span yaml, config_env_fn *env, void *env_user, struct arena *arena,
-                      struct config *ret_config, struct config_problems *ret_problems);
+MUST_USE enum err config_parse(struct span yaml, config_env_fn *env, void *env_user,
+                               struct arena *arena, struct config *ret_config,
+                               struct config_problems *ret_problems);
 /* The defaults alone (for `up`). */
 void config_defaults(struct config *ret_config);
 /* The configuration as it is in effect, defaults included, as YAML that gives the same when it is
  * read (unless a credential was in it: that is shown as `***`). ERR_FULL: the arena. */
-MUST_USE
-enum err config_dump(const struct config *config, struct arena *arena, struct span *ret_yaml);
+MUST_USE enum err config_dump(const struct config *config, struct arena *arena,
+                              struct span *ret_yaml);
 /* Add a problem; beyond CONFIG_PROBLEMS_MAX errors are only counted. Texts are cut to their place.
  */
 void config_problem(struct config_problems *problems, uint32_t line, uint32_t column, bool warning,
                     const char *format, ...) PRINTF_LIKE(5, 6);
 
 /* ---- Parts used elsewhere too. */
-MUST_USE
-enum err config_duration(struct span text, uint64_t *ret_ns); /* "250ms" "2s" "1m" */
-MUST_USE
-enum err config_size(struct span text, uint64_t *ret_bytes); /* "64MiB" "1GiB" "10" */
+MUST_USE enum err config_duration(struct span text, uint64_t *ret_ns); /* "250ms" "2s" "1m" */
+MUST_USE enum err config_size(struct span text, uint64_t *ret_bytes);  /* "64MiB" "1GiB" "10" */
 /* "127.0.0.1:80" "[::1]:80" "name:80"; port 0 is one too. The host without brackets. */
-MUST_USE
-enum err config_host_port(struct span text, struct span *ret_host, uint16_t *ret_port);
+MUST_USE enum err config_host_port(struct span text, struct span *ret_host, uint16_t *ret_port);
 /* http://host[:port][/]; https is ERR_UNSUPPORTED, its host and port are written too. */
-MUST_USE
-enum err config_url(struct span text, struct span *ret_host, uint16_t *ret_port);
+MUST_USE enum err config_url(struct span text, struct span *ret_host, uint16_t *ret_port);
 /* Is it a name of a region, node ...: [a-z0-9-]{1,63}? */
 bool config_is_name(struct span text);
 /* 127.x.x.x, ::1 or localhost. */
 bool config_is_loopback(struct span host);
 /* "8B" "70b" "500M" "8x7B" in billions of parameters. */
-MUST_USE
-enum err config_params(struct span text, double *ret_params_b);
+MUST_USE enum err config_params(struct span text, double *ret_params_b);
 /* The first such number that is a word of its own in a model's name ("llama-3.1-8b": 8); 0: none.
  */
 double config_params_from_name(struct span name);

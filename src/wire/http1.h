@@ -127,16 +127,12 @@ http1_header_bytes(struct span name, struct span value)
 
 /* ERR_ARG: a forbidden byte, or a status outside 100..999; ERR_FULL: no room. Either way nothing
  * was written. */
-MUST_USE
-enum err http1_write_status(struct http1_writer *w, unsigned status);
-MUST_USE
-enum err http1_write_request(struct http1_writer *w, struct span method,
-                             struct span target); /* the line, HTTP/1.1 */
-MUST_USE
-enum err http1_write_header(struct http1_writer *w, struct span name, struct span value);
+MUST_USE enum err http1_write_status(struct http1_writer *w, unsigned status);
+MUST_USE enum err http1_write_request(struct http1_writer *w, struct span method,
+                                      struct span target); /* the line, HTTP/1.1 */
+MUST_USE enum err http1_write_header(struct http1_writer *w, struct span name, struct span value);
 /* Text of our own, copied as it is: whole header lines that are constants, or the empty line. */
-MUST_USE
-enum err http1_write_text(struct http1_writer *w, struct span text);
+MUST_USE enum err http1_write_text(struct http1_writer *w, struct span text);
 /* "content-length: N" CR LF and the like: a decimal number into text[20]; returns the bytes. */
 size_t http1_decimal(uint64_t value, char *text);
 /* A chunk's size line, CR LF included, into text[HTTP1_CHUNK_SIZE_BYTES_MAX]; returns the bytes. */

@@ -49,21 +49,18 @@ struct json_object {
 };
 
 struct json_parser; /* buffers of the validator: one per thread */
-MUST_USE
-enum err json_parser_open(struct json_parser **ret_parser);
+MUST_USE enum err json_parser_open(struct json_parser **ret_parser);
 void json_parser_close(struct json_parser *parser);
 
 /* Validate the whole document and list the fields of its top-level object. ERR_PARSE: no valid
  * JSON, or not an object, or a duplicate top-level key (compared after unescaping), *ret_error says
  * where; ERR_FULL: over a limit above, likewise. Spans point into document. */
-MUST_USE
-enum err json_parse(struct json_parser *parser, struct span document,
-                    struct json_object *ret_object, struct json_error *ret_error);
+MUST_USE enum err json_parse(struct json_parser *parser, struct span document,
+                             struct json_object *ret_object, struct json_error *ret_error);
 
 /* List the fields of an object that is known to be valid JSON: a value out of json_parse, or a
  * whole one. ERR_PARSE if value is not an object. */
-MUST_USE
-enum err json_fields(struct span value, struct json_object *ret_object);
+MUST_USE enum err json_fields(struct span value, struct json_object *ret_object);
 
 /* Walk a valid array or object, however large: *at starts at 0; false at the end. */
 bool json_array_next(struct span array, size_t *at, struct span *ret_value);
@@ -71,8 +68,7 @@ bool json_object_next(struct span object, size_t *at, struct json_field *ret_fie
 
 /* Validate without simdjson and without padding: for small, unpadded documents, and to find where a
  * document is wrong. *ret_error as above. */
-MUST_USE
-enum err json_check(struct span document, struct json_error *ret_error);
+MUST_USE enum err json_check(struct span document, struct json_error *ret_error);
 
 /* The field with this key (compared as written), or NULL. */
 const struct json_field *json_get(const struct json_object *object, const char *key);
@@ -83,17 +79,13 @@ struct span json_key_text(const struct json_field *field, char text[JSON_KEY_BYT
 /* By the first byte; JSON_NULL for an empty span, which is how an absent value looks. */
 enum json_type json_type_of(struct span value);
 /* value as what it says; ERR_PARSE when it is of another type or out of range. */
-MUST_USE
-enum err json_bool(struct span value, bool *ret);
-MUST_USE
-enum err json_u64(struct span value, uint64_t *ret);
-MUST_USE
-enum err json_f64(struct span value, double *ret);
+MUST_USE enum err json_bool(struct span value, bool *ret);
+MUST_USE enum err json_u64(struct span value, uint64_t *ret);
+MUST_USE enum err json_f64(struct span value, double *ret);
 /* Unescape a string value (with its quotes) into text[size]; *ret_bytes without a final zero, which
  * is written too. ERR_FULL when it does not fit (value.bytes always suffices). Lone surrogates
  * become U+FFFD. */
-MUST_USE
-enum err json_unescape(struct span value, char *text, size_t size, size_t *ret_bytes);
+MUST_USE enum err json_unescape(struct span value, char *text, size_t size, size_t *ret_bytes);
 /* Bytes that json_escape writes for s, quotes not counted. The result is valid JSON whatever s
  * holds: bytes that are no UTF-8 become \ufffd. */
 size_t json_escaped_bytes(struct span s);

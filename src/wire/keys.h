@@ -29,15 +29,13 @@ struct keys {
     size_t count;
 };
 
-MUST_USE
-enum err keys_parse(struct span yaml, struct arena *arena, struct keys *ret_keys,
-                    struct config_problems *ret_problems);
+MUST_USE enum err keys_parse(struct span yaml, struct arena *arena, struct keys *ret_keys,
+                             struct config_problems *ret_problems);
 /* The entry of this key (SHA-256, then binary search), or NULL. */
 const struct key_entry *keys_find(const struct keys *keys, struct span key_text);
 void keys_sha256(struct span text, unsigned char ret_sha256[KEY_SHA256_BYTES]);
 /* One line to append to the file for a new key. ERR_ARG: the name is no [a-z0-9-]{1,63}. */
-MUST_USE
-enum err keys_line(struct span name, const unsigned char sha256[KEY_SHA256_BYTES],
-                   uint32_t concurrency_max, uint64_t tokens_per_minute_max, struct arena *arena,
-                   struct span *ret_line);
+MUST_USE enum err keys_line(struct span name, const unsigned char sha256[KEY_SHA256_BYTES],
+                            uint32_t concurrency_max, uint64_t tokens_per_minute_max,
+                            struct arena *arena, struct span *ret_line);
 #endif

@@ -46,8 +46,7 @@ struct known_values {
 };
 
 PRINTF_LIKE(4, 5)
-MUST_USE
-static enum err
+MUST_USE static enum err
 refuse(struct openai_error *ret_error, const char *code, const char *param, const char *format, ...)
 {
     va_list args;

@@ -47,18 +47,17 @@ struct openai_request {
  * these but for the case of its letters (some engines read it). null is absent. Unknown fields
  * pass. ERR_FULL: the arena; *ret_error is filled (503). Keys count unescaped: what an engine would
  * read is what we read. */
-MUST_USE
-enum err openai_request_parse(struct json_parser *parser, enum openai_api api, struct span body,
-                              struct arena *arena, struct openai_request *ret_request,
-                              struct openai_error *ret_error);
+MUST_USE enum err openai_request_parse(struct json_parser *parser, enum openai_api api,
+                                       struct span body, struct arena *arena,
+                                       struct openai_request *ret_request,
+                                       struct openai_error *ret_error);
 
 /* The body for a node in pieces: model renamed (nothing is changed when it is equal), and, for
  * streams, stream_options.include_usage set to true. Pieces point into r->body and the arena.
  * ERR_FULL: arena or parts_max (2 * OPENAI_EDITS_MAX + 1 always suffices). */
-MUST_USE
-enum err openai_request_splice(const struct openai_request *r, struct span model,
-                               struct arena *arena, struct span *parts, size_t parts_max,
-                               size_t *ret_part_count);
+MUST_USE enum err openai_request_splice(const struct openai_request *r, struct span model,
+                                        struct arena *arena, struct span *parts, size_t parts_max,
+                                        size_t *ret_part_count);
 
 struct openai_usage {
     bool known;
@@ -78,12 +77,10 @@ struct openai_reply {
     struct openai_usage usage;
 };
 /* ERR_PARSE: not a JSON object: the engine sends garbage. No padding needed. */
-MUST_USE
-enum err openai_reply_parse(struct span document, struct openai_reply *ret_reply);
+MUST_USE enum err openai_reply_parse(struct span document, struct openai_reply *ret_reply);
 
 /* {"error":{"message","type","param","code","request_id"}} into the arena; request_id only when it
  * is not empty. Any bytes in e are made valid JSON. ERR_FULL: the arena. */
-MUST_USE
-enum err openai_error_write(const struct openai_error *e, struct span request_id,
-                            struct arena *arena, struct span *ret_json);
+MUST_USE enum err openai_error_write(const struct openai_error *e, struct span request_id,
+                                     struct arena *arena, struct span *ret_json);
 #endif

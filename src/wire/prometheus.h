@@ -16,8 +16,8 @@ struct prometheus_sample {
 
 /* The next sample from *at on. ERR_AGAIN: the end. ERR_PARSE: a line that is none; *at is behind
  * it, so that the caller may go on. */
-MUST_USE
-enum err prometheus_next(struct span text, size_t *at, struct prometheus_sample *ret_sample);
+MUST_USE enum err prometheus_next(struct span text, size_t *at,
+                                  struct prometheus_sample *ret_sample);
 /* The value of a label, as written between its quotes; false when it is not there. */
 bool prometheus_label(struct span labels, const char *name, struct span *ret_value);
 #endif

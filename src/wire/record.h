@@ -21,8 +21,8 @@
 
 /* Bytes written; `bytes` has room for the MAX above. A kind out of range is EVENT_NONE. */
 size_t record_event_encode(const struct event *event, unsigned char *bytes);
-MUST_USE
-enum err record_event_decode(struct span bytes, struct event *ret_event, size_t *ret_used_bytes);
+MUST_USE enum err record_event_decode(struct span bytes, struct event *ret_event,
+                                      size_t *ret_used_bytes);
 /* Actions with their decision. */
 size_t record_actions_encode(const struct actions *actions, unsigned char *bytes);
 
@@ -34,9 +34,8 @@ struct record_head {
 #define RECORD_HEAD_FIXED_BYTES 128u /* head without build and config_text */
 /* Bytes written, at most RECORD_HEAD_FIXED_BYTES + build + config_text. */
 size_t record_head_encode(const struct record_head *head, unsigned char *bytes);
-MUST_USE
-enum err record_head_decode(struct span bytes, struct record_head *ret_head,
-                            size_t *ret_used_bytes);
+MUST_USE enum err record_head_decode(struct span bytes, struct record_head *ret_head,
+                                     size_t *ret_used_bytes);
 
 enum record_end { RECORD_END_NONE = 0, RECORD_END_CLOSED, RECORD_END_RING_FULL };
 struct record_entry {
@@ -48,7 +47,6 @@ struct record_entry {
 #define RECORD_ENTRY_BYTES_MAX (RECORD_EVENT_BYTES_MAX + RECORD_ACTIONS_BYTES_MAX + 32u)
 size_t record_entry_encode(const struct record_entry *entry, unsigned char *bytes);
 /* ERR_AGAIN: the bytes end in the middle of an entry (a run that was killed). ERR_PARSE. */
-MUST_USE
-enum err record_entry_decode(struct span bytes, struct record_entry *ret_entry,
-                             size_t *ret_used_bytes);
+MUST_USE enum err record_entry_decode(struct span bytes, struct record_entry *ret_entry,
+                                      size_t *ret_used_bytes);
 #endif

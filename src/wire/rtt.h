@@ -28,9 +28,8 @@ struct rtt_error {
  * cells, `-` and NaN are unknown; lines that begin with # are comments; of a pair given twice the
  * last counts. Names are [a-z0-9-]{1,63}. ERR_PARSE, ERR_FULL (too many regions, or the arena):
  * *ret_error. */
-MUST_USE
-enum err rtt_parse(struct span csv, struct arena *arena, struct rtt_matrix *ret_matrix,
-                   struct rtt_error *ret_error);
+MUST_USE enum err rtt_parse(struct span csv, struct arena *arena, struct rtt_matrix *ret_matrix,
+                            struct rtt_error *ret_error);
 struct rtt_place {
     const char *name;
     double latitude_deg, longitude_deg; /* of the city where most data centres of the region are */
@@ -42,8 +41,7 @@ const struct rtt_place *rtt_place_at(size_t index);
 float rtt_great_circle_ms(const struct rtt_place *from, const struct rtt_place *to);
 
 /* The built-in regions (at least 24: us-east us-west eu-west ap-northeast ...). */
-MUST_USE
-enum err rtt_builtin(struct arena *arena, struct rtt_matrix *ret_matrix);
+MUST_USE enum err rtt_builtin(struct arena *arena, struct rtt_matrix *ret_matrix);
 /* Milliseconds, or NAN when a name is not in the matrix or the pair is unknown. The other direction
  * is taken when one is missing. */
 float rtt_ms(const struct rtt_matrix *m, struct span from, struct span to);

@@ -37,8 +37,7 @@ void sse_reader_feed(struct sse_reader *r, struct span bytes);
 /* The next whole event; it lives until the next call. All raws in a row are the input, byte for
  * byte. ERR_AGAIN: feed more. ERR_FULL: an event over the limit. ERR_MEMORY. The last two end it.
  */
-MUST_USE
-enum err sse_reader_next(struct sse_reader *r, struct sse_event *ret_event);
+MUST_USE enum err sse_reader_next(struct sse_reader *r, struct sse_event *ret_event);
 /* Bytes of an unfinished event are held: the stream ended in the middle of one. */
 bool sse_reader_partial(const struct sse_reader *r);
 #endif

@@ -37,9 +37,9 @@ struct yaml_tree_node {
 
 /* Read a document into arena. *ret_root is NULL when it is empty. Problems are added. ERR_PARSE: it
  * could not be read to its end; ERR_FULL: the arena (a problem says so). */
-MUST_USE
-enum err yaml_tree_parse(struct span text, struct arena *arena, struct config_problems *problems,
-                         struct yaml_tree_node **ret_root);
+MUST_USE enum err yaml_tree_parse(struct span text, struct arena *arena,
+                                  struct config_problems *problems,
+                                  struct yaml_tree_node **ret_root);
 /* The child of a mapping with this key, or NULL (also for other types and NULL). */
 const struct yaml_tree_node *yaml_tree_get(const struct yaml_tree_node *mapping, const char *key);
 #endif

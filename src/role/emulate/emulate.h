@@ -43,9 +43,8 @@ void emulate_options_init(struct emulate_options *ret_options);
 struct emulate;
 /* Make the fleet and listen. ERR_ARG: an option makes no sense, logged; ERR_IO likewise. The caller
  * owns *ret_emulate; everything happens on loop's thread. */
-MUST_USE
-enum err emulate_open(struct loop *loop, const struct emulate_options *options,
-                      struct emulate **ret_emulate);
+MUST_USE enum err emulate_open(struct loop *loop, const struct emulate_options *options,
+                               struct emulate **ret_emulate);
 /* Closes every connection; requests in progress are logged as open. NULL: does nothing. */
 void emulate_close(struct emulate *e);
 uint16_t emulate_port(const struct emulate *e);
@@ -54,9 +53,7 @@ uint16_t emulate_port(const struct emulate *e);
 double emulate_late_p99_ms(const struct emulate *e);
 
 /* What an operator of the fleet knows, as JSON on standard output. Listens nowhere. */
-MUST_USE
-enum err emulate_print_fleet(const struct emulate_options *options);
+MUST_USE enum err emulate_print_fleet(const struct emulate_options *options);
 /* One configuration for each gateway: DIR/gateway-REGION.yaml. Listens nowhere. */
-MUST_USE
-enum err emulate_write_configs(const struct emulate_options *options, const char *dir);
+MUST_USE enum err emulate_write_configs(const struct emulate_options *options, const char *dir);
 #endif

@@ -56,16 +56,16 @@ struct emulate_fleet {
 };
 
 /* Make it. ERR_ARG, ERR_IO: logged. emulate_fleet_fini also after a failure. */
-MUST_USE
-enum err emulate_fleet_init(struct emulate_fleet *f, const struct emulate_options *options);
+MUST_USE enum err emulate_fleet_init(struct emulate_fleet *f,
+                                     const struct emulate_options *options);
 void emulate_fleet_fini(struct emulate_fleet *f);
 const char *emulate_fleet_kind_name(
     enum emulate_fleet_kind kind); /* "vllm", "llama-server", "llama-server router" */
 /* What the node calls the model. */
 const char *emulate_fleet_model_id(const struct emulate_fleet_node *node, uint32_t model);
 /* Parameters and speeds of its engine. */
-MUST_USE
-enum err emulate_fleet_engine(const struct emulate_fleet_node *node, struct engine **ret_engine);
+MUST_USE enum err emulate_fleet_engine(const struct emulate_fleet_node *node,
+                                       struct engine **ret_engine);
 /* Mean requests a millisecond that make up its background load, of prompt and output tokens. */
 double emulate_fleet_background_rate(const struct emulate_fleet_node *node, double prompt_tokens,
                                      double output_tokens);

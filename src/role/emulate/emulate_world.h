@@ -162,9 +162,8 @@ void emulate_flow_free(struct emulate_flow *flow);
 /* ---- emulate_ask.c: the body of an inference request. */
 /* Read it. ERR_PARSE: no JSON; ERR_ARG: no prompt in it; ERR_NOT_FOUND: the node has no such model;
  * ERR_FULL: longer than the context. ret_model gets the model's name as asked, cut to `size`. */
-MUST_USE
-enum err emulate_ask(const struct emulate_node *node, struct span body, bool chat,
-                     struct emulate_inference *ret, char *ret_model, size_t size);
+MUST_USE enum err emulate_ask(const struct emulate_node *node, struct span body, bool chat,
+                              struct emulate_inference *ret, char *ret_model, size_t size);
 
 /* ---- emulate_answer.c: what goes back for an inference request. */
 void emulate_answer_head(struct emulate_flow *flow);

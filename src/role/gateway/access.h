@@ -36,9 +36,8 @@ struct access_grant {
 
 /* Set *a up over keys (which live in arena, as *a will). previous may be NULL; counters of keys
  * that are in both go on. ERR_FULL, ERR_MEMORY: *a needs access_fini all the same. */
-MUST_USE
-enum err access_init(struct access *a, const struct keys *keys, bool open,
-                     const struct access *previous, struct arena *arena);
+MUST_USE enum err access_init(struct access *a, const struct keys *keys, bool open,
+                              const struct access *previous, struct arena *arena);
 void access_fini(struct access *a);
 
 /* Who asks? Does not count. Grants without wait, or says why not. */

@@ -28,9 +28,8 @@ struct decide_hold { /* how long the lock was held by steps, in a histogram of p
 /* A core with this configuration behind a lock. recorder: NULL, or one that gets every step; it
  * must outlive the door. measure: keep the histogram of holds (a second clock read a step).
  * ERR_ARG: the core refuses the configuration. */
-MUST_USE
-enum err decide_open(const struct core_config *config, struct recorder *recorder, bool measure,
-                     struct door **ret_door);
+MUST_USE enum err decide_open(const struct core_config *config, struct recorder *recorder,
+                              bool measure, struct door **ret_door);
 /* Drops its reference to the current fleet. NULL: does nothing. */
 void decide_close(struct door *door);
 

@@ -14,12 +14,10 @@ struct discover;
 struct gateway;
 
 /* On the first lane's thread, before any report. */
-MUST_USE
-enum err discover_open(struct gateway *gateway, struct discover **ret_discover);
+MUST_USE enum err discover_open(struct gateway *gateway, struct discover **ret_discover);
 /* After all lanes have stopped. NULL: does nothing. */
 void discover_close(struct discover *discover);
 /* From any lane's thread: this node serves these models now. ERR_MEMORY: it was not noted. */
-MUST_USE
-enum err discover_report(struct discover *discover, uint32_t node,
-                         const struct adapter_models *models);
+MUST_USE enum err discover_report(struct discover *discover, uint32_t node,
+                                  const struct adapter_models *models);
 #endif

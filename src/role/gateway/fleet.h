@@ -59,11 +59,10 @@ struct fleet {
 
 /* Over this roster (its reference is taken over, also on failure). previous: NULL, or the fleet
  * whose model indices and served models are kept where node and name are still there. */
-MUST_USE
-enum err fleet_open(struct roster *roster, const struct fleet *previous, struct fleet **ret_fleet);
+MUST_USE enum err fleet_open(struct roster *roster, const struct fleet *previous,
+                             struct fleet **ret_fleet);
 /* A copy that may still be changed. */
-MUST_USE
-enum err fleet_copy(const struct fleet *fleet, struct fleet **ret_fleet);
+MUST_USE enum err fleet_copy(const struct fleet *fleet, struct fleet **ret_fleet);
 /* This node serves these models now, and no others. Before publication only. */
 void fleet_serve(struct fleet *fleet, uint32_t node, const struct adapter_models *models);
 

@@ -29,8 +29,7 @@ struct gateway_options {
 };
 
 /* ERR_IO, ERR_ARG, ERR_MEMORY: logged. */
-MUST_USE
-enum err gateway_open(const struct gateway_options *options, struct gateway **ret_gateway);
+MUST_USE enum err gateway_open(const struct gateway_options *options, struct gateway **ret_gateway);
 void gateway_run(struct gateway *gateway);
 /* From any thread: drain, then stop; a second call: stop at once. */
 void gateway_stop(struct gateway *gateway);

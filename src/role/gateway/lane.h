@@ -87,16 +87,16 @@ struct owner {
 
 /* Set up lane `index` of the gateway: loop, client, listener on address (port 0: any), poller.
  * ERR_IO: logged. On failure lane_close cleans up. */
-MUST_USE
-enum err lane_open(struct gateway *gateway, uint32_t index, const struct roster_address *address);
+MUST_USE enum err lane_open(struct gateway *gateway, uint32_t index,
+                            const struct roster_address *address);
 /* Run until the lane is stopped; on the lane's own thread. */
 void lane_run(struct lane *lane);
 /* From any thread, once: take no new connections. */
 void lane_drain(struct lane *lane);
 /* Another listener on this lane, with the limits of the configuration. ERR_IO: logged. */
-MUST_USE
-enum err lane_listen(struct lane *lane, const struct roster_address *address, bool reuse_port,
-                     const struct http_server_fn *fn, struct http_server **ret_server);
+MUST_USE enum err lane_listen(struct lane *lane, const struct roster_address *address,
+                              bool reuse_port, const struct http_server_fn *fn,
+                              struct http_server **ret_server);
 extern const struct http_server_fn lane_public_fn, lane_admin_fn;
 /* From any thread, once: end all requests with an error, close, and make lane_run return. */
 void lane_stop(struct lane *lane);

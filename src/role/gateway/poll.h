@@ -23,7 +23,6 @@ struct lane;
 struct poller;
 
 /* Start asking, within the lane's thread or before it runs. */
-MUST_USE
-enum err poll_open(struct lane *lane, struct poller **ret_poller);
+MUST_USE enum err poll_open(struct lane *lane, struct poller **ret_poller);
 void poll_close(struct poller *poller); /* NULL: does nothing */
 #endif

@@ -14,9 +14,8 @@
 struct recorder;
 
 /* Create the file (an old one is replaced), write the head, start the thread. ERR_IO: logged. */
-MUST_USE
-enum err recorder_open(const char *path, const struct record_head *head,
-                       struct recorder **ret_recorder);
+MUST_USE enum err recorder_open(const char *path, const struct record_head *head,
+                                struct recorder **ret_recorder);
 /* Drain the ring, write the end mark, close. No put may follow. NULL: does nothing. */
 void recorder_close(struct recorder *recorder);
 /* Copy one step into the ring. One caller at a time (the door holds its lock); never blocks. */

@@ -7,8 +7,8 @@
 struct gateway;
 struct reload;
 
-MUST_USE
-enum err reload_open(struct gateway *gateway, const char *path, struct reload **ret_reload);
+MUST_USE enum err reload_open(struct gateway *gateway, const char *path,
+                              struct reload **ret_reload);
 void reload_close(struct reload *reload); /* after the worker was closed. NULL: does nothing */
 /* On the first lane's thread. A reload that is under way is followed by another one. */
 void reload_start(struct reload *reload);

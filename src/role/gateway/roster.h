@@ -68,16 +68,13 @@ struct roster {
 /* Read the file at path and all it names. previous: NULL, or the roster whose indices are kept;
  * then what needs a restart to change is told. Every problem is logged as file:line:column;
  * ERR_PARSE, ERR_IO: nothing was built. nodes_max: see core_config; 0: as many as there are. */
-MUST_USE
-enum err roster_load(const char *path, uint32_t nodes_max, const struct roster *previous,
-                     struct roster **ret_roster);
+MUST_USE enum err roster_load(const char *path, uint32_t nodes_max, const struct roster *previous,
+                              struct roster **ret_roster);
 /* The same from text that has no file; name stands for it in messages. */
-MUST_USE
-enum err roster_read(struct span yaml, const char *name, uint32_t nodes_max,
-                     const struct roster *previous, struct roster **ret_roster);
+MUST_USE enum err roster_read(struct span yaml, const char *name, uint32_t nodes_max,
+                              const struct roster *previous, struct roster **ret_roster);
 /* From a configuration made by hand (`up`); it is copied, its spans must outlive the roster. */
-MUST_USE
-enum err roster_make(const struct config *config, struct roster **ret_roster);
+MUST_USE enum err roster_make(const struct config *config, struct roster **ret_roster);
 
 struct roster *roster_ref(struct roster *roster);
 void roster_unref(struct roster *roster); /* NULL: does nothing */
@@ -86,10 +83,9 @@ void roster_unref(struct roster *roster); /* NULL: does nothing */
 const struct roster_node *roster_node(const struct roster *roster, uint32_t index);
 const struct roster_node *roster_find(const struct roster *roster, struct span name);
 /* Look up host:port, at most one address. ERR_NOT_FOUND: logged. Blocks. */
-MUST_USE
-enum err roster_resolve(struct span host, uint16_t port, struct roster_address *ret_address);
+MUST_USE enum err roster_resolve(struct span host, uint16_t port,
+                                 struct roster_address *ret_address);
 /* "host:port" of a listener as an address. ERR_ARG, ERR_NOT_FOUND: logged. Blocks. */
-MUST_USE
-enum err roster_listen_address(struct span listen, struct roster_address *ret_address);
+MUST_USE enum err roster_listen_address(struct span listen, struct roster_address *ret_address);
 bool roster_is_loopback(const struct sockaddr *address);
 #endif

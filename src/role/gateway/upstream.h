@@ -14,9 +14,8 @@ struct lane;
 struct upstream;
 
 /* With a reference for the caller. ERR_NOT_FOUND: the node has no address. */
-MUST_USE
-enum err upstream_take(struct lane *lane, const struct roster *roster,
-                       const struct roster_node *node, struct upstream **ret_upstream);
+MUST_USE enum err upstream_take(struct lane *lane, const struct roster *roster,
+                                const struct roster_node *node, struct upstream **ret_upstream);
 void upstream_give(struct upstream *upstream); /* NULL: does nothing */
 struct http_target *upstream_target(struct upstream *upstream);
 /* The lane does not use this node any more. */
