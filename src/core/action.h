@@ -16,6 +16,8 @@ enum action_kind {
     ACTION_NONE = 0,
     ACTION_DISPATCH, /* send this attempt to that node */
     ACTION_REFUSE,   /* answer the client: it cannot be done */
+    ACTION_HOLD,     /* keep it: a later step dispatches or refuses it */
+    ACTION_CANCEL,   /* give up this attempt: another one of the request goes on */
     ACTION_KIND_COUNT
 };
 
@@ -30,6 +32,8 @@ enum refusal {
     REFUSAL_CROWDED,   /* core's own table of requests in flight is full */
     REFUSAL_ALL_TRIED, /* attempts are used up, or no node is left to try */
     REFUSAL_REQUEST,   /* the engine said the request itself is wrong: pass its answer on */
+    REFUSAL_SHED,      /* overload: its class is turned away in part */
+    REFUSAL_DEADLINE,  /* nobody could begin the answer by its deadline */
     REFUSAL_STARTED,   /* it failed after content had been passed on: outcome B */
     REFUSAL_COUNT
 };
@@ -40,6 +44,9 @@ struct action_dispatch {
     uint32_t node;
     float first_ms, done_ms, sigma_ms;  /* predicted, from this step on */
     float first_limit_ms, gap_limit_ms; /* the driver raises FIRST_BYTE or STALL after these */
+    float hedge_after_ms; /* nothing by then: the driver says LATE, once; NAN: it need not */
+    uint16_t model;       /* asked for, or the one that may answer instead */
+    uint16_t hedge;       /* 1: beside an attempt that goes on */
 };
 
 struct action_refuse {
@@ -50,11 +57,25 @@ struct action_refuse {
     uint32_t failure; /* enum failure of the last try; FAILURE_NONE if there was none */
 };
 
+struct action_hold {
+    uint64_t request;
+    float hold_ms; /* expected */
+};
+
+struct action_cancel {
+    uint64_t request;
+    uint32_t attempt;
+};
+
+/* An action may speak of another request than the event did: a place that became free goes to one
+ * that was held. */
 struct action {
     uint32_t kind; /* enum action_kind */
     union {
         struct action_dispatch dispatch;
         struct action_refuse refuse;
+        struct action_hold hold;
+        struct action_cancel cancel;
     };
 };
 
@@ -75,8 +96,10 @@ enum why_not {
     WHY_DRAINING,
     WHY_FAILING,
     WHY_FULL,
-    WHY_TRIED, /* an earlier attempt failed there */
-    WHY_RULE,  /* the configured rule does not look at milliseconds */
+    WHY_TRIED,       /* an earlier attempt failed there */
+    WHY_RULE,        /* the configured rule does not look at milliseconds */
+    WHY_BUSIER_FITS, /* a busier node meets the goals: this one is kept free */
+    WHY_STALE,       /* news too old for milliseconds: our own count decides */
     WHY_COUNT
 };
 
@@ -85,8 +108,12 @@ struct decision_candidate {
     uint16_t region;
     uint16_t why; /* enum why_not */
     struct terms terms;
-    float fail_ms; /* p_fail * (detect + redo elsewhere) */
-    float cost_ms; /* first + 0.1*done + fail */
+    float hit_tokens; /* of the prompt, expected in its prefix cache */
+    float ext_ms;     /* delay put on those that decode there, by its weight */
+    float late_ms;    /* what passes the soft deadline, by its weight */
+    float kv_ms;      /* price of little KV room */
+    float fail_ms;    /* p_fail * (detect + redo elsewhere) */
+    float cost_ms;    /* J: first, a part of done, and the prices above */
 };
 
 struct decision {

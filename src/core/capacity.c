@@ -86,7 +86,7 @@ node_reset(struct core *core, uint32_t node)
     memset(hot, 0, sizeof(*hot));
     memset(cold, 0, sizeof(*cold));
     cold->first_placement = cold->first_request = NONE;
-    cold->running = cold->waiting = cold->kv_tokens_used = NAN;
+    cold->running = cold->waiting = cold->queue_tokens = cold->kv_tokens_used = NAN;
     cold->share = 1.0f;
     hot->residual = 1.0f;
     hot->residual_step = to_fixed(1.0f, FIXED_ONE);
@@ -268,6 +268,7 @@ capacity_report(struct core *core, const struct event_report *e)
     hot->flags |= NODE_FLAG_REPORTS;
     cold->running = running;
     cold->waiting = waiting;
+    cold->queue_tokens = queue;
     cold->kv_tokens_used = kv;
     index_node(core, e->node);
 }
@@ -371,6 +372,36 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
         .rtt_ms = hot->rtt_ms,
         .ready_in_ms = ready_in_ms(now_ns, p, cc),
         .spread = spread,
+    };
+}
+
+void
+capacity_seen(const struct core *core, uint64_t now_ns, uint32_t placement,
+              struct rule_seen *ret_seen)
+{
+    uint32_t node = core->links[placement].node;
+    const struct node_hot *hot = &core->hot[node];
+    const struct node_cold *cold = &core->cold[node];
+    const struct class_curve *cc = capacity_class(core, core->placements[placement].model,
+                                                  hot->class);
+    bool heard = (hot->flags & NODE_FLAG_REPORTS) != 0;
+
+    *ret_seen = (struct rule_seen){
+        .report_age_ms = heard && now_ns > hot->report_ns ? ns_to_ms(now_ns - hot->report_ns)
+                         : heard                          ? 0.0f
+                                                          : NAN,
+        .running = cold->running,
+        .waiting = cold->waiting,
+        .queue_tokens = cold->queue_tokens,
+        .kv_tokens_used = cold->kv_tokens_used,
+        .kv_tokens_cap = hot->kv_tokens_cap > 0.0f ? hot->kv_tokens_cap : cc->kv_tokens_cap,
+        .own_requests = (float)hot->own_requests,
+        .own_waiting = (float)cold->own_waiting,
+        .own_queue_tokens = hot->own_queue_tokens,
+        .own_kv_tokens = hot->own_kv_tokens,
+        .slots = (float)hot->slots,
+        .curve = cc->curve,
+        .residual = hot->residual,
     };
 }
 

@@ -18,6 +18,9 @@ void capacity_sweep(struct core *core);
 /* What predict wants to know of a placement's node at now_ns. */
 void capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
                        struct predict_node *ret_node);
+/* What a rule that does not predict as we do may see of it. */
+void capacity_seen(const struct core *core, uint64_t now_ns, uint32_t placement,
+                   struct rule_seen *ret_seen);
 /* It was asked for its load, over a connection that is kept if that went well. */
 void capacity_probed(struct core *core, uint32_t node, bool well);
 /* Round trips a request to this node costs: 1 over a kept connection, 2 over a new one. */

@@ -69,7 +69,7 @@ pool_load(struct pool *pool)
         const struct placement *p = &core->placements[c->placement];
         const struct node_hot *hot = &core->hot[c->node];
         c->region = hot->region;
-        if (pool->rule->wants_prediction)
+        if (pool->rule->wants == RULE_WANTS_PREDICTION)
             continue; /* it looks at costs alone, and they are to come */
         c->own_region = hot->region == core->config.own_region;
         c->ready = p->state == MODEL_READY;
@@ -77,7 +77,9 @@ pool_load(struct pool *pool)
         c->weight = max_f(capacity_class(core, p->model, hot->class)->weight, 1e-6f);
         c->requests = hot->others_requests + (float)hot->own_requests;
         c->terms = (struct terms){0};
-        c->fail_ms = c->cost_ms = 0.0f;
+        c->hit_tokens = c->ext_ms = c->late_ms = c->kv_ms = c->fail_ms = c->cost_ms = 0.0f;
+        if (pool->rule->wants == RULE_WANTS_SEEN)
+            capacity_seen(core, pool->now_ns, c->placement, &c->seen);
     }
 }
 
@@ -241,7 +243,7 @@ pool_collect(struct pool *pool)
 {
     uint32_t ready = pool->core->models[pool->r->arrived.model].ready_count;
 
-    if (!pool->rule->wants_prediction) {
+    if (pool->rule->wants != RULE_WANTS_PREDICTION) {
         pool_all(pool, READY_MASK);
     } else if (ready <= OWN_REGION_MAX + ELSEWHERE_MAX) {
         pool_all(pool, READY_MASK);
@@ -308,6 +310,7 @@ static void
 price_all(const struct pool *pool)
 {
     const struct core *core = pool->core;
+    const struct request *r = pool->r;
     float best = INFINITY, second = INFINITY;
     size_t best_at = 0;
 
@@ -330,6 +333,8 @@ price_all(const struct pool *pool)
             redo = c->terms.first_ms; /* nowhere else: the same again */
         if (p_fail > FAIL_SEEN)       /* the cold record: one more cache line */
             detect_ms = core->cold[c->node].detect_ms;
+        c->hit_tokens = r->hit_tokens;
+        c->ext_ms = c->late_ms = c->kv_ms = 0.0f;
         c->fail_ms = p_fail * (detect_ms + redo);
         c->cost_ms = c->terms.first_ms + DONE_PART * c->terms.done_ms + c->fail_ms;
     }
@@ -359,9 +364,10 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
     struct rule_input input;
     size_t at;
 
-    pool.rule = rule_by_id(core->settings.rule);
-    pool.list = pool.rule->wants_prediction ? sample : core->scratch;
-    pool.max = pool.rule->wants_prediction ? CANDIDATES_TIME_MAX : core->config.nodes_max;
+    pool.rule = core->rule != NULL ? core->rule : rule_by_id(core->settings.rule);
+    pool.list = pool.rule->wants == RULE_WANTS_PREDICTION ? sample : core->scratch;
+    pool.max = pool.rule->wants == RULE_WANTS_PREDICTION ? CANDIDATES_TIME_MAX
+                                                         : core->config.nodes_max;
     *ret_choice = (struct choice){.placement = NONE};
     explain_begin(core, now_ns, r, ret_decision);
     pool_collect(&pool);
@@ -370,14 +376,22 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
         return;
     }
     pool_load(&pool);
-    if (pool.rule->wants_prediction)
+    if (pool.rule->wants == RULE_WANTS_PREDICTION)
         price_all(&pool);
     input = (struct rule_input){.candidates = pool.list,
                                 .count = pool.count,
-                                .last_node = core->models[r->arrived.model].last_node};
+                                .last_node = core->models[r->arrived.model].last_node,
+                                .now_ns = now_ns,
+                                .state = core->rule_state};
+    input.request = (struct rule_request){.id = r->arrived.request,
+                                          .session = r->arrived.session,
+                                          .model = r->arrived.model,
+                                          .tenant = r->arrived.tenant,
+                                          .prompt_tokens = r->prompt_tokens,
+                                          .output_tokens = r->output_tokens};
     at = pool.rule->choose(&input, rng);
     must(at < pool.count);
-    if (!pool.rule->wants_prediction)
+    if (pool.rule->wants != RULE_WANTS_PREDICTION)
         price(&pool, &pool.list[at]);
     choice_take(core, &pool.list[at], ret_choice);
     explain_candidates(core, pool.rule, pool.list, pool.count, at, ret_decision);

@@ -17,6 +17,7 @@
 #include "core/readiness.h"
 #include "core/retry.h"
 #include "core/state.h"
+#include "core/tuning.h"
 
 #define RETRY_START           10.0f
 #define REGION_RTT_PART       0.2f
@@ -136,6 +137,9 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
                                              .tpot_goal_ms = NAN,
                                              .first_limit_ms = 120000.0f,
                                              .idle_limit_ms = 60000.0f};
+    core->tuning = tuning_default;
+    core->rule = NULL;
+    core->rule_state = NULL;
     core->hot = (struct node_hot *)(void *)(base + l.hot);
     core->cold = (struct node_cold *)(void *)(base + l.cold);
     core->placements = (struct placement *)(void *)(base + l.placements);
@@ -154,6 +158,13 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
     tables_empty(core);
     *ret_core = core;
     return ERR_OK;
+}
+
+void
+core_use_rule(struct core *core, const struct rule *rule, void *rule_state)
+{
+    core->rule = rule;
+    core->rule_state = rule_state;
 }
 
 /* ---- The table of requests. */
@@ -307,6 +318,31 @@ dispatch(struct core *core, struct request *r, uint32_t failure, struct actions 
     a->dispatch.sigma_ms = choice.chosen.terms.sigma_ms;
     a->dispatch.first_limit_ms = core->settings.first_limit_ms;
     a->dispatch.gap_limit_ms = core->settings.idle_limit_ms;
+    a->dispatch.hedge_after_ms = NAN;
+    a->dispatch.model = r->arrived.model;
+}
+
+/* Tell a rule that remembers. */
+static void
+observe(const struct core *core, const struct request *r, enum rule_news_kind kind,
+        const struct event_ended *ended)
+{
+    struct rule_news news = {.kind = kind,
+                             .node = r->node,
+                             .now_ns = core->now_ns,
+                             .request = r->id,
+                             .since_ms = ns_to_ms(core->now_ns - r->dispatched_ns),
+                             .prompt_tokens = r->prompt_tokens,
+                             .hit_tokens = r->hit_tokens,
+                             .output_tokens = r->output_tokens};
+
+    if (core->rule == NULL || core->rule->observe == NULL || r->node == NODE_ANY)
+        return;
+    if (ended != NULL && ended->prompt_tokens > 0)
+        news.prompt_tokens = (float)ended->prompt_tokens;
+    if (ended != NULL && ended->output_tokens > 0)
+        news.output_tokens = (float)ended->output_tokens;
+    core->rule->observe(core->rule_state, &news);
 }
 
 /* ---- Events. */
@@ -314,7 +350,8 @@ dispatch(struct core *core, struct request *r, uint32_t failure, struct actions 
 static bool
 arrived_good(const struct core *core, const struct event_arrived *e)
 {
-    return e->model < core->config.models_max && e->script < SCRIPT_CLASS_COUNT;
+    return e->model < core->config.models_max && e->script < SCRIPT_CLASS_COUNT &&
+           e->tenant < TENANTS_MAX && e->priority < PRIORITIES_MAX;
 }
 
 static void
@@ -344,6 +381,7 @@ step_dispatched(struct core *core, const struct event_dispatched *e)
     if (r == NULL || r->node == NODE_ANY)
         return;
     capacity_connection(core, r, e->fresh_connection != 0);
+    observe(core, r, RULE_NEWS_DISPATCHED, NULL);
     /* Now it is known how many round trips it costs: the rest of the time is the node's. */
     r->net_ms = core->hot[r->node].rtt_ms * (e->fresh_connection != 0 ? 2.0f : 1.0f);
 }
@@ -355,6 +393,7 @@ step_started(struct core *core, const struct event_started *e)
 
     if (r == NULL || r->started_ns != 0)
         return;
+    observe(core, r, RULE_NEWS_STARTED, NULL);
     learn_started(core, r);
     capacity_started(core, r);
 }
@@ -366,6 +405,7 @@ step_ended(struct core *core, const struct event_ended *e)
 
     if (r == NULL)
         return;
+    observe(core, r, RULE_NEWS_ENDED, e);
     learn_ended(core, r, e);
     if (r->node != NODE_ANY)
         isolation_result(core, r->node, FAILURE_NONE, NAN);
@@ -380,6 +420,7 @@ step_failed(struct core *core, const struct event_failed *e, struct actions *act
 
     if (r == NULL || e->failure >= FAILURE_COUNT)
         return;
+    observe(core, r, RULE_NEWS_FAILED, NULL);
     if (r->node != NODE_ANY) {
         if (e->failure == FAILURE_BUSY)
             isolation_busy(core, r->node, e->retry_after_ms);
@@ -449,6 +490,9 @@ step_topology(struct core *core, const struct event *e)
     case EVENT_SETTINGS:
         step_settings(core, &e->settings);
         break;
+    case EVENT_TUNING:
+        tuning_settle(&e->tuning, &core->tuning);
+        break;
     case EVENT_CURVE:
         capacity_settle_curve(core, &e->curve);
         break;
@@ -512,7 +556,7 @@ core_step(struct core *core, uint64_t now_ns, const struct event *event,
 }
 
 void
-core_explain(const struct core *core, uint64_t now_ns, const struct event_arrived *request,
+core_explain(const struct core *core, uint64_t now_ns, const struct event *arrived,
              struct decision *ret_decision)
 {
     struct request r = {.attempt = 1, .node = NODE_ANY};
@@ -520,8 +564,8 @@ core_explain(const struct core *core, uint64_t now_ns, const struct event_arrive
     struct choice choice;
 
     ret_decision->candidate_count = 0;
-    if (!arrived_good(core, request))
+    if (arrived->kind != EVENT_ARRIVED || !arrived_good(core, &arrived->arrived))
         return;
-    estimate(core, &r, request);
+    estimate(core, &r, &arrived->arrived);
     choose(core, now_ns > core->now_ns ? now_ns : core->now_ns, &r, &rng, &choice, ret_decision);
 }

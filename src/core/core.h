@@ -49,8 +49,14 @@ MUST_USE enum err core_init(void *memory, size_t bytes, const struct core_config
 void core_step(struct core *core, uint64_t now_ns, const struct event *event,
                struct actions *ret_actions);
 
-/* Where would this request go, and why? A copied generator, nothing reserved, *core unchanged. */
-void core_explain(const struct core *core, uint64_t now_ns, const struct event_arrived *request,
+/* Choose by this rule from now on, whatever the settings say: for rules that core does not have.
+ * rule_state is handed to it; the caller owns both, and keeps them as long as the core. */
+struct rule;
+void core_use_rule(struct core *core, const struct rule *rule, void *rule_state);
+
+/* Where would this request (an EVENT_ARRIVED) go, and why? A copied generator, nothing reserved,
+ * *core unchanged. */
+void core_explain(const struct core *core, uint64_t now_ns, const struct event *arrived,
                   struct decision *ret_decision);
 
 /* ---- Reading: short holds; at most CORE_VIEW_MAX nodes a call. */

@@ -9,12 +9,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define ATTEMPTS_MAX 3u /* tries of one request, the first counted (isolation: retries) */
+#define ATTEMPTS_MAX       3u    /* tries of one request, the first counted (isolation: retries) */
+#define TENANTS_MAX        4096u /* whose request it is, as a small index; 0: nobody's */
+#define PRIORITIES_MAX     3u    /* classes of requests */
+#define PREFIX_BORDERS_MAX 128u  /* of one prompt; where they lie: core/prefix.h */
 
 enum event_kind {
     EVENT_NONE = 0,
     /* what there is */
     EVENT_SETTINGS,  /* rule and limits, at start and on reload */
+    EVENT_TUNING,    /* the weights of a decision, when they are not the defaults */
     EVENT_CURVE,     /* how fast hardware class runs a model: the prior */
     EVENT_NODE,      /* a node appeared, or what is configured of it changed */
     EVENT_NODE_GONE, /* it left: its index may be used again */
@@ -29,6 +33,7 @@ enum event_kind {
     EVENT_STARTED,    /* the first engine content was seen */
     EVENT_ENDED,      /* the attempt ended well; usage if the engine told it */
     EVENT_FAILED,     /* the attempt ended badly */
+    EVENT_LATE,       /* nothing came within the dispatch's hedge_after_ms */
     EVENT_CANCELLED,  /* the client left: forget the request */
     EVENT_TICK,       /* time passes: a bounded piece of upkeep */
     EVENT_KIND_COUNT
@@ -75,12 +80,49 @@ enum rule_id {
     RULE_COUNT
 };
 
+/* Who goes first when there is not room for all; the middle one is the default. */
+enum priority { PRIORITY_HIGH = 0, PRIORITY_NORMAL, PRIORITY_LOW };
+
 struct event_settings {
     uint32_t rule;        /* enum rule_id */
     float ttft_goal_ms;   /* slo.ttft_p90; NAN when none is configured */
     float tpot_goal_ms;   /* slo.tpot_p90; NAN likewise */
     float first_limit_ms; /* limits.first_byte: the longest wait for a first byte */
     float idle_limit_ms;  /* limits.idle: the longest silence after it */
+};
+
+/* Parts of a decision that can be left out, to see what each is worth. */
+enum without {
+    WITHOUT_OWN_COUNT = 1u << 0,     /* own dispatches on top of the reports */
+    WITHOUT_RELEASE_FIRST = 1u << 1, /* own work released at its first token, not its end */
+    WITHOUT_SHARE = 1u << 2,         /* others' dispatches since the report, guessed from ours */
+    WITHOUT_AGE_DRAIN = 1u << 3,     /* reported queues drained by their age */
+    WITHOUT_SIGMA = 1u << 4,         /* softmin by uncertainty: the cheapest is taken */
+    WITHOUT_PREFIX = 1u << 5,        /* prefix index */
+    WITHOUT_HEDGE = 1u << 6,
+    WITHOUT_ADMISSION = 1u << 7, /* hold, degrade, shed: all are admitted */
+    WITHOUT_SELF_SUSPICION = 1u << 8,
+    WITHOUT_LEARNING = 1u << 9, /* curves and residuals stay as they began */
+};
+
+/* The weights of routing.md's J and of what stands around it; each in its unit, 0 leaves a term
+ * out. core/tuning.h has the defaults, which a search in the simulator found. */
+struct event_tuning {
+    float done_part;      /* of done_ms in J */
+    float ext_part;       /* of the delay put on those that decode there */
+    float late_factor;    /* on what passes the soft deadline */
+    float soft_first_ms;  /* the soft deadline where the client gave none */
+    float kv_ms;          /* price of a full KV cache; quadratic from kv_from on */
+    float kv_from;        /* share of the KV capacity, 0..1 */
+    float temperature;    /* of the softmin, in sigmas of the difference */
+    float stick_ms;       /* what a prefix holder may cost more before it is left */
+    float hedge_part;     /* extra prefill tokens that hedging may cost, 0..1 */
+    float hedge_load_max; /* load above which nothing is hedged, 0..1 */
+    float fresh_ms;       /* news older than this: fewer candidates */
+    float stale_ms;       /* older: weighted least request on our own count */
+    uint16_t own_region_max, elsewhere_max;         /* candidates by headroom */
+    uint16_t own_region_old_max, elsewhere_old_max; /* with old news */
+    uint32_t without;                               /* set of enum without */
 };
 
 /* prefill ms = a + b*u + c*u*(h + u/2) for u uncached tokens after h cached ones;
@@ -139,16 +181,29 @@ struct event_probe {
 
 struct event_arrived {
     uint64_t request; /* the driver's id, unique among those in flight; never 0 */
+    uint64_t
+        session; /* hash of the conversation it goes on with, as the client names it; 0: none */
     uint16_t model;
+    uint16_t other_model;  /* may be answered by this one when there is no room; MODEL_NONE */
     uint16_t script;       /* enum script_class */
+    uint16_t tenant;       /* < TENANTS_MAX; 0: nobody's */
+    uint16_t priority;     /* enum priority */
     uint32_t prompt_bytes; /* of canonical message text */
     uint32_t body_bytes;   /* what goes over the wire */
     uint32_t max_tokens;   /* 0 = none given */
     uint32_t stream;       /* 1: the first token is seen when it comes; 0: only the whole answer */
     float deadline_ms;     /* the client's TTFT goal; NAN none */
+    float tpot_goal_ms;    /* its goal for the time per output token; NAN none */
     uint32_t only_node;    /* dispatch nowhere else; NODE_ANY */
 };
-#define NODE_ANY UINT32_MAX
+#define NODE_ANY   UINT32_MAX
+#define MODEL_NONE UINT16_MAX
+
+/* Keyed chain hashes of the prompt up to each border (core/prefix.h): equal hashes, equal text. */
+struct prefix_chain {
+    uint32_t count; /* borders that the prompt reaches; 0: nothing is known of it */
+    uint64_t hashes[PREFIX_BORDERS_MAX];
+};
 
 struct event_dispatched {
     uint64_t request;
@@ -176,6 +231,11 @@ struct event_failed {
     float retry_after_ms; /* as the node asked; NAN none */
 };
 
+struct event_late {
+    uint64_t request;
+    uint32_t attempt;
+};
+
 struct event_cancelled {
     uint64_t request;
 };
@@ -184,6 +244,7 @@ struct event {
     uint32_t kind; /* enum event_kind */
     union {
         struct event_settings settings;
+        struct event_tuning tuning;
         struct event_curve curve;
         struct event_node node;
         struct event_node_gone node_gone;
@@ -196,7 +257,9 @@ struct event {
         struct event_started started;
         struct event_ended ended;
         struct event_failed failed;
+        struct event_late late;
         struct event_cancelled cancelled;
     };
+    struct prefix_chain prefix; /* of ARRIVED; only hashes[0..count) hold values */
 };
 #endif

@@ -32,6 +32,10 @@ add(struct decision *d, const struct candidate *c, enum why_not why)
         .region = c->region,
         .why = (uint16_t)why,
         .terms = c->terms,
+        .hit_tokens = c->hit_tokens,
+        .ext_ms = c->ext_ms,
+        .late_ms = c->late_ms,
+        .kv_ms = c->kv_ms,
         .fail_ms = c->fail_ms,
         .cost_ms = c->cost_ms,
     };
@@ -67,7 +71,7 @@ explain_candidates(const struct core *core, const struct rule *rule, const struc
         if (i == chosen)
             continue;
         nearest_seen = nearest_seen || list[i].node == core->nearest;
-        if (!rule->wants_prediction)
+        if (rule->wants != RULE_WANTS_PREDICTION)
             add(d, &list[i], WHY_RULE);
         else
             add(d, &list[i], list[i].cost_ms <= won->cost_ms + near_ms ? WHY_TIED : WHY_SLOWER);

@@ -7,6 +7,19 @@
 
 #include "base/rng.h"
 #include "core/action.h"
+#include "core/event.h"
+
+/* What a gateway sees of a node, raw: for rules that do not predict as we do. */
+struct rule_seen {
+    float report_age_ms;    /* NAN: never heard */
+    float running, waiting; /* as reported, ours among them; NAN unknown */
+    float queue_tokens, kv_tokens_used, kv_tokens_cap; /* as reported; NAN unknown */
+    float own_requests, own_waiting;                   /* ours in flight; not started */
+    float own_queue_tokens, own_kv_tokens;             /* ours: prefill not started; reserved */
+    float slots;                                       /* 0 unknown */
+    struct curve curve;                                /* of its class for the model */
+    float residual;                                    /* our learned factor on its times */
+};
 
 /* What a rule may look at. Candidates are nodes that may serve the request,
  * in no particular order: ties are broken by the lower node index. */
@@ -20,20 +33,51 @@ struct candidate {
     float weight;       /* capacity: requests per second it can take, by its curve; > 0 */
     float requests;     /* running + waiting there as far as known, own ones counted */
     struct terms terms; /* zero unless the rule wants predictions */
-    float fail_ms, cost_ms;
+    float hit_tokens;   /* zero unless it wants predictions or what is seen */
+    float ext_ms, late_ms, kv_ms, fail_ms, cost_ms;
+    struct rule_seen seen; /* zero unless it wants what is seen */
+};
+
+/* The request, as far as a rule may know it. */
+struct rule_request {
+    uint64_t id, session; /* session 0: none */
+    uint16_t model, tenant;
+    float prompt_tokens, output_tokens; /* as estimated */
+    uint64_t prefix_hash;               /* of the first border of its prompt; 0: unknown */
 };
 
 struct rule_input {
     const struct candidate *candidates;
     size_t count;       /* >= 1 */
     uint32_t last_node; /* the choice before this one for the same model; NODE_ANY: none */
+    uint64_t now_ns;
+    struct rule_request request;
+    void *state; /* as core_use_rule gave it */
+};
+
+/* What happened at a node, for rules that remember (the simulator's baselines). */
+enum rule_news_kind { RULE_NEWS_DISPATCHED, RULE_NEWS_STARTED, RULE_NEWS_ENDED, RULE_NEWS_FAILED };
+struct rule_news {
+    enum rule_news_kind kind;
+    uint32_t node;
+    uint64_t now_ns, request;
+    float since_ms; /* since the dispatch */
+    float prompt_tokens, hit_tokens, output_tokens;
+};
+
+enum rule_wants {
+    RULE_WANTS_NOTHING = 0, /* all candidates with weight, requests and round trip */
+    RULE_WANTS_PREDICTION,  /* a sample with terms and costs */
+    RULE_WANTS_SEEN         /* all candidates, with what is seen of them */
 };
 
 struct rule {
-    const char *name;          /* as in the configuration */
-    uint32_t wants_prediction; /* 1: sampled candidates with terms; 0: all of them, without */
+    const char *name; /* as in the configuration */
+    uint32_t wants;   /* enum rule_wants */
     /* Index of the chosen candidate, < count. */
     size_t (*choose)(const struct rule_input *input, struct rng *rng);
+    /* NULL, or told of everything that happens to requests. */
+    void (*observe)(void *state, const struct rule_news *news);
 };
 
 extern const struct rule rule_time, rule_nearest, rule_least_request, rule_round_robin, rule_random;

@@ -23,4 +23,5 @@ least_request_choose(const struct rule_input *input, struct rng *rng)
     return best;
 }
 
-const struct rule rule_least_request = {"least_request", 0, least_request_choose};
+const struct rule rule_least_request = {"least_request", RULE_WANTS_NOTHING, least_request_choose,
+                                        NULL};

@@ -45,4 +45,4 @@ nearest_choose(const struct rule_input *input, struct rng *rng)
     return best;
 }
 
-const struct rule rule_nearest = {"nearest", 0, nearest_choose};
+const struct rule rule_nearest = {"nearest", RULE_WANTS_NOTHING, nearest_choose, NULL};

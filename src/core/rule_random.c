@@ -7,4 +7,4 @@ random_choose(const struct rule_input *input, struct rng *rng)
     return (size_t)rng_below(rng, input->count);
 }
 
-const struct rule rule_random = {"random", 0, random_choose};
+const struct rule rule_random = {"random", RULE_WANTS_NOTHING, random_choose, NULL};

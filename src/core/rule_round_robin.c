@@ -19,4 +19,4 @@ round_robin_choose(const struct rule_input *input, struct rng *rng)
     return next < input->count ? next : lowest;
 }
 
-const struct rule rule_round_robin = {"round_robin", 0, round_robin_choose};
+const struct rule rule_round_robin = {"round_robin", RULE_WANTS_NOTHING, round_robin_choose, NULL};

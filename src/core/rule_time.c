@@ -66,4 +66,4 @@ time_choose(const struct rule_input *input, struct rng *rng)
     return best[count - 1];
 }
 
-const struct rule rule_time = {"time", 1, time_choose};
+const struct rule rule_time = {"time", RULE_WANTS_PREDICTION, time_choose, NULL};

@@ -67,7 +67,7 @@ struct node_cold {
     uint32_t first_placement, first_request; /* requests: newest first */
     uint32_t own_waiting;                    /* of own_requests, those not started */
     uint16_t site, operator;
-    float running, waiting, kv_tokens_used; /* as last read; NAN unknown */
+    float running, waiting, queue_tokens, kv_tokens_used; /* as last read; NAN unknown */
     float share;
     uint64_t share_ns, decay_ns, dispatched_ns;
     struct residual first, step;
@@ -127,6 +127,9 @@ struct request {
 struct core {
     struct core_config config;
     struct event_settings settings;
+    struct event_tuning tuning;
+    const struct rule *rule; /* NULL: by the settings */
+    void *rule_state;
     uint64_t now_ns;
     struct rng rng;
     uint32_t node_end; /* nodes used are below */

@@ -29,6 +29,25 @@ static const struct field settings_fields[] = {
     FIELD(F32, event, settings.tpot_goal_ms),  FIELD(F32, event, settings.first_limit_ms),
     FIELD(F32, event, settings.idle_limit_ms),
 };
+static const struct field tuning_fields[] = {
+    FIELD(F32, event, tuning.done_part),
+    FIELD(F32, event, tuning.ext_part),
+    FIELD(F32, event, tuning.late_factor),
+    FIELD(F32, event, tuning.soft_first_ms),
+    FIELD(F32, event, tuning.kv_ms),
+    FIELD(F32, event, tuning.kv_from),
+    FIELD(F32, event, tuning.temperature),
+    FIELD(F32, event, tuning.stick_ms),
+    FIELD(F32, event, tuning.hedge_part),
+    FIELD(F32, event, tuning.hedge_load_max),
+    FIELD(F32, event, tuning.fresh_ms),
+    FIELD(F32, event, tuning.stale_ms),
+    FIELD(U16, event, tuning.own_region_max),
+    FIELD(U16, event, tuning.elsewhere_max),
+    FIELD(U16, event, tuning.own_region_old_max),
+    FIELD(U16, event, tuning.elsewhere_old_max),
+    FIELD(U32, event, tuning.without),
+};
 static const struct field curve_fields[] = {
     FIELD(U16, event, curve.model),         FIELD(U16, event, curve.class),
     FIELD(F32, event, curve.curve.a_ms),    FIELD(F32, event, curve.curve.b_ms),
@@ -66,11 +85,13 @@ static const struct field probe_fields[] = {
     FIELD(U32, event, probe.failure),
 };
 static const struct field arrived_fields[] = {
-    FIELD(U64, event, arrived.request),    FIELD(U16, event, arrived.model),
-    FIELD(U16, event, arrived.script),     FIELD(U32, event, arrived.prompt_bytes),
-    FIELD(U32, event, arrived.body_bytes), FIELD(U32, event, arrived.max_tokens),
-    FIELD(U32, event, arrived.stream),     FIELD(F32, event, arrived.deadline_ms),
-    FIELD(U32, event, arrived.only_node),
+    FIELD(U64, event, arrived.request),     FIELD(U16, event, arrived.model),
+    FIELD(U16, event, arrived.script),      FIELD(U32, event, arrived.prompt_bytes),
+    FIELD(U32, event, arrived.body_bytes),  FIELD(U32, event, arrived.max_tokens),
+    FIELD(U32, event, arrived.stream),      FIELD(F32, event, arrived.deadline_ms),
+    FIELD(U32, event, arrived.only_node),   FIELD(U64, event, arrived.session),
+    FIELD(U16, event, arrived.other_model), FIELD(U16, event, arrived.tenant),
+    FIELD(U16, event, arrived.priority),    FIELD(F32, event, arrived.tpot_goal_ms),
 };
 static const struct field dispatched_fields[] = {
     FIELD(U64, event, dispatched.request),
@@ -92,6 +113,10 @@ static const struct field failed_fields[] = {
     FIELD(U32, event, failed.failure),        FIELD(U32, event, failed.started),
     FIELD(F32, event, failed.retry_after_ms),
 };
+static const struct field late_fields[] = {
+    FIELD(U64, event, late.request),
+    FIELD(U32, event, late.attempt),
+};
 static const struct field cancelled_fields[] = {
     FIELD(U64, event, cancelled.request),
 };
@@ -101,6 +126,7 @@ static const struct {
     size_t count;
 } event_tables[EVENT_KIND_COUNT] = {
     [EVENT_SETTINGS] = {settings_fields, COUNT(settings_fields)},
+    [EVENT_TUNING] = {tuning_fields, COUNT(tuning_fields)},
     [EVENT_CURVE] = {curve_fields, COUNT(curve_fields)},
     [EVENT_NODE] = {node_fields, COUNT(node_fields)},
     [EVENT_NODE_GONE] = {node_gone_fields, COUNT(node_gone_fields)},
@@ -113,6 +139,7 @@ static const struct {
     [EVENT_STARTED] = {started_fields, COUNT(started_fields)},
     [EVENT_ENDED] = {ended_fields, COUNT(ended_fields)},
     [EVENT_FAILED] = {failed_fields, COUNT(failed_fields)},
+    [EVENT_LATE] = {late_fields, COUNT(late_fields)},
     [EVENT_CANCELLED] = {cancelled_fields, COUNT(cancelled_fields)},
 };
 
@@ -121,11 +148,21 @@ static const struct field dispatch_fields[] = {
     FIELD(U32, action, dispatch.node),           FIELD(F32, action, dispatch.first_ms),
     FIELD(F32, action, dispatch.done_ms),        FIELD(F32, action, dispatch.sigma_ms),
     FIELD(F32, action, dispatch.first_limit_ms), FIELD(F32, action, dispatch.gap_limit_ms),
+    FIELD(F32, action, dispatch.hedge_after_ms), FIELD(U16, action, dispatch.model),
+    FIELD(U16, action, dispatch.hedge),
 };
 static const struct field refuse_fields[] = {
     FIELD(U64, action, refuse.request),  FIELD(U32, action, refuse.refusal),
     FIELD(U32, action, refuse.attempts), FIELD(F32, action, refuse.retry_after_ms),
     FIELD(U32, action, refuse.failure),
+};
+static const struct field hold_fields[] = {
+    FIELD(U64, action, hold.request),
+    FIELD(F32, action, hold.hold_ms),
+};
+static const struct field cancel_fields[] = {
+    FIELD(U64, action, cancel.request),
+    FIELD(U32, action, cancel.attempt),
 };
 static const struct field decision_fields[] = {
     FIELD(U64, decision, request),    FIELD(U64, decision, now_ns),
@@ -147,6 +184,10 @@ static const struct field candidate_fields[] = {
     FIELD(F32, decision_candidate, terms.done_ms),
     FIELD(F32, decision_candidate, terms.proof_ms),
     FIELD(F32, decision_candidate, terms.sigma_ms),
+    FIELD(F32, decision_candidate, hit_tokens),
+    FIELD(F32, decision_candidate, ext_ms),
+    FIELD(F32, decision_candidate, late_ms),
+    FIELD(F32, decision_candidate, kv_ms),
     FIELD(F32, decision_candidate, fail_ms),
     FIELD(F32, decision_candidate, cost_ms),
 };
@@ -189,13 +230,45 @@ fields_decode(const struct field *fields, size_t count, struct span bytes, void 
     return ERR_OK;
 }
 
+/* The prefix chain behind an arrival: how many, then so many hashes. */
+static size_t
+chain_encode(const struct prefix_chain *chain, unsigned char *bytes)
+{
+    unsigned count = chain->count < PREFIX_BORDERS_MAX ? chain->count : PREFIX_BORDERS_MAX;
+
+    bytes[0] = (unsigned char)count;
+    memcpy(bytes + 1, chain->hashes, count * sizeof(chain->hashes[0]));
+    return 1 + count * sizeof(chain->hashes[0]);
+}
+
+static enum err
+chain_decode(struct span bytes, struct prefix_chain *ret_chain, size_t *at)
+{
+    size_t n;
+
+    if (bytes.bytes <= *at)
+        return ERR_AGAIN;
+    ret_chain->count = (unsigned char)bytes.data[(*at)++];
+    n = ret_chain->count * sizeof(ret_chain->hashes[0]);
+    if (ret_chain->count > PREFIX_BORDERS_MAX)
+        return ERR_PARSE;
+    if (bytes.bytes - *at < n)
+        return ERR_AGAIN;
+    memcpy(ret_chain->hashes, bytes.data + *at, n);
+    *at += n;
+    return ERR_OK;
+}
+
 size_t
 record_event_encode(const struct event *event, unsigned char *bytes)
 {
     uint32_t kind = event->kind < EVENT_KIND_COUNT ? event->kind : EVENT_NONE;
 
+    size_t at = 1;
+
     bytes[0] = (unsigned char)kind;
-    return 1 + fields_encode(event_tables[kind].fields, event_tables[kind].count, event, bytes + 1);
+    at += fields_encode(event_tables[kind].fields, event_tables[kind].count, event, bytes + at);
+    return kind == EVENT_ARRIVED ? at + chain_encode(&event->prefix, bytes + at) : at;
 }
 
 enum err
@@ -212,6 +285,8 @@ record_event_decode(struct span bytes, struct event *ret_event, size_t *ret_used
         return ERR_PARSE;
     err = fields_decode(event_tables[event.kind].fields, event_tables[event.kind].count, bytes,
                         &event, &at);
+    if (err == ERR_OK && event.kind == EVENT_ARRIVED)
+        err = chain_decode(bytes, &event.prefix, &at);
     if (err != ERR_OK)
         return err;
     *ret_event = event;
@@ -228,6 +303,10 @@ action_encode(const struct action *a, unsigned char *bytes)
         return 1 + fields_encode(dispatch_fields, COUNT(dispatch_fields), a, bytes + 1);
     case ACTION_REFUSE:
         return 1 + fields_encode(refuse_fields, COUNT(refuse_fields), a, bytes + 1);
+    case ACTION_HOLD:
+        return 1 + fields_encode(hold_fields, COUNT(hold_fields), a, bytes + 1);
+    case ACTION_CANCEL:
+        return 1 + fields_encode(cancel_fields, COUNT(cancel_fields), a, bytes + 1);
     default:
         return 1;
     }

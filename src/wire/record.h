@@ -15,8 +15,8 @@
 #include "base/span.h"
 #include "core/core.h"
 
-#define RECORD_FORMAT            1u
-#define RECORD_EVENT_BYTES_MAX   64u
+#define RECORD_FORMAT            2u
+#define RECORD_EVENT_BYTES_MAX   (128u + 8u * PREFIX_BORDERS_MAX)
 #define RECORD_ACTIONS_BYTES_MAX 4096u
 
 /* Bytes written; `bytes` has room for the MAX above. A kind out of range is EVENT_NONE. */

@@ -79,7 +79,7 @@ admin_explain_dry(struct admin_call *call)
     enum openai_api api = OPENAI_CHAT;
     struct openai_request o;
     struct openai_error e;
-    struct event_arrived event;
+    struct event event;
     struct decision decision;
     struct json_object fields;
     struct json_error problem;

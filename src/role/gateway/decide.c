@@ -118,11 +118,10 @@ decide_step(struct door *door, const struct event *event, struct actions *ret_ac
 }
 
 void
-decide_explain(struct door *door, const struct event_arrived *request,
-               struct decision *ret_decision)
+decide_explain(struct door *door, const struct event *arrived, struct decision *ret_decision)
 {
     door_lock(door);
-    core_explain(door->core, clock_now_ns(), request, ret_decision);
+    core_explain(door->core, clock_now_ns(), arrived, ret_decision);
     door_unlock(door);
 }
 

@@ -37,8 +37,7 @@ void decide_close(struct door *door);
 uint64_t decide_step(struct door *door, const struct event *event, struct actions *ret_actions);
 
 /* Reading: core_explain and core_view_* under the lock, at most CORE_VIEW_MAX entries a hold. */
-void decide_explain(struct door *door, const struct event_arrived *request,
-                    struct decision *ret_decision);
+void decide_explain(struct door *door, const struct event *arrived, struct decision *ret_decision);
 uint32_t decide_view_nodes(struct door *door, uint32_t from, struct node_view *ret_views,
                            uint32_t *ret_next);
 uint32_t decide_view_placements(struct door *door, uint32_t from, struct placement_view *ret_views,

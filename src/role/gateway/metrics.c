@@ -68,6 +68,7 @@ metrics_refusal_name(uint32_t refusal)
         [REFUSAL_FAILING] = "failing",     [REFUSAL_FULL] = "full",
         [REFUSAL_CROWDED] = "crowded",     [REFUSAL_ALL_TRIED] = "all_tried",
         [REFUSAL_REQUEST] = "request",     [REFUSAL_STARTED] = "started",
+        [REFUSAL_SHED] = "shed",           [REFUSAL_DEADLINE] = "deadline",
     };
     return named(names, REFUSAL_COUNT, refusal);
 }
@@ -76,10 +77,18 @@ const char *
 metrics_why_name(uint32_t why)
 {
     static const char *const names[WHY_COUNT] = {
-        [WHY_CHOSEN] = "chosen",   [WHY_SLOWER] = "slower",       [WHY_TIED] = "tied",
-        [WHY_ABSENT] = "absent",   [WHY_NOT_READY] = "not_ready", [WHY_DRAINING] = "draining",
-        [WHY_FAILING] = "failing", [WHY_FULL] = "full",           [WHY_TRIED] = "tried",
+        [WHY_CHOSEN] = "chosen",
+        [WHY_SLOWER] = "slower",
+        [WHY_TIED] = "tied",
+        [WHY_ABSENT] = "absent",
+        [WHY_NOT_READY] = "not_ready",
+        [WHY_DRAINING] = "draining",
+        [WHY_FAILING] = "failing",
+        [WHY_FULL] = "full",
+        [WHY_TRIED] = "tried",
         [WHY_RULE] = "rule",
+        [WHY_BUSIER_FITS] = "busier_fits",
+        [WHY_STALE] = "stale",
     };
     return named(names, WHY_COUNT, why);
 }

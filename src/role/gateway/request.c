@@ -164,8 +164,9 @@ recent_of(struct request *r)
 void
 request_dispatched(struct request *r, bool fresh_connection)
 {
-    struct event event = {.kind = EVENT_DISPATCHED};
+    struct event event;
 
+    event.kind = EVENT_DISPATCHED;
     event.dispatched = (struct event_dispatched){
         .request = r->id, .attempt = r->attempt.number, .fresh_connection = fresh_connection};
     tell(r, &event);
@@ -174,11 +175,12 @@ request_dispatched(struct request *r, bool fresh_connection)
 void
 request_started(struct request *r)
 {
-    struct event event = {.kind = EVENT_STARTED};
+    struct event event;
     struct metrics *m = &r->lane->metrics;
     struct recent_entry *entry = recent_of(r);
     uint64_t actual_us, predicted_us = 0;
 
+    event.kind = EVENT_STARTED;
     event.started = (struct event_started){.request = r->id, .attempt = r->attempt.number};
     tell(r, &event);
     r->started = true;
@@ -197,11 +199,12 @@ request_started(struct request *r)
 void
 request_ended(struct request *r)
 {
-    struct event event = {.kind = EVENT_ENDED};
+    struct event event;
     struct metrics *m = &r->lane->metrics;
     struct recent_entry *entry = recent_of(r);
     const struct openai_usage *u = &r->usage;
 
+    event.kind = EVENT_ENDED;
     event.ended = (struct event_ended){
         .request = r->id,
         .attempt = r->attempt.number,
@@ -227,13 +230,14 @@ request_close(struct request *r)
 void
 request_failed(struct request *r, enum failure failure, float retry_after_ms)
 {
-    struct event event = {.kind = EVENT_FAILED};
+    struct event event;
     struct recent_entry *entry = recent_of(r);
 
     must(r->attempt.call == NULL);
     metrics_add(&r->lane->metrics.failures[failure], 1);
     if (entry != NULL)
         entry->failure = (uint32_t)failure;
+    event.kind = EVENT_FAILED;
     event.failed = (struct event_failed){
         .request = r->id,
         .attempt = r->attempt.number,
@@ -247,8 +251,10 @@ request_failed(struct request *r, enum failure failure, float retry_after_ms)
 static void
 cancel(struct request *r)
 {
-    struct event event = {.kind = EVENT_CANCELLED, .cancelled = {.request = r->id}};
+    struct event event;
 
+    event.kind = EVENT_CANCELLED;
+    event.cancelled = (struct event_cancelled){.request = r->id};
     attempt_cancel(r);
     tell(r, &event);
 }
@@ -335,9 +341,11 @@ capped_u32(uint64_t value)
 
 void
 request_arrived_event(const struct openai_request *o, uint64_t id, uint16_t model,
-                      const struct http_request *http, struct event_arrived *ret_event)
+                      const struct http_request *http, struct event *ret_event)
 {
-    *ret_event = (struct event_arrived){
+    ret_event->kind = EVENT_ARRIVED;
+    ret_event->prefix.count = 0;
+    ret_event->arrived = (struct event_arrived){
         .request = id,
         .model = model,
         .script = (uint16_t)o->script,
@@ -345,7 +353,10 @@ request_arrived_event(const struct openai_request *o, uint64_t id, uint16_t mode
         .body_bytes = capped_u32(o->body.bytes),
         .max_tokens = capped_u32(o->max_tokens),
         .stream = o->stream,
+        .other_model = MODEL_NONE,
+        .priority = PRIORITY_NORMAL,
         .deadline_ms = deadline_ms(http),
+        .tpot_goal_ms = NAN,
         .only_node = NODE_ANY,
     };
 }
@@ -384,7 +395,7 @@ request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
     uint64_t now_ns = loop_now_ns(lane->loop); /* its last bytes came before this pass */
     enum access_verdict verdict = access_enter(&lane_fleet(lane)->roster->access, http, now_ns,
                                                &grant);
-    struct event event = {.kind = EVENT_ARRIVED};
+    struct event event;
     struct request *r;
     struct put put;
 
@@ -418,6 +429,6 @@ request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
         return;
     if (r->openai.stream)
         stream_open(r);
-    request_arrived_event(&r->openai, r->id, r->model, http, &event.arrived);
+    request_arrived_event(&r->openai, r->id, r->model, http, &event);
     ask(r, &event);
 }

@@ -65,7 +65,7 @@ void request_dispatched(struct request *r, bool fresh_connection);
 
 /* What core is told of such a request; also for a dry run. */
 void request_arrived_event(const struct openai_request *o, uint64_t id, uint16_t model,
-                           const struct http_request *http, struct event_arrived *ret_event);
+                           const struct http_request *http, struct event *ret_event);
 
 /* The gateway stops: end it with an error. The request is gone after this. */
 void request_abort(struct request *r);

@@ -281,11 +281,12 @@ static void
 test_explain(void)
 {
     struct world w;
-    struct event_arrived e = {.request = 77,
-                              .prompt_bytes = 2000,
-                              .stream = 1,
-                              .deadline_ms = NAN,
-                              .only_node = NODE_ANY};
+    struct event e = {.kind = EVENT_ARRIVED,
+                      .arrived = {.request = 77,
+                                  .prompt_bytes = 2000,
+                                  .stream = 1,
+                                  .deadline_ms = NAN,
+                                  .only_node = NODE_ANY}};
     struct decision d, again;
 
     world_open(&w, 8, RULE_TIME, 1);
@@ -296,7 +297,7 @@ test_explain(void)
     CHECK(d.candidate_count == 4 && d.candidates[0].why == WHY_CHOSEN, "a dry run decides");
     CHECK(d.candidates[0].node == again.candidates[0].node, "and changes nothing");
     CHECK(world_arrive(&w, 77, 0) == d.candidates[0].node, "the real one does the same");
-    e.model = 60000;
+    e.arrived.model = 60000;
     core_explain(w.core, w.now_ns, &e, &d);
     CHECK(d.candidate_count == 0, "an unknown model has no candidates");
     world_close(&w);
