@@ -33,6 +33,7 @@ floor_predict(const struct outcome *o, bool exact, struct terms *ret_terms)
     else
         engine_table_llama_server(&params);
     node = (struct predict_node){
+        .path = {.rtt_ms = (float)t->rtt_ms},
         .curve = {(float)speed.a_ms, (float)speed.b_ms, (float)speed.c_ms, (float)speed.t0_ms,
                   (float)speed.tk_ms, (float)speed.tb_ms},
         .queue_tokens = (float)t->queue_tokens,
@@ -45,13 +46,13 @@ floor_predict(const struct outcome *o, bool exact, struct terms *ret_terms)
         .residual = (float)(1.0 / t->speed),
         .residual_step = (float)(1.0 / t->speed),
         .iteration_left_ms = exact ? (float)(t->iteration_left_ms * t->speed) : NAN,
-        .rtt_ms = (float)t->rtt_ms,
         .ready_in_ms = (float)t->load_left_ms,
     };
     request = (struct predict_request){
         .prompt_tokens = (float)t->prompt_tokens,
         .hit_tokens = (float)t->cached_tokens,
         .output_tokens = (float)t->output_tokens,
+        .body_bytes = (float)t->body_bytes,
         .rounds = t->fresh_connection ? 2.0f : 1.0f,
     };
     predict_terms(&node, &request, ret_terms);

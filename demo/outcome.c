@@ -107,6 +107,7 @@ take_truth(const cJSON *line, void *user)
     take_text(line, "kind", t->kind, sizeof(t->kind));
     t->fresh_connection = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(line, "fresh_connection"));
     t->rtt_ms = number(line, "rtt_ms");
+    t->body_bytes = number(line, "body_bytes");
     t->prompt_tokens = number(line, "prompt_tokens");
     t->output_tokens = number(line, "output_tokens");
     t->cached_tokens = number(line, "cached_tokens_at_arrival");

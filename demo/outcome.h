@@ -13,7 +13,7 @@ struct outcome_truth { /* as emulate logged it; times in ms, since the arrival a
     bool known;
     char gpu[16], kind[24];
     bool fresh_connection;
-    double rtt_ms, prompt_tokens, output_tokens, cached_tokens; /* cached: at arrival */
+    double rtt_ms, body_bytes, prompt_tokens, output_tokens, cached_tokens; /* cached: at arrival */
     double queue_tokens, running, waiting, kv_tokens_used, kv_tokens_cap;
     double speed, load_left_ms, iteration_left_ms;
     double first_ms;

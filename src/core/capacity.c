@@ -25,6 +25,15 @@
 #define WAKE_GUESS_MS      2000.0f              /* from sleep */
 #define BATCH_GUESS        32.0f                /* full batch, where slots are unknown */
 #define TOKENS_MAX         1e9f
+#define RTT_REACH_MS       10.0f /* a round trip counts for at most twice ours and so much */
+#define REGION_RTT_PART    0.2f
+#define JITTER_PART        0.05f
+#define JITTER_REACH       4.0f /* one round trip counts for at most so many times the mean */
+#define JITTER_STEP_MS     1.0f /* and so much more, so that it can begin */
+#define RATE_PART          0.2f
+#define RATE_REACH         4.0f /* one rate counts for at most, or at least, so many times ours */
+#define RATE_MIN           1.0f /* bytes/ms: 8 kbit/s */
+#define RATE_MAX           1e7f /* 80 Gbit/s */
 
 const struct curve capacity_generic_curve = {
     .a_ms = 2.0f, .b_ms = 0.18f, .c_ms = 0.0f, .t0_ms = 24.0f, .tk_ms = 0.25f, .tb_ms = 0.0044f};
@@ -273,9 +282,19 @@ capacity_report(struct core *core, const struct event_report *e)
     index_node(core, e->node);
 }
 
+/* By how much round trips exceed what is usual of their node; one that hangs is one of many. */
+static void
+jitter_add(struct region_path *path, float over_ms)
+{
+    float most = JITTER_REACH * path->jitter_ms + JITTER_STEP_MS;
+
+    path->jitter_ms += JITTER_PART * (min_f(max_f(0.0f, over_ms), most) - path->jitter_ms);
+}
+
 void
 capacity_rtt(struct core *core, const struct event_rtt *e)
 {
+    struct region_path *path;
     struct node_hot *hot;
     struct node_cold *cold;
     float rtt = sane(e->rtt_ms, 60000.0f, NAN);
@@ -284,12 +303,19 @@ capacity_rtt(struct core *core, const struct event_rtt *e)
         return;
     hot = &core->hot[e->node];
     cold = &core->cold[e->node];
-    /* Delay only ever adds: follow it down fast, up slowly. */
+    path = &core->paths[hot->region];
+    if (cold->rtt_measured)
+        jitter_add(path, rtt - hot->rtt_ms);
+    /* Delay only ever adds: follow it down fast, up slowly, and after one that hangs hardly. */
     if (!cold->rtt_measured || rtt < hot->rtt_ms)
         hot->rtt_ms = cold->rtt_measured ? 0.5f * (hot->rtt_ms + rtt) : rtt;
     else
-        hot->rtt_ms += 0.05f * (rtt - hot->rtt_ms);
+        hot->rtt_ms += 0.05f * min_f(rtt - hot->rtt_ms, hot->rtt_ms + RTT_REACH_MS);
     cold->rtt_measured = true;
+    if (path->rtt_ms == CAPACITY_REGION_UNKNOWN_MS)
+        path->rtt_ms = hot->rtt_ms;
+    else
+        path->rtt_ms += REGION_RTT_PART * (hot->rtt_ms - path->rtt_ms);
     if (hot->connections == 0) /* it was measured over one that is kept */
         hot->connections = 1;
     if (core->nearest == NONE || !node_known(core, core->nearest) ||
@@ -314,6 +340,31 @@ capacity_rounds(const struct node_hot *hot)
     if ((hot->flags & NODE_FLAG_FRESH) != 0)
         return (hot->flags & NODE_FLAG_PROBED) != 0 ? 1.0f : 2.0f;
     return hot->own_requests < hot->connections ? 1.0f : 2.0f;
+}
+
+struct predict_path
+capacity_path(const struct core *core, const struct node_hot *hot)
+{
+    const struct region_path *path = &core->paths[hot->region];
+
+    return (struct predict_path){hot->rtt_ms, path->jitter_ms, path->bytes_per_ms};
+}
+
+/* What was not held back by the path says only that it can do so much. Either way one node moves
+ * what its region is thought to carry by a bounded step, and every honest transfer moves it back.
+ */
+void
+capacity_delivered(struct core *core, uint32_t node, float bytes_per_ms, bool limited)
+{
+    float rate = sane(bytes_per_ms, RATE_MAX, 0.0f), *ours;
+
+    if (node == NODE_ANY || rate < RATE_MIN)
+        return;
+    ours = &core->paths[core->hot[node].region].bytes_per_ms;
+    if (*ours == 0.0f)
+        *ours = limited ? rate : 0.0f;
+    else if (limited || rate > *ours)
+        *ours += RATE_PART * (max_f(*ours / RATE_REACH, min_f(*ours * RATE_REACH, rate)) - *ours);
 }
 
 /* Milliseconds until a model that is not ready could run. */
@@ -358,6 +409,7 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
     else
         spread = max_f(spread, SPREAD_UNHEARD);
     *ret_node = (struct predict_node){
+        .path = capacity_path(core, hot),
         .curve = cc->curve,
         .queue_tokens = others + hot->own_queue_tokens,
         .running = hot->slots > 0 ? min_f(total, (float)hot->slots) : total,
@@ -369,7 +421,6 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
         .residual = hot->residual,
         .residual_step = (float)hot->residual_step / FIXED_ONE,
         .iteration_left_ms = NAN,
-        .rtt_ms = hot->rtt_ms,
         .ready_in_ms = ready_in_ms(now_ns, p, cc),
         .spread = spread,
     };

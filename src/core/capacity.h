@@ -23,6 +23,12 @@ void capacity_seen(const struct core *core, uint64_t now_ns, uint32_t placement,
                    struct rule_seen *ret_seen);
 /* It was asked for its load, over a connection that is kept if that went well. */
 void capacity_probed(struct core *core, uint32_t node, bool well);
+/* A region's round trip until a node of it was measured. */
+#define CAPACITY_REGION_UNKNOWN_MS 99.5f
+/* What is known of the way to a node: its own round trip, the rest from its region. */
+struct predict_path capacity_path(const struct core *core, const struct node_hot *hot);
+/* The kernel saw so much delivered to the node (see event_started). */
+void capacity_delivered(struct core *core, uint32_t node, float bytes_per_ms, bool limited);
 /* Round trips a request to this node costs: 1 over a kept connection, 2 over a new one. */
 float capacity_rounds(const struct node_hot *hot);
 

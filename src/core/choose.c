@@ -166,7 +166,7 @@ walk_take(const struct core *core, size_t slot, struct region_walk *w, uint32_t 
 static float
 walk_rough_ms(const struct core *core, uint32_t region, uint32_t mask)
 {
-    return core->region_rtt_ms[region] + index_bucket_ms((uint32_t)__builtin_ctz(mask));
+    return core->paths[region].rtt_ms + index_bucket_ms((uint32_t)__builtin_ctz(mask));
 }
 
 static void

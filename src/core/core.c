@@ -19,14 +19,12 @@
 #include "core/state.h"
 #include "core/tuning.h"
 
-#define RETRY_START           10.0f
-#define REGION_RTT_PART       0.2f
-#define REGION_RTT_UNKNOWN_MS 99.5f /* until a node of it was measured */
+#define RETRY_START 10.0f
 
 /* ---- Memory: one block, cut into tables. */
 
 struct layout {
-    size_t core, hot, cold, placements, links, curves, models, heads, masks, region_rtt, requests,
+    size_t core, hot, cold, placements, links, curves, models, heads, masks, paths, requests,
         request_heads, scratch, bytes;
 };
 
@@ -64,7 +62,7 @@ layout_of(const struct core_config *c)
     l.models = part(&at, c->models_max, sizeof(struct model_record));
     l.heads = part(&at, slots * INDEX_BUCKETS, sizeof(uint32_t));
     l.masks = part(&at, slots, sizeof(uint16_t));
-    l.region_rtt = part(&at, c->regions_max, sizeof(float));
+    l.paths = part(&at, c->regions_max, sizeof(struct region_path));
     l.requests = part(&at, c->requests_max, sizeof(struct request));
     l.request_heads = part(&at, power_of_two_from(c->requests_max), sizeof(uint32_t));
     l.scratch = part(&at, c->nodes_max, sizeof(struct candidate));
@@ -105,7 +103,7 @@ tables_empty(struct core *core)
     for (uint32_t i = 0; i <= core->request_mask; i++)
         core->request_heads[i] = NONE;
     for (uint32_t i = 0; i < c->regions_max; i++)
-        core->region_rtt_ms[i] = REGION_RTT_UNKNOWN_MS;
+        core->paths[i].rtt_ms = CAPACITY_REGION_UNKNOWN_MS;
     for (uint32_t m = 0; m < c->models_max; m++) {
         learn_init_model(&core->models[m]);
         core->models[m].retry_tokens = RETRY_START;
@@ -148,7 +146,7 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
     core->models = (struct model_record *)(void *)(base + l.models);
     core->bucket_heads = (uint32_t *)(void *)(base + l.heads);
     core->bucket_masks = (uint16_t *)(void *)(base + l.masks);
-    core->region_rtt_ms = (float *)(void *)(base + l.region_rtt);
+    core->paths = (struct region_path *)(void *)(base + l.paths);
     core->requests = (struct request *)(void *)(base + l.requests);
     core->request_heads = (uint32_t *)(void *)(base + l.request_heads);
     core->scratch = (struct candidate *)(void *)(base + l.scratch);
@@ -377,13 +375,16 @@ static void
 step_dispatched(struct core *core, const struct event_dispatched *e)
 {
     struct request *r = attempt_find(core, e->request, e->attempt);
+    struct predict_path path;
 
     if (r == NULL || r->node == NODE_ANY)
         return;
     capacity_connection(core, r, e->fresh_connection != 0);
     observe(core, r, RULE_NEWS_DISPATCHED, NULL);
     /* Now it is known how many round trips it costs: the rest of the time is the node's. */
-    r->net_ms = core->hot[r->node].rtt_ms * (e->fresh_connection != 0 ? 2.0f : 1.0f);
+    path = capacity_path(core, &core->hot[r->node]);
+    r->net_ms = predict_net_ms(&path, e->fresh_connection != 0 ? 2.0f : 1.0f,
+                               (float)r->arrived.body_bytes);
 }
 
 static void
@@ -395,6 +396,7 @@ step_started(struct core *core, const struct event_started *e)
         return;
     observe(core, r, RULE_NEWS_STARTED, NULL);
     learn_started(core, r);
+    capacity_delivered(core, r->node, e->path_bytes_per_ms, e->path_limited != 0);
     capacity_started(core, r);
 }
 
@@ -449,22 +451,6 @@ step_settings(struct core *core, const struct event_settings *e)
         core->settings.idle_limit_ms = 60000.0f;
 }
 
-/* The region's round trip follows those of its nodes. */
-static void
-step_rtt(struct core *core, const struct event_rtt *e)
-{
-    float *region;
-
-    capacity_rtt(core, e);
-    if (!node_known(core, e->node))
-        return;
-    region = &core->region_rtt_ms[core->hot[e->node].region];
-    if (*region == REGION_RTT_UNKNOWN_MS)
-        *region = core->hot[e->node].rtt_ms;
-    else
-        *region += REGION_RTT_PART * (core->hot[e->node].rtt_ms - *region);
-}
-
 static void
 step_probe(struct core *core, const struct event_probe *e)
 {
@@ -509,7 +495,7 @@ step_topology(struct core *core, const struct event *e)
         capacity_report(core, &e->report);
         break;
     case EVENT_RTT:
-        step_rtt(core, &e->rtt);
+        capacity_rtt(core, &e->rtt);
         break;
     case EVENT_PROBE:
         step_probe(core, &e->probe);

@@ -214,6 +214,10 @@ struct event_dispatched {
 struct event_started {
     uint64_t request;
     uint32_t attempt;
+    /* How fast the body of the attempt was delivered, as the sending kernel saw it; NAN or 0
+     * unknown. It is what the path carries if that held the sender back; else it carries more. */
+    float path_bytes_per_ms;
+    uint32_t path_limited; /* 1: the path did, not the window of slow start or a lack of bytes */
 };
 
 struct event_ended {

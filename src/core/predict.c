@@ -63,6 +63,25 @@ shared_ms(const struct predict_node *node, float uncached_tokens, float step_ms)
     return step_ms * (1.0f / PREDICT_BUDGET_TOKENS - 1.0f / tokens);
 }
 
+float
+predict_send_ms(const struct predict_path *path, float body_bytes)
+{
+    float window = PREDICT_WINDOW_BYTES, left = positive(body_bytes), ms = 0.0f;
+    float full = path->bytes_per_ms * path->rtt_ms; /* bytes under way when the path is full */
+
+    for (; left > window && (path->bytes_per_ms <= 0.0f || window < full); window *= 2.0f) {
+        left -= window;
+        ms += path->rtt_ms;
+    }
+    return path->bytes_per_ms > 0.0f ? ms + left / path->bytes_per_ms : ms;
+}
+
+float
+predict_net_ms(const struct predict_path *path, float rounds, float body_bytes)
+{
+    return rounds * path->rtt_ms + predict_send_ms(path, body_bytes) + path->jitter_ms;
+}
+
 void
 predict_terms(const struct predict_node *node, const struct predict_request *request,
               struct terms *ret_terms)
@@ -82,9 +101,7 @@ predict_terms(const struct predict_node *node, const struct predict_request *req
         queue += node->iteration_left_ms;
     else if (node->running > 0.0f)
         queue += 0.5f * step;
-    t->net_ms = request->rounds * node->rtt_ms + node->jitter_ms;
-    if (node->bytes_per_ms > 0.0f)
-        t->net_ms += request->body_bytes / node->bytes_per_ms;
+    t->net_ms = predict_net_ms(&node->path, request->rounds, request->body_bytes);
     t->ready_ms = positive(node->ready_in_ms);
     t->queue_ms = queue * node->residual;
     t->prefill_ms = node->residual * (shared * uncached + predict_prefill_ms(&node->curve, uncached,
@@ -93,5 +110,5 @@ predict_terms(const struct predict_node *node, const struct predict_request *req
     t->proof_ms = request->proof_ms;
     t->first_ms = t->net_ms + t->ready_ms + t->queue_ms + t->prefill_ms + t->step_ms + t->proof_ms;
     t->done_ms = t->first_ms + positive(request->output_tokens - 1.0f) * step * node->residual_step;
-    t->sigma_ms = (t->first_ms - t->net_ms) * node->spread + node->jitter_ms;
+    t->sigma_ms = (t->first_ms - t->net_ms) * node->spread + node->path.jitter_ms;
 }

@@ -89,6 +89,13 @@ struct link { /* beside each placement: what a walk over a bucket's ring reads *
     uint32_t node, next, prev;
 };
 
+/* What the nodes of a region have in common as seen from here: most of the way to them. */
+struct region_path {
+    float rtt_ms;       /* a running mean over its nodes */
+    float jitter_ms;    /* by how much round trips exceed their node's, on average */
+    float bytes_per_ms; /* what the path carries; 0 unknown */
+};
+
 struct class_curve { /* how fast a class runs a model, and how far that was off */
     struct curve curve;
     float kv_tokens_cap, load_ms;
@@ -143,9 +150,9 @@ struct core {
     struct link *links;         /* beside placements */
     struct class_curve *curves; /* [model * classes_max + class] */
     struct model_record *models;
-    uint32_t *bucket_heads; /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
-    uint16_t *bucket_masks; /* [model * regions_max + region] */
-    float *region_rtt_ms;   /* a running mean over its nodes */
+    uint32_t *bucket_heads;    /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
+    uint16_t *bucket_masks;    /* [model * regions_max + region] */
+    struct region_path *paths; /* by region */
     struct request *requests;
     uint32_t *request_heads;
     struct candidate *scratch; /* nodes_max: for rules that look at all */

@@ -13,6 +13,8 @@
  *
  * All reads go through one buffer of the client, so an open stream costs no buffer of its own. */
 #include <errno.h>
+#include <linux/tcp.h> /* netinet/tcp.h of glibc 2.36 ends before the delivery rate */
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -25,6 +27,7 @@
 #define SPARE_HEAD_BYTES       1024u /* a larger request head is freed when it has done its duty */
 #define REQUEST_HEAD_BYTES_MAX 131072u
 #define JOINED_BYTES_MAX       16384u /* of a request; longer ones go out from where they lie */
+#define SLOW_START_UNENDED     0x7fffffffu /* a threshold of slow start that was never met */
 
 static void call_timed_out(struct loop_timer *timer);
 static void call_begin(struct http_call *call, bool fresh);
@@ -281,6 +284,27 @@ call_read(struct http_call *call)
         if ((size_t)bytes < HTTP_READ_BYTES)
             return;
     }
+}
+
+/* ---- The path. */
+
+bool
+http_call_path(const struct http_call *call, struct http_path *ret_path)
+{
+    struct tcp_info info = {0};
+    socklen_t bytes = sizeof(info);
+
+    if (call->connection == NULL ||
+        getsockopt(call->connection->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0 ||
+        info.tcpi_delivery_rate == 0) /* an older kernel fills less of it */
+        return false;
+    *ret_path = (struct http_path){
+        .bytes_per_ms = (float)((double)info.tcpi_delivery_rate * 1e-3),
+        .limited = !info.tcpi_delivery_rate_app_limited &&
+                   info.tcpi_snd_ssthresh < SLOW_START_UNENDED &&
+                   info.tcpi_snd_cwnd >= info.tcpi_snd_ssthresh,
+    };
+    return true;
 }
 
 /* ---- The request. */

@@ -99,6 +99,15 @@ MUST_USE enum err http_call_start(struct http_target *target, const struct http_
 /* Close its connection at once: no more callbacks, the call is gone. May be called from within
  * any callback of the call but end and failed. */
 void http_call_cancel(struct http_call *call);
+/* What the kernel found the path to carry towards the peer of a call: bytes per ms, delivered and
+ * acknowledged, and whether that was as much as the path could. While slow start goes on, or the
+ * sender had nothing to send, it was not: then the path carries so much at least. */
+struct http_path {
+    float bytes_per_ms;
+    bool limited;
+};
+/* False: the kernel has found nothing, or the call has no connection (now). */
+bool http_call_path(const struct http_call *call, struct http_path *ret_path);
 /* Back-pressure: stop and go on reading. What was read already (one buffer at most) is still handed
  * over, the end included. While paused the idle limit does not run. */
 void http_call_pause(struct http_call *call);

@@ -101,6 +101,8 @@ static const struct field dispatched_fields[] = {
 static const struct field started_fields[] = {
     FIELD(U64, event, started.request),
     FIELD(U32, event, started.attempt),
+    FIELD(F32, event, started.path_bytes_per_ms),
+    FIELD(U32, event, started.path_limited),
 };
 static const struct field ended_fields[] = {
     FIELD(U64, event, ended.request),          FIELD(U32, event, ended.attempt),

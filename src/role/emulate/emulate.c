@@ -24,6 +24,7 @@
 #define FLOW_EVENTS_MAX       (EMULATE_EVENTS_MAX / 4 * 3) /* the rest is for nodes */
 #define CONNECTIONS_MAX       20000u
 #define BODY_BYTES_MAX        (64u << 20)
+#define SEGMENT_BYTES         1460u /* of TCP over Ethernet */
 #define LATE_FIRST_MS         0.01
 #define LATE_RATIO            1.05
 #define OUTPUTS_A_CALL        64u
@@ -312,6 +313,21 @@ locate(const struct emulate *e, const struct sockaddr_storage *peer, struct emul
         }
 }
 
+/* How often a sender waits for acknowledgements before the last byte of a body is out: ten segments
+ * at first (RFC 6928), twice as many after each round trip. A kept connection begins anew: Linux
+ * takes its window back while nothing is sent, as during an answer (tcp_slow_start_after_idle). */
+static unsigned
+slow_start_waits(size_t body_bytes)
+{
+    unsigned waits = 0;
+
+    for (size_t window = 10 * SEGMENT_BYTES; body_bytes > window; window *= 2) {
+        body_bytes -= window;
+        waits++;
+    }
+    return waits;
+}
+
 static void
 on_request(struct http_exchange *x, const struct http_request *r, void *user)
 {
@@ -334,7 +350,9 @@ on_request(struct http_exchange *x, const struct http_request *r, void *user)
     http_exchange_set_user(x, flow);
     locate(e, &peer, flow);
     flow->fresh_connection = http_exchange_is_first(x);
-    flow->arrive_ms = emulate_now_ms(e) + flow->rtt_ms * (flow->fresh_connection ? 1.5 : 0.5);
+    flow->body_bytes = r->body.bytes;
+    flow->arrive_ms = emulate_now_ms(e) + flow->rtt_ms * ((flow->fresh_connection ? 1.5 : 0.5) +
+                                                          slow_start_waits(r->body.bytes));
     if (!emulate_schedule_flow(flow, EMULATE_EVENT_ARRIVE, flow->arrive_ms, 0)) {
         http_exchange_set_user(x, NULL);
         http_response_abort(x);

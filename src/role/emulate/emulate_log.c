@@ -53,6 +53,7 @@ emulate_log_flow(const struct emulate_flow *flow)
     number(line, "at_ms", flow->arrive_ms);
     number(line, "rtt_ms", flow->rtt_ms);
     (void)cJSON_AddBoolToObject(line, "fresh_connection", flow->fresh_connection);
+    number(line, "body_bytes", (double)flow->body_bytes);
     number(line, "prompt_tokens", in->prompt_tokens);
     number(line, "output_tokens", in->output_tokens);
     number(line, "cached_tokens_at_arrival", in->cached_at_arrival);

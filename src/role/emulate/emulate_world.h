@@ -4,7 +4,8 @@
  * happen when. Private to role/emulate.
  *
  * A flow is one HTTP request. It reaches its node half a round trip after it came in (one and a
- * half over a new connection), and what the node makes of it leaves half a round trip after it was
+ * half over a new connection), and one more for each time that TCP's slow start has to wait for
+ * acknowledgements of a large body; what the node makes of it leaves half a round trip after it was
  * made:
  *
  *   request read -> [ARRIVE] -> routed: a document -> [RESPOND]
@@ -109,6 +110,7 @@ struct emulate_flow {
     const struct http_request *request; /* while x */
     const char *region;                 /* of the caller; "" unknown */
     double rtt_ms, arrive_ms;
+    size_t body_bytes;
     bool fresh_connection, response_started;
     uint32_t events; /* that name it */
     char orca;       /* endpoint-load-metrics asked for: 'J', 'T', 0 */

@@ -9,7 +9,8 @@
 #include "role/gateway/answer.h"
 #include "role/gateway/put.h"
 
-#define DEADLINE_MS_MAX 3600000u
+#define DEADLINE_MS_MAX     3600000u
+#define PATH_BODY_BYTES_MIN 65536u
 
 /* ---- The end. */
 
@@ -172,6 +173,19 @@ request_dispatched(struct request *r, bool fresh_connection)
     tell(r, &event);
 }
 
+/* How fast a large body went out; a short one is gone before the kernel can tell. */
+static void
+tell_path(const struct request *r, struct event_started *started)
+{
+    struct http_path path;
+
+    if (r->http->body.bytes < PATH_BODY_BYTES_MIN || r->attempt.call == NULL ||
+        !http_call_path(r->attempt.call, &path))
+        return;
+    started->path_bytes_per_ms = path.bytes_per_ms;
+    started->path_limited = path.limited;
+}
+
 void
 request_started(struct request *r)
 {
@@ -181,7 +195,9 @@ request_started(struct request *r)
     uint64_t actual_us, predicted_us = 0;
 
     event.kind = EVENT_STARTED;
-    event.started = (struct event_started){.request = r->id, .attempt = r->attempt.number};
+    event.started = (struct event_started){
+        .request = r->id, .attempt = r->attempt.number, .path_bytes_per_ms = NAN};
+    tell_path(r, &event.started);
     tell(r, &event);
     r->started = true;
     actual_us = (r->now_ns - r->attempt.dispatched_ns) / 1000;

@@ -250,8 +250,11 @@ test_large_body(void)
     begin((struct step[]){{OK_TEXT, STAY}, {"", CLOSE}, {OK_TEXT, STAY}}, 3);
     server.want_body = (struct span){body, BODY_BYTES};
     start(&p, large_request(parts), &no_limits);
+    CHECK(!http_call_path(p.call, &p.path), "no path is known before there is a connection");
     wait_for(&p);
     CHECK(p.ended && server.requests == 1 && !server.body_differs, "1 MB in 5 parts arrives");
+    CHECK(p.path_known && p.path.bytes_per_ms > 0.0f && p.path.bytes_per_ms < 1e12f,
+          "and the kernel tells how fast it went");
     CHECK(http_target_idle(target) == 1, "and the connection is kept");
     start(&again, large_request(parts), &no_limits);
     wait_for(&again);

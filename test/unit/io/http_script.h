@@ -261,6 +261,8 @@ struct probe {
     size_t body_bytes, paused_at_bytes, most_while_paused;
     uint64_t body_sum;
     char body[64], last_header[64], trailer[64];
+    bool path_known; /* at the head */
+    struct http_path path;
     struct loop_timer timer;
 };
 
@@ -336,8 +338,8 @@ on_head(struct http_call *c, const struct http_response *r, void *user)
 {
     struct probe *p = user;
 
-    (void)c;
     p->heads++;
+    p->path_known = http_call_path(c, &p->path);
     p->status = r->status;
     if (r->header_count > 0)
         span_copy(r->headers[r->header_count - 1].value, p->last_header, sizeof(p->last_header));

@@ -332,16 +332,17 @@ test_loading_refuses(void)
     CHECK(get(node, "/health")[0] == '\0', "closed without a byte while it loads");
 }
 
-static void
-test_distance(void)
+/* The ready vLLM nodes nearest to the gateway and farthest from it, and their round trips. */
+struct ends {
+    uint32_t near, far;
+    float near_ms, far_ms;
+};
+
+static struct ends
+find_ends(void)
 {
-    uint32_t near = 0, far = 0;
     struct span home = span_of(world->options.gateways[0].region);
-    float near_ms = INFINITY, far_ms = 0;
-    long near_at, far_at;
-    int fds[2];
-    char text[TEXT_BYTES_MAX];
-    cJSON *n, *f;
+    struct ends ends = {.near_ms = INFINITY};
 
     for (uint32_t i = 0; i < world->fleet.node_count; i++) {
         const struct emulate_fleet_node *p = &world->fleet.nodes[i];
@@ -349,34 +350,83 @@ test_distance(void)
 
         if (p->kind != EMULATE_FLEET_VLLM || p->held[0].state != ENGINE_MODEL_READY)
             continue;
-        if (ms < near_ms) {
-            near_ms = ms;
-            near = i;
+        if (ms < ends.near_ms) {
+            ends.near_ms = ms;
+            ends.near = i;
         }
-        if (ms > far_ms) {
-            far_ms = ms;
-            far = i;
+        if (ms > ends.far_ms) {
+            ends.far_ms = ms;
+            ends.far = i;
         }
     }
-    fds[0] = dial(far, GATEWAY);
-    fds[1] = dial(near, GATEWAY);
+    return ends;
+}
+
+static void
+test_distance(void)
+{
+    struct ends ends = find_ends();
+    long near_at, far_at;
+    int fds[2];
+    char text[TEXT_BYTES_MAX];
+    cJSON *n, *f;
+
+    fds[0] = dial(ends.far, GATEWAY);
+    fds[1] = dial(ends.near, GATEWAY);
     send_request(fds[0], "POST", "/v1/chat/completions",
-                 "connection: close\r\nx-request-id: far\r\n", chat_body(model_of(far), false, 1));
+                 "connection: close\r\nx-request-id: far\r\n",
+                 chat_body(model_of(ends.far), false, 1));
     send_request(fds[1], "POST", "/v1/chat/completions",
                  "connection: close\r\nx-request-id: near\r\n",
-                 chat_body(model_of(near), false, 1));
+                 chat_body(model_of(ends.near), false, 1));
     CHECK(receive(fds[0], text, NULL) && receive(fds[1], text, NULL), "both answer");
     close(fds[0]);
     close(fds[1]);
     n = log_line("near", &near_at);
     f = log_line("far", &far_at);
     CHECK(near_at < far_at, "the near one first, though asked last");
-    CHECK(fabs(field(n, "rtt_ms") - (double)near_ms) < 1e-3, "near");
-    CHECK(fabs(field(f, "rtt_ms") - (double)far_ms) < 1e-3, "far");
+    CHECK(fabs(field(n, "rtt_ms") - (double)ends.near_ms) < 1e-3, "near");
+    CHECK(fabs(field(f, "rtt_ms") - (double)ends.far_ms) < 1e-3, "far");
     /* Both were read in one pass; each reached its node one and a half round trips later. */
     CHECK(field(f, "at_ms") - field(n, "at_ms") > 0, "and later at its engine");
     cJSON_Delete(n);
     cJSON_Delete(f);
+}
+
+/* A small and a large body, one after the other, each on a connection of its own. */
+static void
+test_slow_start(void)
+{
+    uint32_t node = find_ends().far;
+    char body[TEXT_BYTES_MAX - 512] = "{\"max_tokens\":1,\"prompt\":\"", text[TEXT_BYTES_MAX];
+    size_t at = strlen(body);
+    long small_at, large_at;
+    cJSON *small, *large;
+    int fds[2];
+
+    memset(body + at, 'y', 50000 - at - 2);
+    (void)snprintf(body + 50000 - 2, 3, "\"}");
+    fds[0] = dial(node, GATEWAY);
+    send_request(fds[0], "POST", "/v1/chat/completions",
+                 "connection: close\r\nx-request-id: small\r\n",
+                 chat_body(model_of(node), false, 1));
+    CHECK(receive(fds[0], text, NULL), "the small one is answered");
+    fds[1] = dial(node, GATEWAY);
+    send_request(fds[1], "POST", "/v1/completions", "connection: close\r\nx-request-id: large\r\n",
+                 body);
+    CHECK(receive(fds[1], text, NULL), "the large one is answered");
+    close(fds[0]);
+    close(fds[1]);
+    small = log_line("small", &small_at);
+    large = log_line("large", &large_at);
+    CHECK(field(large, "body_bytes") == 50000, "what was sent is in the log");
+    /* Half a round trip for the small one's answer, one for the new connection, half a one for the
+     * way: without slow start it would be two, and what the engine took for one token. */
+    CHECK(field(large, "at_ms") - field(small, "first_ms") - field(small, "at_ms") >=
+              4 * field(large, "rtt_ms"),
+          "two windows are waited for");
+    cJSON_Delete(small);
+    cJSON_Delete(large);
 }
 
 static void
@@ -601,6 +651,7 @@ main(void)
     test_llama();
     test_router();
     test_distance();
+    test_slow_start();
     test_kept_connection();
     test_prefix_hits();
     test_cancel();
