@@ -41,11 +41,12 @@ check $? "the gateway is ready" || true
 models=$(curl -s "http://$public/v1/models" | grep -o '"id":"[^"]*"' | cut -d'"' -f4)
 
 ask() { # N: a burst of requests of all kinds, side by side
-    local model
+    local model bytes=$((200 + $1 * 37 % 3000))
+    [ $(($1 % 20)) = 7 ] && bytes=70000 # the kernel is asked how fast it went
     model=$(echo "$models" | sed -n "$(($1 % $(echo "$models" | wc -l) + 1))p")
     curl -s -o /dev/null -m 20 "http://$public/v1/chat/completions" -d "{\"model\":\"$model\",
         \"stream\":$([ $(($1 % 3)) = 0 ] && echo false || echo true), \"max_tokens\":$((4 + $1 % 9)),
-        \"messages\":[{\"role\":\"user\",\"content\":\"$(head -c $((200 + $1 * 37 % 3000)) /dev/zero |
+        \"messages\":[{\"role\":\"user\",\"content\":\"$(head -c $bytes /dev/zero |
         tr '\0' 'x')\"}]}"
 }
 clients=()
