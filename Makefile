@@ -31,6 +31,8 @@ bench-memory: all
 	@build/bench/bench_memory build/src/cli/isochrone
 bench-decision: all
 	@build/bench/bench_decision
+bench-engine: all
+	@build/bench/bench_engine
 
 # What Debian has and is missing here, for building and testing.
 deps:
@@ -42,4 +44,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all test fuzz demo demo-seeds bench-proxy bench-memory bench-decision deps install clean
+.PHONY: all test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine deps install clean
