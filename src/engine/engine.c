@@ -6,8 +6,15 @@
  * begins at or after its arrival. Events are ends of iterations and of loads, handled in order of
  * time.
  *
- * A model goes ON_DISK -> LOADING -> READY; one loads at a time. When models_max are ready the one
- * that has been idle longest goes back to ON_DISK; when all are busy the load waits. */
+ * With quiet_tokens an iteration that only decodes is followed by a run of its like, whose times
+ * are drawn ahead (`ahead`) up to the first that does more or has something to say. What comes in
+ * between (a request, a cancel, a load's end) goes back to where time is (`now`, whose generator
+ * draws the same again) and drops the rest of the run, so both modes give the same times to the
+ * bit.
+ *
+ * A model goes ON_DISK (or REMOTE) -> LOADING -> READY; one loads at a time. When models_max are
+ * ready the one that has been idle longest gives way: to ASLEEP if sleep_bytes has room for it
+ * (those longest asleep give way to it), else back to ON_DISK; when all are busy the load waits. */
 #include "engine/engine.h"
 
 #include <math.h>
@@ -16,27 +23,35 @@
 #include "base/fmath.h"
 #include "base/must.h"
 #include "engine/engine_batch.h"
+#include "engine/engine_pool.h"
 
-#define ID_BUCKETS        1024u
 #define OUTPUTS_MAX       (2 * ENGINE_SEQUENCES_MAX + 1) /* of one event */
 #define KV_TOKENS_MAX     1e9
 #define PROMPT_TOKENS_MAX 1000000000u
+#define RUN_STEPS_MAX     64u /* drawn ahead: often dropped, so not too many */
 
-LIST_HEAD(id_bucket, engine_sequence);
+/* An iteration in time. */
+struct moment {
+    struct rng rng;       /* after its noise was drawn */
+    double end_ms;        /* INFINITY: none is under way */
+    double next_pause_ms; /* INFINITY: no pauses */
+    uint32_t step;        /* of a run: counted from the one under way, 0 */
+    uint32_t blocks;      /* taken since that */
+};
 
 struct engine {
     struct engine_params params;
-    struct rng rng;
-    struct engine_batch batches[ENGINE_MODELS_HELD_MAX];
-    uint32_t turn;           /* whose batch is looked at first */
-    uint32_t active;         /* the batch of the iteration under way */
-    double iteration_end_ms; /* INFINITY: none is under way */
-    double next_pause_ms;    /* INFINITY: no pauses */
+    struct moment now;   /* the iteration under way */
+    struct moment ahead; /* the last of the run; with step 0 the same */
     double slow;
-    struct id_bucket ids[ID_BUCKETS];
-    struct engine_sequences ended;             /* their outputs may still be asked about */
-    struct engine_output outputs[OUTPUTS_MAX]; /* made, not yet taken */
+    uint32_t turn;        /* whose batch is looked at first */
+    uint32_t active;      /* the batch of the iteration under way */
+    uint32_t model_limit; /* models from here on are absent */
+    struct engine_pool pool;
+    struct engine_sequences ended; /* their outputs may still be asked about */
+    struct engine_batch batches[ENGINE_MODELS_HELD_MAX];
     uint32_t output_at, output_count;
+    struct engine_output outputs[OUTPUTS_MAX]; /* made, not yet taken */
 };
 
 static bool
@@ -45,40 +60,46 @@ in_range(double value, double min, double max)
     return value >= min && value <= max; /* false for NaN */
 }
 
+static bool
+params_valid(const struct engine_params *p)
+{
+    return in_range(p->step_noise, 0, 2) && in_range(p->hidden_speed, 1e-3, 1e3) &&
+           in_range(p->cache_tokens, 0, KV_TOKENS_MAX) &&
+           in_range(p->pause_mean_interval_ms, 0, 1e12) &&
+           (p->pause_mean_interval_ms == 0 || p->pause_mean_interval_ms >= 1) &&
+           in_range(p->pause_mean_ms, 0, 1e9) && in_range(p->start_ms, 0, 1e9) &&
+           in_range(p->disk_bytes_per_ms, 1, 1e12) && p->slots >= 1 &&
+           p->slots <= ENGINE_SEQUENCES_MAX && p->prefill_budget >= p->slots &&
+           p->models_max >= 1 && p->prefix_block_tokens % ENGINE_BLOCK_TOKENS == 0 &&
+           p->prefix_block_tokens <= ENGINE_PREFIX_BLOCK_MAX &&
+           in_range(p->host_cache_tokens, 0, KV_TOKENS_MAX) &&
+           in_range(p->host_ms_per_token, 0, 1e6) && in_range(p->remote_bytes_per_ms, 0, 1e12) &&
+           in_range(p->host_bytes_per_ms, 0, 1e12) && in_range(p->sleep_bytes, 0, 1e15) &&
+           in_range(p->wake_ms, 0, 1e9);
+}
+
 enum err
 engine_open(const struct engine_params *params, uint64_t seed, struct engine **ret_engine)
 {
     struct engine *e;
 
-    if (!in_range(params->step_noise, 0, 2) || !in_range(params->hidden_speed, 1e-3, 1e3) ||
-        !in_range(params->cache_tokens, 0, KV_TOKENS_MAX) ||
-        !in_range(params->pause_mean_interval_ms, 0, 1e12) ||
-        (params->pause_mean_interval_ms > 0 && params->pause_mean_interval_ms < 1) ||
-        !in_range(params->pause_mean_ms, 0, 1e9) || !in_range(params->start_ms, 0, 1e9) ||
-        !in_range(params->disk_bytes_per_ms, 1, 1e12) || params->slots < 1 ||
-        params->slots > ENGINE_SEQUENCES_MAX || params->prefill_budget < params->slots ||
-        params->models_max < 1)
+    if (!params_valid(params))
         return ERR_ARG;
     e = calloc(1, sizeof(*e));
     if (e == NULL)
         return ERR_MEMORY;
     e->params = *params;
-    rng_init(&e->rng, seed);
+    rng_init(&e->now.rng, seed);
     e->slow = 1.0;
-    e->iteration_end_ms = INFINITY;
-    e->next_pause_ms = INFINITY;
+    e->now.end_ms = INFINITY;
+    e->now.next_pause_ms = INFINITY;
     if (params->pause_mean_interval_ms > 0)
-        e->next_pause_ms = params->pause_mean_interval_ms * rng_exponential(&e->rng);
+        e->now.next_pause_ms = params->pause_mean_interval_ms * rng_exponential(&e->now.rng);
+    e->ahead = e->now;
+    engine_pool_init(&e->pool);
     TAILQ_INIT(&e->ended);
     *ret_engine = e;
     return ERR_OK;
-}
-
-static void
-free_sequence(struct engine_sequence *s)
-{
-    LIST_REMOVE(s, id_link);
-    free(s);
 }
 
 static void
@@ -88,7 +109,7 @@ free_ended(struct engine *e)
 
     while ((s = TAILQ_FIRST(&e->ended)) != NULL) {
         TAILQ_REMOVE(&e->ended, s, link);
-        free_sequence(s);
+        engine_pool_put(&e->pool, s);
     }
 }
 
@@ -97,19 +118,9 @@ engine_close(struct engine *engine)
 {
     if (engine == NULL)
         return;
-    for (uint32_t i = 0; i < ENGINE_MODELS_HELD_MAX; i++) {
-        struct engine_batch *b = &engine->batches[i];
-        struct engine_sequence *s;
-
-        if (b->state == ENGINE_MODEL_ABSENT)
-            continue;
-        while ((s = TAILQ_FIRST(&b->running)) != NULL || (s = TAILQ_FIRST(&b->waiting)) != NULL) {
-            engine_batch_remove(b, s);
-            free_sequence(s);
-        }
-        engine_cache_fini(&b->cache);
-    }
-    free_ended(engine);
+    for (uint32_t i = 0; i < engine->model_limit; i++)
+        engine_batch_fini(&engine->batches[i]);
+    engine_pool_fini(&engine->pool);
     free(engine);
 }
 
@@ -120,6 +131,7 @@ engine_model(struct engine *engine, uint32_t model, const struct engine_speed *s
              enum engine_model_state state, double load_left_ms)
 {
     struct engine_batch *b;
+    enum err err;
 
     if (model >= ENGINE_MODELS_HELD_MAX || state == ENGINE_MODEL_ABSENT ||
         !in_range(speed->a_ms, 0, 1e6) || !in_range(speed->b_ms, 0, 1e6) ||
@@ -131,8 +143,12 @@ engine_model(struct engine *engine, uint32_t model, const struct engine_speed *s
     b = &engine->batches[model];
     if (b->state != ENGINE_MODEL_ABSENT)
         return ERR_EXISTS;
-    engine_batch_init(b, speed, state, engine->params.cache_tokens);
+    err = engine_batch_init(b, &engine->params, speed, state);
+    if (err != ERR_OK)
+        return err;
     b->load_end_ms = load_left_ms;
+    if (engine->model_limit <= model)
+        engine->model_limit = model + 1;
     return ERR_OK;
 }
 
@@ -142,10 +158,33 @@ engine_model_state(const struct engine *engine, uint32_t model)
     return model < ENGINE_MODELS_HELD_MAX ? engine->batches[model].state : ENGINE_MODEL_ABSENT;
 }
 
+/* A stage of a load; no bandwidth: no time. */
+static double
+stage_ms(const struct engine_batch *b, double bytes_per_ms, double slowest_ms)
+{
+    double ms = bytes_per_ms > 0 ? b->speed.weights_bytes / bytes_per_ms : 0;
+
+    return ms > slowest_ms ? ms : slowest_ms;
+}
+
 static double
 load_ms(const struct engine *e, const struct engine_batch *b)
 {
-    return (b->speed.weights_bytes / e->params.disk_bytes_per_ms + e->params.start_ms) * e->slow;
+    double ms = stage_ms(b, e->params.host_bytes_per_ms, 0);
+
+    if (b->state == ENGINE_MODEL_ASLEEP)
+        return (ms + e->params.wake_ms) * e->slow;
+    ms = stage_ms(b, e->params.disk_bytes_per_ms, ms);
+    if (b->state == ENGINE_MODEL_REMOTE)
+        ms = stage_ms(b, e->params.remote_bytes_per_ms, ms);
+    return (ms + e->params.start_ms) * e->slow;
+}
+
+static bool
+loadable(const struct engine_batch *b)
+{
+    return b->state == ENGINE_MODEL_ON_DISK || b->state == ENGINE_MODEL_ASLEEP ||
+           b->state == ENGINE_MODEL_REMOTE;
 }
 
 static bool
@@ -154,14 +193,44 @@ idle(const struct engine_batch *b)
     return b->running_count == 0 && b->waiting_count == 0;
 }
 
-/* Start the load that was asked for first, if the disk is free and there is room for the model. */
+/* A ready model leaves the GPU. */
+static void
+give_way(struct engine *e, struct engine_batch *b)
+{
+    double left = e->params.sleep_bytes - b->speed.weights_bytes;
+
+    engine_cache_fini(&b->cache);
+    b->state = ENGINE_MODEL_ON_DISK;
+    if (left < 0)
+        return;
+    for (;;) { /* until those that sleep leave room for it */
+        struct engine_batch *oldest = NULL;
+        double bytes = 0;
+
+        for (uint32_t i = 0; i < e->model_limit; i++) {
+            struct engine_batch *s = &e->batches[i];
+
+            if (s->state != ENGINE_MODEL_ASLEEP)
+                continue;
+            bytes += s->speed.weights_bytes;
+            if (oldest == NULL || s->last_used_ms < oldest->last_used_ms)
+                oldest = s;
+        }
+        if (oldest == NULL || bytes <= left)
+            break;
+        oldest->state = ENGINE_MODEL_ON_DISK;
+    }
+    b->state = ENGINE_MODEL_ASLEEP;
+}
+
+/* Start the load that was asked for first, if none is under way and there is room for the model. */
 static void
 start_load(struct engine *e, double now_ms)
 {
     struct engine_batch *wanted = NULL, *oldest = NULL;
     uint32_t held = 0;
 
-    for (uint32_t i = 0; i < ENGINE_MODELS_HELD_MAX; i++) {
+    for (uint32_t i = 0; i < e->model_limit; i++) {
         struct engine_batch *b = &e->batches[i];
 
         if (b->state == ENGINE_MODEL_LOADING)
@@ -171,7 +240,7 @@ start_load(struct engine *e, double now_ms)
             if (idle(b) && (oldest == NULL || b->last_used_ms < oldest->last_used_ms))
                 oldest = b;
         }
-        if (b->state == ENGINE_MODEL_ON_DISK && b->waiting_count > 0 &&
+        if (loadable(b) && b->waiting_count > 0 &&
             (wanted == NULL ||
              TAILQ_FIRST(&b->waiting)->arrived_ms < TAILQ_FIRST(&wanted->waiting)->arrived_ms))
             wanted = b;
@@ -181,11 +250,10 @@ start_load(struct engine *e, double now_ms)
     if (held >= e->params.models_max) {
         if (oldest == NULL)
             return;
-        oldest->state = ENGINE_MODEL_ON_DISK;
-        engine_cache_fini(&oldest->cache);
+        give_way(e, oldest);
     }
-    wanted->state = ENGINE_MODEL_LOADING;
     wanted->load_end_ms = now_ms + load_ms(e, wanted);
+    wanted->state = ENGINE_MODEL_LOADING;
 }
 
 static double
@@ -193,23 +261,120 @@ load_left_ms(const struct engine *e, const struct engine_batch *b, double now_ms
 {
     if (b->state == ENGINE_MODEL_LOADING)
         return b->load_end_ms > now_ms ? b->load_end_ms - now_ms : 0;
-    return b->state == ENGINE_MODEL_ON_DISK ? load_ms(e, b) : 0;
+    return loadable(b) ? load_ms(e, b) : 0;
 }
 
 /* ---- Iterations. */
 
+/* Normal with mean 0 and deviation 1: 48 coins and a uniform rest. Exact enough for a model of
+ * noise, and far cheaper than logarithms, which matters: it is drawn for every iteration. */
+static double
+draw_normal(struct rng *rng)
+{
+    uint64_t bits = rng_u64(rng);
+    double heads = __builtin_popcountll(bits >> 16);
+
+    return (heads - 24.5 + ((double)(bits & 0xffff) + 0.5) / 65536) / 3.476108935769;
+}
+
 /* Pauses that began before start_ms: where the last of them ends, if later. */
 static double
-after_pauses(struct engine *e, double start_ms)
+after_pauses(const struct engine_params *p, struct moment *m, double start_ms)
 {
-    while (e->next_pause_ms < start_ms) {
-        double end_ms = e->next_pause_ms + e->params.pause_mean_ms * rng_exponential(&e->rng);
+    while (m->next_pause_ms < start_ms) {
+        double end_ms = m->next_pause_ms + p->pause_mean_ms * rng_exponential(&m->rng);
 
-        e->next_pause_ms = end_ms + e->params.pause_mean_interval_ms * rng_exponential(&e->rng);
+        m->next_pause_ms = end_ms + p->pause_mean_interval_ms * rng_exponential(&m->rng);
         if (end_ms > start_ms)
             start_ms = end_ms;
     }
     return start_ms;
+}
+
+/* An iteration of modelled length ms begins at start_ms: when it ends. */
+static void
+set_end(const struct engine *e, struct moment *m, double start_ms, double ms)
+{
+    const struct engine_params *p = &e->params;
+
+    if (p->step_noise > 0)
+        ms *= fmath_exp(p->step_noise * draw_normal(&m->rng));
+    ms *= e->slow / p->hidden_speed;
+    m->end_ms = start_ms + ms;
+    while (m->next_pause_ms < m->end_ms) {
+        double pause_ms = p->pause_mean_ms * rng_exponential(&m->rng);
+
+        m->end_ms += pause_ms;
+        m->next_pause_ms += pause_ms + p->pause_mean_interval_ms * rng_exponential(&m->rng);
+    }
+}
+
+/* On to the next iteration of the run. False, and no change: it would take more blocks than that.
+ */
+static bool
+step_on(const struct engine *e, struct moment *m, uint32_t blocks_max)
+{
+    const struct engine_batch *b = &e->batches[e->active];
+    uint32_t blocks = m->blocks + engine_batch_step_blocks(b, m->step + 1);
+
+    if (blocks > blocks_max)
+        return false;
+    m->blocks = blocks;
+    m->step++;
+    set_end(e, m, m->end_ms, engine_batch_step_ms(b, m->step));
+    return true;
+}
+
+/* The iteration under way has begun: look ahead as far as nothing else happens. */
+static void
+plan_run(struct engine *e, double start_ms)
+{
+    struct engine_run run;
+
+    e->ahead = e->now;
+    if (!e->params.quiet_tokens)
+        return;
+    for (uint32_t i = 0; i < e->model_limit; i++)
+        if (i != e->active && e->batches[i].state == ENGINE_MODEL_READY && !idle(&e->batches[i]))
+            return; /* they take turns */
+    run = engine_batch_run(&e->batches[e->active], &e->params, start_ms);
+    if (run.steps > RUN_STEPS_MAX)
+        run.steps = RUN_STEPS_MAX;
+    while (e->ahead.step < run.steps && e->ahead.end_ms < run.until_ms)
+        if (!step_on(e, &e->ahead, run.blocks))
+            break;
+}
+
+/* The iteration `m` of the run is the one under way now. */
+static void
+go_to(struct engine *e, struct moment m)
+{
+    engine_batch_skip(&e->batches[e->active], m.step, m.blocks);
+    e->ahead.step -= m.step;
+    e->ahead.blocks -= m.blocks;
+    m.step = m.blocks = 0;
+    e->now = m;
+}
+
+/* Where in the run time is: the first iteration that ends after now_ms, or at it if `at`. */
+static struct moment
+moment_at(const struct engine *e, double now_ms, bool at)
+{
+    struct moment m = e->now;
+
+    while (m.step < e->ahead.step && (at ? m.end_ms < now_ms : m.end_ms <= now_ms))
+        (void)step_on(e, &m, UINT32_MAX); /* as before */
+    return m;
+}
+
+/* Something came in at now_ms: what was going to follow the iteration under way is open again. */
+static void
+drop_run(struct engine *e, double now_ms)
+{
+    if (e->ahead.step > 0 && e->ahead.end_ms >= now_ms) {
+        go_to(e, moment_at(e, now_ms, true));
+        e->ahead = e->now;
+    }
 }
 
 /* Begin an iteration at now_ms, or when the next request has arrived; none if nothing is to do. */
@@ -218,7 +383,7 @@ begin(struct engine *e, double now_ms)
 {
     double start_ms = INFINITY, ms;
 
-    for (uint32_t i = 0; i < ENGINE_MODELS_HELD_MAX; i++) {
+    for (uint32_t i = 0; i < e->model_limit; i++) {
         const struct engine_batch *b = &e->batches[i];
         const struct engine_sequence *head;
 
@@ -230,24 +395,18 @@ begin(struct engine *e, double now_ms)
         else if (head != NULL && head->arrived_ms < start_ms)
             start_ms = head->arrived_ms > now_ms ? head->arrived_ms : now_ms;
     }
-    e->iteration_end_ms = INFINITY;
-    if (start_ms == INFINITY)
+    e->now.end_ms = INFINITY;
+    if (start_ms == INFINITY) {
+        e->ahead = e->now;
         return;
-    start_ms = after_pauses(e, start_ms);
+    }
+    start_ms = after_pauses(&e->params, &e->now, start_ms);
     do
-        e->active = e->turn++ % ENGINE_MODELS_HELD_MAX;
+        e->active = e->turn++ % e->model_limit;
     while (!engine_batch_runnable(&e->batches[e->active], start_ms));
     ms = engine_batch_schedule(&e->batches[e->active], &e->params, start_ms);
-    if (e->params.step_noise > 0)
-        ms *= fmath_exp(e->params.step_noise * rng_normal(&e->rng));
-    ms *= e->slow / e->params.hidden_speed;
-    e->iteration_end_ms = start_ms + ms;
-    while (e->next_pause_ms < e->iteration_end_ms) {
-        double pause_ms = e->params.pause_mean_ms * rng_exponential(&e->rng);
-
-        e->iteration_end_ms += pause_ms;
-        e->next_pause_ms += pause_ms + e->params.pause_mean_interval_ms * rng_exponential(&e->rng);
-    }
+    set_end(e, &e->now, start_ms, ms);
+    plan_run(e, start_ms);
 }
 
 static void
@@ -258,23 +417,52 @@ put(struct engine *e, enum engine_output_kind kind, uint64_t id, uint32_t index,
         .kind = kind, .id = id, .index = index, .at_ms = at_ms};
 }
 
+/* s has its last token. */
 static void
-end_iteration(struct engine *e, double at_ms)
+put_end(struct engine *e, struct engine_batch *b, struct engine_sequence *s, double at_ms)
 {
-    struct engine_batch *b = &e->batches[e->active];
+    put(e, ENGINE_OUTPUT_END, s->id, 0, at_ms);
+    engine_batch_remove(b, s);
+    TAILQ_INSERT_TAIL(&e->ended, s, link);
+}
+
+/* One more token of each that decodes, eldest first. */
+static void
+put_tokens(struct engine *e, struct engine_batch *b, double at_ms)
+{
     struct engine_sequence *s, *next;
 
-    TAILQ_FOREACH_SAFE (s, &b->running, link, next) {
-        bool ended;
+    for (s = TAILQ_FIRST(&b->running); s != NULL && s->state == SEQUENCE_DECODING; s = next) {
+        next = TAILQ_NEXT(s, link);
+        put(e, ENGINE_OUTPUT_TOKEN, s->id, engine_batch_generated(b, s) - 1, at_ms);
+        if (engine_batch_ended(b) == s)
+            put_end(e, b, s, at_ms);
+    }
+}
 
-        if (!engine_batch_advance(b, s, &ended))
-            continue;
-        put(e, ENGINE_OUTPUT_TOKEN, s->id, s->generated - 1, at_ms);
-        if (!ended)
-            continue;
-        put(e, ENGINE_OUTPUT_END, s->id, 0, at_ms);
-        engine_batch_remove(b, s);
-        TAILQ_INSERT_TAIL(&e->ended, s, link);
+static void
+end_iteration(struct engine *e)
+{
+    struct engine_batch *b = &e->batches[e->active];
+    struct engine_sequence *s;
+    double at_ms;
+    bool ended;
+
+    if (e->ahead.step > 0)
+        go_to(e, e->ahead);
+    at_ms = e->now.end_ms;
+    engine_batch_finish(b);
+    if (!e->params.quiet_tokens)
+        put_tokens(e, b, at_ms);
+    while ((s = engine_batch_ended(b)) != NULL)
+        put_end(e, b, s, at_ms);
+    while ((s = engine_batch_advance(b, &ended)) != NULL) {
+        uint32_t index = engine_batch_generated(b, s) - 1;
+
+        if (!e->params.quiet_tokens || index == 0)
+            put(e, ENGINE_OUTPUT_TOKEN, s->id, index, at_ms);
+        if (ended)
+            put_end(e, b, s, at_ms);
     }
     b->last_used_ms = at_ms;
     start_load(e, at_ms);
@@ -285,9 +473,9 @@ end_iteration(struct engine *e, double at_ms)
 static uint32_t
 next_load(const struct engine *e)
 {
-    uint32_t next = ENGINE_MODELS_HELD_MAX;
+    uint32_t next = ENGINE_MODELS_HELD_MAX; /* none */
 
-    for (uint32_t i = 0; i < ENGINE_MODELS_HELD_MAX; i++)
+    for (uint32_t i = 0; i < e->model_limit; i++)
         if (e->batches[i].state == ENGINE_MODEL_LOADING &&
             (next == ENGINE_MODELS_HELD_MAX ||
              e->batches[i].load_end_ms < e->batches[next].load_end_ms))
@@ -310,11 +498,12 @@ end_load(struct engine *e)
     struct engine_batch *b = &e->batches[model];
     double at_ms = b->load_end_ms;
 
+    drop_run(e, at_ms);
     b->state = ENGINE_MODEL_READY;
     b->last_used_ms = at_ms;
     put(e, ENGINE_OUTPUT_LOADED, model, 0, at_ms);
     start_load(e, at_ms);
-    if (e->iteration_end_ms == INFINITY)
+    if (e->now.end_ms == INFINITY)
         begin(e, at_ms);
 }
 
@@ -325,7 +514,7 @@ engine_next_ms(const struct engine *engine)
 
     if (engine->output_at < engine->output_count)
         return engine->outputs[engine->output_at].at_ms;
-    return load_end_ms < engine->iteration_end_ms ? load_end_ms : engine->iteration_end_ms;
+    return load_end_ms < engine->ahead.end_ms ? load_end_ms : engine->ahead.end_ms;
 }
 
 size_t
@@ -338,40 +527,27 @@ engine_run(struct engine *engine, double now_ms, struct engine_output *ret_outpu
     for (;;) {
         while (engine->output_at < engine->output_count && count < max)
             ret_outputs[count++] = engine->outputs[engine->output_at++];
-        if (engine->output_at < engine->output_count || engine_next_ms(engine) > now_ms)
+        if (engine->output_at < engine->output_count)
             return count;
+        if (engine_next_ms(engine) > now_ms)
+            break;
         engine->output_at = engine->output_count = 0;
-        if (next_load_ms(engine) <= engine->iteration_end_ms)
+        if (next_load_ms(engine) <= engine->ahead.end_ms)
             end_load(engine);
         else
-            end_iteration(engine, engine->iteration_end_ms);
+            end_iteration(engine);
     }
+    if (engine->now.end_ms <= now_ms) /* within a run */
+        go_to(engine, moment_at(engine, now_ms, false));
+    return count;
 }
 
 /* ---- Requests. */
-
-static struct id_bucket *
-id_bucket(struct engine *e, uint64_t id)
-{
-    return &e->ids[(id * 0x9e3779b97f4a7c15u) >> 54]; /* the top 10 bits: ID_BUCKETS */
-}
-
-static struct engine_sequence *
-find(const struct engine *e, uint64_t id)
-{
-    struct engine_sequence *s;
-
-    LIST_FOREACH (s, &e->ids[(id * 0x9e3779b97f4a7c15u) >> 54], id_link)
-        if (s->id == id)
-            return s;
-    return NULL;
-}
 
 enum err
 engine_submit(struct engine *engine, double now_ms, const struct engine_request *request)
 {
     struct engine_batch *b;
-    struct engine_sequence *s;
 
     if (request->prompt_tokens < 1 || request->output_tokens < 1 ||
         request->prompt_tokens > PROMPT_TOKENS_MAX || request->output_tokens > PROMPT_TOKENS_MAX)
@@ -381,12 +557,11 @@ engine_submit(struct engine *engine, double now_ms, const struct engine_request 
     b = &engine->batches[request->model];
     if (b->waiting_count >= ENGINE_WAITING_MAX || !engine_batch_fits(b, request))
         return ERR_FULL;
-    s = engine_batch_add(b, now_ms, request);
-    if (s == NULL)
+    drop_run(engine, now_ms);
+    if (engine_batch_add(b, &engine->pool, now_ms, request) == NULL)
         return ERR_MEMORY;
-    LIST_INSERT_HEAD(id_bucket(engine, s->id), s, id_link);
     start_load(engine, now_ms);
-    if (engine->iteration_end_ms == INFINITY)
+    if (engine->now.end_ms == INFINITY)
         begin(engine, now_ms);
     return ERR_OK;
 }
@@ -406,7 +581,7 @@ drop_outputs(struct engine *e, uint64_t id)
 void
 engine_cancel(struct engine *engine, double now_ms, uint64_t id)
 {
-    struct engine_sequence *s = find(engine, id);
+    struct engine_sequence *s = engine_pool_find(&engine->pool, id);
     struct engine_batch *b;
 
     if (s == NULL)
@@ -414,9 +589,10 @@ engine_cancel(struct engine *engine, double now_ms, uint64_t id)
     drop_outputs(engine, id);
     if (s->state == SEQUENCE_ENDED)
         return;
+    drop_run(engine, now_ms);
     b = &engine->batches[s->model];
     engine_batch_remove(b, s);
-    free_sequence(s);
+    engine_pool_put(&engine->pool, s);
     b->last_used_ms = now_ms;
     start_load(engine, now_ms);
 }
@@ -427,10 +603,16 @@ void
 engine_truth(const struct engine *engine, double now_ms, uint32_t model,
              struct engine_truth *ret_truth)
 {
-    *ret_truth = (struct engine_truth){.speed = engine->params.hidden_speed / engine->slow};
-    if (engine->iteration_end_ms != INFINITY && engine->iteration_end_ms > now_ms)
-        ret_truth->iteration_left_ms = engine->iteration_end_ms - now_ms;
-    for (uint32_t i = 0; i < ENGINE_MODELS_HELD_MAX; i++) {
+    const struct engine_batch *active = &engine->batches[engine->active];
+    struct moment m = moment_at(engine, now_ms, false);
+
+    *ret_truth = (struct engine_truth){
+        .speed = engine->params.hidden_speed / engine->slow,
+        .iteration_left_ms = m.end_ms != INFINITY && m.end_ms > now_ms ? m.end_ms - now_ms : 0,
+        .output_tokens_total = (uint64_t)m.step * active->decoding,
+        .iterations_total = m.step,
+    };
+    for (uint32_t i = 0; i < engine->model_limit; i++) {
         const struct engine_batch *b = &engine->batches[i];
 
         ret_truth->running += b->running_count;
@@ -441,9 +623,11 @@ engine_truth(const struct engine *engine, double now_ms, uint32_t model,
         ret_truth->output_tokens_total += b->output_tokens_total;
         ret_truth->requests_total += b->requests_total;
         ret_truth->preemptions_total += b->preemptions_total;
+        ret_truth->iterations_total += b->decodes;
         if (i != model)
             continue;
         ret_truth->kv_tokens_used = (double)b->cache.used * ENGINE_BLOCK_TOKENS;
+        ret_truth->kv_tokens_used += b == active ? (double)m.blocks * ENGINE_BLOCK_TOKENS : 0;
         ret_truth->kv_tokens_cap = (double)b->cache.blocks * ENGINE_BLOCK_TOKENS;
         ret_truth->load_left_ms = load_left_ms(engine, b, now_ms);
     }
@@ -452,24 +636,15 @@ engine_truth(const struct engine *engine, double now_ms, uint32_t model,
 uint32_t
 engine_cached_tokens(const struct engine *engine, const struct engine_request *request)
 {
-    uint32_t whole, count = request->block_count;
-
-    if (engine_model_state(engine, request->model) == ENGINE_MODEL_ABSENT ||
-        request->prompt_tokens < 1)
+    if (engine_model_state(engine, request->model) == ENGINE_MODEL_ABSENT)
         return 0;
-    whole = (request->prompt_tokens - 1) / ENGINE_BLOCK_TOKENS;
-    if (count > whole)
-        count = whole;
-    if (count > ENGINE_PROMPT_BLOCKS_MAX)
-        count = ENGINE_PROMPT_BLOCKS_MAX;
-    return ENGINE_BLOCK_TOKENS *
-           engine_cache_match(&engine->batches[request->model].cache, request->blocks, count);
+    return engine_batch_cached(&engine->batches[request->model], request);
 }
 
 uint32_t
 engine_request_cached(const struct engine *engine, uint64_t id)
 {
-    const struct engine_sequence *s = find(engine, id);
+    const struct engine_sequence *s = engine_pool_find(&engine->pool, id);
 
     return s != NULL ? s->cached_tokens : 0;
 }
@@ -477,7 +652,7 @@ engine_request_cached(const struct engine *engine, uint64_t id)
 uint32_t
 engine_request_preemptions(const struct engine *engine, uint64_t id)
 {
-    const struct engine_sequence *s = find(engine, id);
+    const struct engine_sequence *s = engine_pool_find(&engine->pool, id);
 
     return s != NULL ? s->preemptions : 0;
 }
@@ -485,9 +660,9 @@ engine_request_preemptions(const struct engine *engine, uint64_t id)
 double
 engine_request_admitted_ms(const struct engine *engine, uint64_t id)
 {
-    const struct engine_sequence *s = find(engine, id);
+    const struct engine_sequence *s = engine_pool_find(&engine->pool, id);
 
-    return s != NULL && s->admitted ? s->admitted_ms : (double)NAN;
+    return s != NULL ? s->admitted_ms : (double)NAN;
 }
 
 void
@@ -495,4 +670,5 @@ engine_set_slow(struct engine *engine, double factor)
 {
     must(in_range(factor, 1e-3, 1e6));
     engine->slow = factor;
+    engine->ahead = engine->now; /* the rest of a run was drawn with another factor */
 }

@@ -4,10 +4,10 @@
  * chunked prefill budget, max_num_seqs, KV blocks with preemption, a prefix cache, model load
  * tiers, log-normal step noise, pauses, and a hidden speed factor that no report carries.
  *
- * It has no clock: the driver (emulate on real sockets, later the simulator) asks when the next
+ * It has no clock: the driver (emulate on real sockets, or the simulator) asks when the next
  * iteration ends, waits, and takes what that iteration produced. Same parameters, seed and calls
- * give the same results. The core must never see this module: it is the world, not the knowledge of
- * it.
+ * give the same results, to the bit with quiet_tokens as without. The core must never see this
+ * module: it is the world, not the knowledge of it.
  *
  * Constants are in engine_table.h (routing.md, "Simulation constants"; sources stand there). */
 #include <stdbool.h>
@@ -20,8 +20,9 @@
 #define ENGINE_SEQUENCES_MAX     512u  /* running at once */
 #define ENGINE_WAITING_MAX       8192u /* queued; more: ERR_FULL */
 #define ENGINE_MODELS_HELD_MAX   8u
-#define ENGINE_BLOCK_TOKENS      16u   /* KV block */
-#define ENGINE_PROMPT_BLOCKS_MAX 4096u /* hashed prefix blocks of one prompt that are kept */
+#define ENGINE_BLOCK_TOKENS      16u    /* KV block */
+#define ENGINE_PROMPT_BLOCKS_MAX 4096u  /* hashed prefix blocks of one prompt that are kept */
+#define ENGINE_PREFIX_BLOCK_MAX  65536u /* tokens */
 
 struct engine_speed {           /* one model on one kind of hardware */
     double a_ms, b_ms, c_ms;    /* prefill a + b*u + c*u*(h + u/2) */
@@ -39,13 +40,27 @@ struct engine_params {
     double cache_tokens;     /* prefix cache beside the running KV; 0: what KV leaves free */
     double disk_bytes_per_ms, start_ms; /* loading a model: weights/bandwidth + engine start */
     uint32_t models_max; /* how many can be ready at once (llama-server router mode) */
+    /* Zero is what there was before each of these. */
+    bool quiet_tokens; /* give out first tokens and ends only; iterations that only decode then cost
+                          next to nothing, and a driver may sleep through a run of them */
+    uint32_t prefix_block_tokens; /* of the blocks given with a request, a multiple of
+                                     ENGINE_BLOCK_TOKENS; 0: ENGINE_BLOCK_TOKENS */
+    double host_cache_tokens;     /* prefix cache in the host's memory; 0: none */
+    double host_ms_per_token;     /* what is found there must be moved: KV bytes / PCIe bandwidth */
+    /* A load is as fast as its slowest stage: remote, disk, host to GPU. 0: no limit. */
+    double remote_bytes_per_ms, host_bytes_per_ms;
+    double sleep_bytes; /* host memory for the weights of models that gave way; 0: back to disk */
+    double wake_ms;     /* stands for start_ms when a model wakes */
 };
 
-enum engine_model_state {
-    ENGINE_MODEL_ABSENT,
-    ENGINE_MODEL_ON_DISK,
-    ENGINE_MODEL_LOADING,
-    ENGINE_MODEL_READY
+enum engine_model_state { /* where the weights are */
+                          ENGINE_MODEL_ABSENT,
+                          ENGINE_MODEL_ON_DISK,
+                          ENGINE_MODEL_LOADING,
+                          ENGINE_MODEL_READY,
+                          ENGINE_MODEL_ASLEEP, /* in the host's memory, its process alive */
+                          ENGINE_MODEL_REMOTE  /* to be fetched over the network; on disk from then
+                                                  on */
 };
 
 struct engine;
@@ -66,14 +81,14 @@ struct engine_request {
     uint32_t model;
     uint32_t prompt_tokens, output_tokens; /* both >= 1 */
     const uint64_t
-        *blocks; /* chain hashes of the prompt, one per ENGINE_BLOCK_TOKENS tokens; copied */
+        *blocks; /* chain hashes of the prompt, one per prefix_block_tokens tokens; copied */
     uint32_t block_count;
 };
-/* Queue a request at now_ms. A model on disk starts to load. ERR_NOT_FOUND: model absent.
- * ERR_FULL: queue full, or prompt + output exceed the KV capacity. */
+/* Queue a request at now_ms. A model that is not loaded starts to load. ERR_NOT_FOUND: model
+ * absent. ERR_FULL: queue full, or prompt + output exceed the KV capacity. */
 MUST_USE enum err engine_submit(struct engine *engine, double now_ms,
                                 const struct engine_request *request);
-/* The client left. Unknown ids do nothing. */
+/* The client left. Unknown ids do nothing. Call engine_run for now_ms first. */
 void engine_cancel(struct engine *engine, double now_ms, uint64_t id);
 
 /* When engine_run has something to do next; INFINITY: idle. */
@@ -87,7 +102,7 @@ struct engine_output {
     double at_ms;   /* when the iteration ended */
 };
 /* Run every iteration that ends at or before now_ms; outputs in order, at most `max`; call again
- * while it returns max. */
+ * while it returns max. With quiet_tokens of a request's outputs only token 0 and the end. */
 size_t engine_run(struct engine *engine, double now_ms, struct engine_output *ret_outputs,
                   size_t max);
 
@@ -100,10 +115,11 @@ struct engine_truth {
     double kv_tokens_used, kv_tokens_cap; /* of `model`; used: held by sequences */
     double speed;                         /* hidden_speed, and slow x N if set */
     double iteration_left_ms;             /* of the current iteration (or pause) */
-    double load_left_ms;                  /* of `model`; on disk: a whole load */
+    double load_left_ms;                  /* of `model`; not loaded: a whole load */
     /* Since start; prompt and cached tokens count when a request is admitted. */
     uint64_t prompt_tokens_total, cached_tokens_total, output_tokens_total, requests_total;
     uint64_t preemptions_total;
+    uint64_t iterations_total; /* that have ended */
 };
 void engine_truth(const struct engine *engine, double now_ms, uint32_t model,
                   struct engine_truth *ret_truth);
@@ -117,6 +133,6 @@ uint32_t engine_request_preemptions(const struct engine *engine, uint64_t id);
 /* When its first iteration began; NAN: not yet, or unknown. Known as long. */
 double engine_request_admitted_ms(const struct engine *engine, uint64_t id);
 /* Fault knob: every iteration and load that begins from now on takes `factor` times as long; 1 =
- * normal. 0.001..1000000. */
+ * normal. 0.001..1000000. "Now" is where the last call with a time brought the engine. */
 void engine_set_slow(struct engine *engine, double factor);
 #endif

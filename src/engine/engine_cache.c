@@ -1,7 +1,8 @@
 /* engine_cache - KV blocks and the prefix cache; see engine_cache.h.
- * Entries live in one array that doubles; buckets, idle list and free list link by index, so that
- * growing moves nothing but memory. Invariants: used + idle <= blocks (or idle <= idle_max where
- * idle blocks live apart); an entry is idle exactly when holders is 0. */
+ * Entries live in one array that doubles; buckets, idle lists and free list link by index, so that
+ * growing moves nothing but memory. Invariants: used + weight * idle on the GPU <= blocks (or that
+ * idle count <= gpu_max where idle entries live apart); an entry is in an idle list exactly when
+ * holders is 0; what is in the host is never held. */
 #include "engine/engine_cache.h"
 
 #include <stdlib.h>
@@ -11,14 +12,19 @@
 #define ENTRIES_START 256u /* a power of two */
 
 void
-engine_cache_init(struct engine_cache *c, uint32_t blocks, uint32_t idle_max)
+engine_cache_init(struct engine_cache *c, uint32_t blocks, uint32_t weight, uint32_t gpu_max,
+                  uint32_t host_max)
 {
+    const struct engine_cache_idle none = {.oldest = ENGINE_CACHE_NONE,
+                                           .newest = ENGINE_CACHE_NONE};
+
     *c = (struct engine_cache){
         .blocks = blocks,
-        .idle_max = idle_max,
+        .weight = weight,
+        .gpu_max = gpu_max,
+        .host_max = host_max,
+        .idle = {none, none},
         .free_entry = ENGINE_CACHE_NONE,
-        .oldest = ENGINE_CACHE_NONE,
-        .newest = ENGINE_CACHE_NONE,
     };
 }
 
@@ -27,7 +33,7 @@ engine_cache_fini(struct engine_cache *c)
 {
     free(c->entries);
     free(c->buckets);
-    engine_cache_init(c, c->blocks, c->idle_max);
+    engine_cache_init(c, c->blocks, c->weight, c->gpu_max, c->host_max);
 }
 
 static uint32_t *
@@ -36,11 +42,16 @@ bucket_of(const struct engine_cache *c, uint64_t hash)
     return &c->buckets[(hash ^ (hash >> 32)) & (c->entries_max - 1)];
 }
 
+/* Entries of one chain are mostly where the last prompt found them: behind each other. */
 static uint32_t
-find(const struct engine_cache *c, uint64_t hash)
+find(const struct engine_cache *c, uint32_t before, uint64_t hash)
 {
     uint32_t at = ENGINE_CACHE_NONE;
 
+    if (before != ENGINE_CACHE_NONE && (at = c->entries[before].follower) != ENGINE_CACHE_NONE &&
+        c->entries[at].hash == hash && c->entries[at].tier != ENGINE_CACHE_FREE)
+        return at;
+    at = ENGINE_CACHE_NONE;
     if (c->entries_max > 0)
         for (at = *bucket_of(c, hash); at != ENGINE_CACHE_NONE; at = c->entries[at].next)
             if (c->entries[at].hash == hash)
@@ -82,45 +93,76 @@ static void
 idle_remove(struct engine_cache *c, uint32_t at)
 {
     struct engine_cache_entry *e = &c->entries[at];
+    struct engine_cache_idle *idle = &c->idle[e->tier];
 
     if (e->older != ENGINE_CACHE_NONE)
         c->entries[e->older].newer = e->newer;
     else
-        c->oldest = e->newer;
+        idle->oldest = e->newer;
     if (e->newer != ENGINE_CACHE_NONE)
         c->entries[e->newer].older = e->older;
     else
-        c->newest = e->older;
-    c->idle--;
+        idle->newest = e->older;
+    idle->count--;
 }
 
 static void
-idle_append(struct engine_cache *c, uint32_t at)
+idle_append(struct engine_cache *c, uint32_t at, enum engine_cache_tier tier)
 {
     struct engine_cache_entry *e = &c->entries[at];
+    struct engine_cache_idle *idle = &c->idle[tier];
 
-    e->older = c->newest;
+    e->tier = tier;
+    e->older = idle->newest;
     e->newer = ENGINE_CACHE_NONE;
-    if (c->newest != ENGINE_CACHE_NONE)
-        c->entries[c->newest].newer = at;
+    if (idle->newest != ENGINE_CACHE_NONE)
+        c->entries[idle->newest].newer = at;
     else
-        c->oldest = at;
-    c->newest = at;
-    c->idle++;
+        idle->oldest = at;
+    idle->newest = at;
+    idle->count++;
 }
 
 static void
-evict_oldest(struct engine_cache *c)
+forget(struct engine_cache *c, uint32_t at)
 {
-    uint32_t at = c->oldest;
     uint32_t *link = bucket_of(c, c->entries[at].hash);
 
     while (*link != at)
         link = &c->entries[*link].next;
     *link = c->entries[at].next;
-    idle_remove(c, at);
+    c->entries[at].tier = ENGINE_CACHE_FREE;
     c->entries[at].next = c->free_entry;
     c->free_entry = at;
+}
+
+/* The oldest idle entry leaves the GPU. */
+static void
+evict_oldest(struct engine_cache *c)
+{
+    uint32_t at = c->idle[ENGINE_CACHE_GPU].oldest;
+
+    idle_remove(c, at);
+    if (c->host_max == 0) {
+        forget(c, at);
+        return;
+    }
+    if (c->idle[ENGINE_CACHE_HOST].count == c->host_max) {
+        uint32_t last = c->idle[ENGINE_CACHE_HOST].oldest;
+
+        idle_remove(c, last);
+        forget(c, last);
+    }
+    idle_append(c, at, ENGINE_CACHE_HOST);
+}
+
+/* Blocks that no private block, held or idle entry occupies. */
+uint32_t
+engine_cache_free(const struct engine_cache *c)
+{
+    uint32_t idle = c->gpu_max == ENGINE_CACHE_NONE ? c->idle[ENGINE_CACHE_GPU].count : 0;
+
+    return c->blocks - c->used - idle * c->weight;
 }
 
 bool
@@ -128,9 +170,8 @@ engine_cache_take(struct engine_cache *c, uint32_t n)
 {
     if (n > c->blocks - c->used)
         return false;
-    if (c->idle_max == 0)
-        while (c->idle > c->blocks - c->used - n)
-            evict_oldest(c);
+    while (n > engine_cache_free(c))
+        evict_oldest(c);
     c->used += n;
     return true;
 }
@@ -143,64 +184,90 @@ engine_cache_give(struct engine_cache *c, uint32_t n)
 }
 
 uint32_t
-engine_cache_match(const struct engine_cache *c, const uint64_t *hashes, uint32_t count)
+engine_cache_match(const struct engine_cache *c, const uint64_t *hashes, uint32_t count,
+                   uint32_t *ret_held)
 {
-    uint32_t n = 0;
+    uint32_t n = 0, held = 0, at = ENGINE_CACHE_NONE;
 
-    while (n < count && find(c, hashes[n]) != ENGINE_CACHE_NONE)
+    while (n < count && (at = find(c, at, hashes[n])) != ENGINE_CACHE_NONE) {
+        held += c->entries[at].holders > 0 ? 1 : 0;
         n++;
+    }
+    *ret_held = held;
     return n;
 }
 
-uint32_t
-engine_cache_hold(struct engine_cache *c, uint64_t hash)
+/* Hold the entry `at`, which exists. False: no room for it. */
+static bool
+hold(struct engine_cache *c, uint32_t at, bool *ret_moved)
 {
-    uint32_t at = find(c, hash);
-
-    if (at == ENGINE_CACHE_NONE)
-        return ENGINE_CACHE_NONE;
     if (c->entries[at].holders == 0) {
-        if (c->used == c->blocks) /* only where idle blocks live apart */
-            return ENGINE_CACHE_NONE;
+        bool moved = c->entries[at].tier == ENGINE_CACHE_HOST;
+
+        if (c->blocks - c->used < c->weight)
+            return false;
         idle_remove(c, at);
-        c->used++;
+        c->entries[at].tier = ENGINE_CACHE_GPU;
+        if (moved) {
+            (void)engine_cache_take(c, c->weight); /* there is room: see above */
+            *ret_moved = true;
+        } else {
+            c->used += c->weight;
+        }
     }
     c->entries[at].holders++;
+    return true;
+}
+
+uint32_t
+engine_cache_hold(struct engine_cache *c, uint32_t before, uint64_t hash, bool *ret_moved)
+{
+    uint32_t at = find(c, before, hash);
+
+    if (at == ENGINE_CACHE_NONE || !hold(c, at, ret_moved))
+        return ENGINE_CACHE_NONE;
+    if (before != ENGINE_CACHE_NONE)
+        c->entries[before].follower = at;
     return at;
 }
 
 uint32_t
-engine_cache_keep(struct engine_cache *c, uint64_t hash)
+engine_cache_keep(struct engine_cache *c, uint32_t before, uint64_t hash)
 {
-    uint32_t at, *bucket;
+    uint32_t at = find(c, before, hash), *bucket;
+    bool moved = false; /* from the host: computed again meanwhile, nothing is transferred */
 
-    engine_cache_give(c, 1); /* the private block, which becomes the cached one or is not needed */
-    at = engine_cache_hold(c, hash);
-    if (at != ENGINE_CACHE_NONE)
-        return at;
-    c->used++;
-    if (c->free_entry != ENGINE_CACHE_NONE) {
-        at = c->free_entry;
-        c->free_entry = c->entries[at].next;
+    if (at != ENGINE_CACHE_NONE) {
+        engine_cache_give(c, c->weight);
+        must(hold(c, at, &moved)); /* into what was just given */
     } else {
-        if (c->entry_count == c->entries_max && !grow(c))
-            return ENGINE_CACHE_NONE;
-        at = c->entry_count++;
+        if (c->free_entry != ENGINE_CACHE_NONE) {
+            at = c->free_entry;
+            c->free_entry = c->entries[at].next;
+        } else {
+            if (c->entry_count == c->entries_max && !grow(c))
+                return ENGINE_CACHE_NONE;
+            at = c->entry_count++;
+        }
+        bucket = bucket_of(c, hash);
+        c->entries[at] = (struct engine_cache_entry){
+            .hash = hash, .holders = 1, .next = *bucket, .follower = ENGINE_CACHE_NONE};
+        *bucket = at;
     }
-    bucket = bucket_of(c, hash);
-    c->entries[at] = (struct engine_cache_entry){.hash = hash, .holders = 1, .next = *bucket};
-    *bucket = at;
+    if (before != ENGINE_CACHE_NONE)
+        c->entries[before].follower = at;
     return at;
 }
 
-void
+uint64_t
 engine_cache_release(struct engine_cache *c, uint32_t entry)
 {
     must(entry < c->entry_count && c->entries[entry].holders > 0);
-    if (--c->entries[entry].holders > 0)
-        return;
-    c->used--;
-    idle_append(c, entry);
-    if (c->idle_max > 0 && c->idle > c->idle_max)
-        evict_oldest(c);
+    if (--c->entries[entry].holders == 0) {
+        c->used -= c->weight;
+        idle_append(c, entry, ENGINE_CACHE_GPU);
+        if (c->gpu_max != ENGINE_CACHE_NONE && c->idle[ENGINE_CACHE_GPU].count > c->gpu_max)
+            evict_oldest(c);
+    }
+    return c->entries[entry].hash;
 }

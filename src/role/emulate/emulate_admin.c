@@ -54,6 +54,10 @@ state_name(enum engine_model_state state)
         return "loading";
     case ENGINE_MODEL_READY:
         return "ready";
+    case ENGINE_MODEL_ASLEEP:
+        return "asleep";
+    case ENGINE_MODEL_REMOTE:
+        return "remote";
     }
     return "absent";
 }

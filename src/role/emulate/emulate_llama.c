@@ -60,6 +60,8 @@ status_value(enum engine_model_state state)
     case ENGINE_MODEL_LOADING:
         return "loading";
     case ENGINE_MODEL_ON_DISK:
+    case ENGINE_MODEL_ASLEEP:
+    case ENGINE_MODEL_REMOTE:
     case ENGINE_MODEL_ABSENT:
         break;
     }
