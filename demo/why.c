@@ -49,7 +49,8 @@ is_weighed(const cJSON *candidate)
 {
     const char *why = text_of(candidate, "why");
 
-    return strcmp(why, "chosen") == 0 || strcmp(why, "slower") == 0 || strcmp(why, "tied") == 0;
+    return strcmp(why, "chosen") == 0 || strcmp(why, "slower") == 0 || strcmp(why, "tied") == 0 ||
+           strcmp(why, "busier_fits") == 0;
 }
 
 /* The weighed candidate with the shortest way; among equals the one that would have been first. */

@@ -15,7 +15,8 @@
 struct candidate {
     const char *node, *region, *why;
     bool is_chosen, is_priced;
-    double net_ms, ready_ms, queue_ms, prefill_ms, step_ms, first_ms, done_ms, fail_ms, cost_ms;
+    double net_ms, ready_ms, queue_ms, prefill_ms, step_ms, first_ms, done_ms;
+    double ext_ms, late_ms, kv_ms, fail_ms, cost_ms;
 };
 
 struct weighed {
@@ -40,6 +41,9 @@ candidate_of(const cJSON *json)
         .step_ms = cli_json_number(terms, "step_ms"),
         .first_ms = cli_json_number(terms, "first_ms"),
         .done_ms = cli_json_number(terms, "done_ms"),
+        .ext_ms = cli_json_number(json, "ext_ms"),
+        .late_ms = cli_json_number(json, "late_ms"),
+        .kv_ms = cli_json_number(json, "kv_ms"),
         .fail_ms = cli_json_number(json, "fail_ms"),
         .cost_ms = cli_json_number(json, "cost_ms"),
     };
@@ -111,7 +115,8 @@ why_words(const struct candidate *c, const struct candidate *chosen, char *text,
         {"absent", "lacks the model"}, {"not_ready", "model not ready"},
         {"draining", "is draining"},   {"failing", "keeps failing"},
         {"full", "is full"},           {"tried", "failed before"},
-        {"rule", "by the rule"},
+        {"rule", "by the rule"},       {"busier_fits", "kept free"},
+        {"stale", "more of ours"},
     };
     char more[CLI_NUMBER_BYTES];
 
@@ -223,6 +228,15 @@ print_outcome(const cJSON *d, const struct candidate *chosen, bool is_dry)
     putchar('\n');
 }
 
+/* What the steps after the first token add to the cost: what is left when the rest is taken off. */
+static double
+writing_ms(const struct candidate *c)
+{
+    double done_ms = c->cost_ms - c->first_ms - c->ext_ms - c->late_ms - c->kv_ms - c->fail_ms;
+
+    return c->done_ms > 0.0 ? done_ms * (1.0 - c->first_ms / c->done_ms) : 0.0;
+}
+
 /* Why not the nearest? The term that costs it most against the chosen one. */
 static void
 print_nearest(const struct candidate *nearest, const struct candidate *chosen)
@@ -234,8 +248,10 @@ print_nearest(const struct candidate *nearest, const struct candidate *chosen)
         {"model not loaded", nearest->ready_ms - chosen->ready_ms},
         {"longer queue", nearest->queue_ms - chosen->queue_ms},
         {"reads the prompt slower", nearest->prefill_ms - chosen->prefill_ms},
-        {"writes slower",
-         0.1 * (nearest->done_ms - nearest->first_ms) - 0.1 * (chosen->done_ms - chosen->first_ms)},
+        {"writes slower", writing_ms(nearest) - writing_ms(chosen)},
+        {"would hold others up", nearest->ext_ms - chosen->ext_ms},
+        {"past the deadline", nearest->late_ms - chosen->late_ms},
+        {"little KV room", nearest->kv_ms - chosen->kv_ms},
         {"fails more often", nearest->fail_ms - chosen->fail_ms},
     };
     size_t worst = 0;
@@ -264,8 +280,11 @@ print_table(const struct weighed *w, struct arena *arena)
         {"NODE", "", 24, true, false, 0},   {"REGION", "", 8, true, false, 0},
         {"NET", "ms", 0, false, false, 0},  {"READY", "ms", 0, false, true, 0},
         {"QUEUE", "ms", 0, false, true, 0}, {"PREFILL", "ms", 0, false, true, 0},
-        {"STEP", "ms", 0, false, true, 1},  {"FIRST", "ms", 0, false, true, 0},
-        {"COST", "ms", 0, false, true, 0},  {"WHY", "", 0, true, false, 0},
+        {"STEP", "ms", 0, false, true, 2},  {"FIRST", "ms", 0, false, true, 0},
+        {"DONE", "ms", 0, false, true, 3},  {"EXT", "ms", 0, false, true, 1},
+        {"LATE", "ms", 0, false, true, 1},  {"KV", "ms", 0, false, true, 1},
+        {"FAIL", "ms", 0, false, true, 4},  {"COST", "ms", 0, false, true, 0},
+        {"WHY", "", 0, true, false, 0},
     };
     const struct candidate *chosen = chosen_of(w);
     struct cli_table t;
@@ -285,6 +304,11 @@ print_table(const struct weighed *w, struct arena *arena)
         cli_table_number(&t, CLI_PLAIN, c->prefill_ms + shown);
         cli_table_number(&t, CLI_PLAIN, c->step_ms + shown);
         cli_table_number(&t, CLI_PLAIN, c->first_ms + shown);
+        cli_table_number(&t, CLI_PLAIN, c->done_ms + shown);
+        cli_table_number(&t, CLI_PLAIN, c->ext_ms + shown);
+        cli_table_number(&t, CLI_PLAIN, c->late_ms + shown);
+        cli_table_number(&t, CLI_PLAIN, c->kv_ms + shown);
+        cli_table_number(&t, CLI_PLAIN, c->fail_ms + shown);
         cli_table_number(&t, CLI_PLAIN, c->cost_ms + shown);
         cli_table_text(&t, c->is_chosen ? CLI_GOOD : CLI_PLAIN, words);
     }

@@ -29,8 +29,11 @@ const char cmd_explain_help[] =
     "  -f, --file FILE        or ask for this request: its body\n" CLI_ADMIN_HELP "\n"
     "Nothing is sent to a node. Milliseconds: NET to the node and back, READY until the model is\n"
     "loaded, QUEUE behind others, PREFILL to read the prompt, STEP to write one token; FIRST is\n"
-    "their sum. COST, of which the least wins, is FIRST, a tenth of the time to the end, and what\n"
-    "a failure would cost. A gateway keeps its last few hundred requests.\n"
+    "their sum, DONE the time to the end. COST, of which the least wins, is FIRST, a tenth of "
+    "DONE,\n"
+    "and a price, in milliseconds too, on holding others up (EXT), a late first token (LATE),\n"
+    "little KV room (KV) and what a failure would cost (FAIL).\n"
+    "A gateway keeps its last few hundred requests.\n"
     "Exit status: 0 done, 1 no answer or no such request, 2 wrong use.\n";
 
 struct explain {

@@ -12,13 +12,14 @@
 #include "core/explain.h"
 #include "core/index.h"
 #include "core/isolation.h"
+#include "core/price.h"
+#include "core/tuning.h"
 
-#define OWN_REGION_MAX 6u /* doc/decisions/candidates.md */
-#define ELSEWHERE_MAX  6u
-#define LOADING_MAX    2u
-#define DONE_PART      0.1f /* of J: the weight of the whole answer's time */
-#define READY_MASK     ((1u << (BUCKET_READY_LAST + 1)) - 1)
-#define FAIL_SEEN      0.02f /* below it, how long a failure takes to notice is a guess */
+#define LOADING_MAX 2u
+#define READY_MASK  ((1u << (BUCKET_READY_LAST + 1)) - 1)
+#define FAIL_SEEN   0.02f /* below it, how long a failure takes to notice is a guess */
+
+_Static_assert(2 * TUNING_CANDIDATES_MAX + LOADING_MAX <= CANDIDATES_TIME_MAX, "a sample fits");
 
 /* Candidates as they are collected: first only which placements, then, when their cache lines are
  * on their way, what is in them. */
@@ -29,6 +30,8 @@ struct pool {
     const struct rule *rule;
     struct candidate *list;
     size_t count, max;
+    uint32_t own_region_max, elsewhere_max; /* of a sample */
+    float soft_ms; /* how soon the first token should come, for the cost alone */
 };
 
 static bool
@@ -115,7 +118,7 @@ pool_own_region(struct pool *pool)
     size_t slot = index_slot(core, pool->r->arrived.model, core->config.own_region);
     uint32_t mask = core->bucket_masks[slot] & READY_MASK, left;
 
-    for (left = OWN_REGION_MAX; mask != 0 && left > 0; mask &= mask - 1)
+    for (left = pool->own_region_max; mask != 0 && left > 0; mask &= mask - 1)
         left -= pool_bucket(pool, slot, (uint32_t)__builtin_ctz(mask), left);
 }
 
@@ -127,14 +130,14 @@ struct region_rank {
 
 /* Keep ranks[0..count) sorted, cheapest first, and no longer than what can be picked. */
 static uint32_t
-rank_insert(struct region_rank *ranks, uint32_t count, struct region_rank r)
+rank_insert(struct region_rank *ranks, uint32_t count, uint32_t most, struct region_rank r)
 {
-    uint32_t at = count < ELSEWHERE_MAX ? count++ : ELSEWHERE_MAX;
+    uint32_t at = count < most ? count++ : most;
 
-    if (at == ELSEWHERE_MAX) {
-        if (!(r.rough_ms < ranks[ELSEWHERE_MAX - 1].rough_ms))
+    if (at == most) {
+        if (!(r.rough_ms < ranks[most - 1].rough_ms))
             return count;
-        at = ELSEWHERE_MAX - 1;
+        at = most - 1;
     }
     for (; at > 0 && r.rough_ms < ranks[at - 1].rough_ms; at--)
         ranks[at] = ranks[at - 1];
@@ -173,9 +176,9 @@ static void
 pool_elsewhere(struct pool *pool)
 {
     const struct core *core = pool->core;
-    uint32_t model = pool->r->arrived.model, count = 0, left = ELSEWHERE_MAX, placement;
+    uint32_t model = pool->r->arrived.model, count = 0, left = pool->elsewhere_max, placement;
     uint64_t regions = core->models[model].region_mask;
-    struct region_rank ranks[ELSEWHERE_MAX];
+    struct region_rank ranks[TUNING_CANDIDATES_MAX];
     struct region_walk walks[CORE_REGIONS_MAX];
 
     regions &= ~(UINT64_C(1) << core->config.own_region);
@@ -185,7 +188,7 @@ pool_elsewhere(struct pool *pool)
         if (mask == 0)
             continue;
         walks[region] = (struct region_walk){mask, NONE};
-        count = rank_insert(ranks, count,
+        count = rank_insert(ranks, count, pool->elsewhere_max,
                             (struct region_rank){walk_rough_ms(core, region, mask), region});
     }
     while (left > 0 && count > 0) {
@@ -200,7 +203,7 @@ pool_elsewhere(struct pool *pool)
         count--;
         if (more) {
             best.rough_ms = walk_rough_ms(core, best.region, w->mask);
-            count = rank_insert(ranks, count, best);
+            count = rank_insert(ranks, count, pool->elsewhere_max, best);
         }
     }
 }
@@ -245,7 +248,7 @@ pool_collect(struct pool *pool)
 
     if (pool->rule->wants != RULE_WANTS_PREDICTION) {
         pool_all(pool, READY_MASK);
-    } else if (ready <= OWN_REGION_MAX + ELSEWHERE_MAX) {
+    } else if (ready <= pool->own_region_max + pool->elsewhere_max) {
         pool_all(pool, READY_MASK);
         pool_loading(pool);
     } else {
@@ -287,6 +290,21 @@ refusal_of(const struct pool *pool)
     return seen[WHY_DRAINING] > 0 ? REFUSAL_DRAINING : REFUSAL_NOT_READY;
 }
 
+/* How soon the first token should come, for the cost alone: as the client asked, else as
+ * configured, else soon; less what it has waited already. */
+static float
+soft_ms(const struct core *core, uint64_t now_ns, const struct request *r)
+{
+    float ms = r->arrived.deadline_ms;
+
+    if (isnan(ms))
+        ms = core->settings.ttft_goal_ms;
+    if (isnan(ms))
+        ms = core->tuning.soft_first_ms;
+    return max_f(0.0f, ms - ns_to_ms(now_ns - r->arrived_ns));
+}
+
+/* J but for what a failure would cost. */
 static void
 price(const struct pool *pool, struct candidate *c)
 {
@@ -300,17 +318,23 @@ price(const struct pool *pool, struct candidate *c)
         .body_bytes = (float)r->arrived.body_bytes,
         .rounds = capacity_rounds(&core->hot[c->node]),
     };
+    struct price p;
 
     capacity_estimate(core, pool->now_ns, c->placement, &node);
     predict_terms(&node, &request, &c->terms);
+    price_node(&core->tuning, pool->soft_ms, &node, &request, &c->terms, &p);
+    c->hit_tokens = r->hit_tokens;
+    c->ext_ms = p.ext_ms;
+    c->late_ms = p.late_ms;
+    c->kv_ms = p.kv_ms;
+    c->cost_ms = p.cost_ms;
 }
 
-/* J = first + 0.1*done + p_fail*(detect + redo elsewhere). */
+/* J of all: with p_fail * (detect + redo elsewhere). */
 static void
 price_all(const struct pool *pool)
 {
     const struct core *core = pool->core;
-    const struct request *r = pool->r;
     float best = INFINITY, second = INFINITY;
     size_t best_at = 0;
 
@@ -333,10 +357,8 @@ price_all(const struct pool *pool)
             redo = c->terms.first_ms; /* nowhere else: the same again */
         if (p_fail > FAIL_SEEN)       /* the cold record: one more cache line */
             detect_ms = core->cold[c->node].detect_ms;
-        c->hit_tokens = r->hit_tokens;
-        c->ext_ms = c->late_ms = c->kv_ms = 0.0f;
         c->fail_ms = p_fail * (detect_ms + redo);
-        c->cost_ms = c->terms.first_ms + DONE_PART * c->terms.done_ms + c->fail_ms;
+        c->cost_ms += c->fail_ms;
     }
 }
 
@@ -360,7 +382,12 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
        struct choice *ret_choice, struct decision *ret_decision)
 {
     struct candidate sample[CANDIDATES_TIME_MAX];
-    struct pool pool = {.core = core, .r = r, .now_ns = now_ns};
+    struct pool pool = {.core = core,
+                        .r = r,
+                        .now_ns = now_ns,
+                        .own_region_max = core->tuning.own_region_max,
+                        .elsewhere_max = core->tuning.elsewhere_max,
+                        .soft_ms = soft_ms(core, now_ns, r)};
     struct rule_input input;
     size_t at;
 
@@ -383,6 +410,8 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
                                 .last_node = core->models[r->arrived.model].last_node,
                                 .now_ns = now_ns,
                                 .state = core->rule_state};
+    if ((core->tuning.without & WITHOUT_SIGMA) == 0)
+        input.temperature = core->tuning.temperature;
     input.request = (struct rule_request){.id = r->arrived.request,
                                           .session = r->arrived.session,
                                           .model = r->arrived.model,

@@ -4,7 +4,7 @@
  * follows from a choice (the reservation) is the caller's. */
 #include "core/state.h"
 
-#define CANDIDATES_TIME_MAX 24u /* looked at by rules that predict */
+#define CANDIDATES_TIME_MAX 44u /* looked at by rules that predict */
 
 struct choice {
     uint32_t placement; /* NONE: none */

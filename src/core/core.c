@@ -552,6 +552,9 @@ core_explain(const struct core *core, uint64_t now_ns, const struct event *arriv
     ret_decision->candidate_count = 0;
     if (arrived->kind != EVENT_ARRIVED || !arrived_good(core, &arrived->arrived))
         return;
+    if (now_ns < core->now_ns)
+        now_ns = core->now_ns;
+    r.arrived_ns = now_ns;
     estimate(core, &r, &arrived->arrived);
-    choose(core, now_ns > core->now_ns ? now_ns : core->now_ns, &r, &rng, &choice, ret_decision);
+    choose(core, now_ns, &r, &rng, &choice, ret_decision);
 }

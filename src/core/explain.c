@@ -1,10 +1,10 @@
 /* explain - the losers and why they lost; see explain.h. */
 #include "core/explain.h"
 
+#include <math.h>
+
 #include "core/isolation.h"
 #include "core/readiness.h"
-
-#define TIE_PART 0.25f /* of sigma: closer than this, the softmin may take either */
 
 void
 explain_begin(const struct core *core, uint64_t now_ns, const struct request *r,
@@ -56,6 +56,27 @@ why_no_candidate(const struct core *core, uint32_t node, const struct decision *
     return d->attempt > 1 ? WHY_TRIED : WHY_SLOWER; /* not in the sample: others had more room */
 }
 
+#define LOSERS_MAX (DECISION_CANDIDATES_MAX - 2u) /* beside the chosen one and the nearest */
+
+/* The cost up to which a loser is kept, where there is no room for all. */
+static float
+kept_cost_ms(const struct candidate *list, size_t count, size_t chosen)
+{
+    float best[LOSERS_MAX];
+
+    for (size_t i = 0; i < LOSERS_MAX; i++)
+        best[i] = INFINITY;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = LOSERS_MAX - 1;
+        if (i == chosen || !(list[i].cost_ms < best[at]))
+            continue;
+        for (; at > 0 && list[i].cost_ms < best[at - 1]; at--)
+            best[at] = best[at - 1];
+        best[at] = list[i].cost_ms;
+    }
+    return best[LOSERS_MAX - 1];
+}
+
 void
 explain_candidates(const struct core *core, const struct rule *rule, const struct candidate *list,
                    size_t count, size_t chosen, struct decision *decision)
@@ -63,15 +84,19 @@ explain_candidates(const struct core *core, const struct rule *rule, const struc
     struct decision *d = decision;
     const struct candidate *won = &list[chosen];
     bool nearest_seen = core->nearest == NONE || core->nearest == won->node;
+    bool priced = rule->wants == RULE_WANTS_PREDICTION;
+    /* Closer than this, the softmin may take either. */
+    float heat = (core->tuning.without & WITHOUT_SIGMA) != 0 ? 0.0f : core->tuning.temperature;
+    float kept_ms = priced && count > LOSERS_MAX + 1 ? kept_cost_ms(list, count, chosen) : INFINITY;
     struct candidate nearest;
 
     add(d, won, WHY_CHOSEN);
     for (size_t i = 0; i < count && d->candidate_count < DECISION_CANDIDATES_MAX - 1; i++) {
-        float near_ms = TIE_PART * (list[i].terms.sigma_ms + won->terms.sigma_ms);
-        if (i == chosen)
+        float near_ms = heat * (list[i].terms.sigma_ms + won->terms.sigma_ms);
+        if (i == chosen || list[i].cost_ms > kept_ms)
             continue;
         nearest_seen = nearest_seen || list[i].node == core->nearest;
-        if (rule->wants != RULE_WANTS_PREDICTION)
+        if (!priced)
             add(d, &list[i], WHY_RULE);
         else
             add(d, &list[i], list[i].cost_ms <= won->cost_ms + near_ms ? WHY_TIED : WHY_SLOWER);

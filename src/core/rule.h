@@ -51,6 +51,7 @@ struct rule_input {
     size_t count;       /* >= 1 */
     uint32_t last_node; /* the choice before this one for the same model; NODE_ANY: none */
     uint64_t now_ns;
+    float temperature; /* of a softmin, in sigmas of the difference; 0: the cheapest */
     struct rule_request request;
     void *state; /* as core_use_rule gave it */
 };

@@ -1,15 +1,14 @@
 /* rule_time - the least cost in milliseconds, by a softmin among the best three.
  *
  * Why not simply the least: several gateways that see the same news would all run to the same
- * node. The temperature is a quarter of the deviation of the difference, so a clear winner always
- * wins and near ties spread. */
+ * node. The temperature is a part of the deviation of the difference (tuning: a quarter), so a
+ * clear winner always wins and near ties spread. */
 #include <math.h>
 
 #include "base/fmath.h"
 #include "core/rule.h"
 
-#define BEST_COUNT       3u
-#define TEMPERATURE_PART 0.25
+#define BEST_COUNT 3u
 
 static int
 before(const struct candidate *a, const struct candidate *b)
@@ -50,7 +49,8 @@ time_choose(const struct rule_input *input, struct rng *rng)
         const struct candidate *c = &input->candidates[best[i]];
         double sigma = sqrt((double)first->terms.sigma_ms * first->terms.sigma_ms +
                             (double)c->terms.sigma_ms * c->terms.sigma_ms);
-        double over = (double)c->cost_ms - first->cost_ms, heat = TEMPERATURE_PART * sigma;
+        double over = (double)c->cost_ms - first->cost_ms,
+               heat = (double)input->temperature * sigma;
 
         weight[i] = over >= 20.0 * heat ? 0.0 : fmath_exp(-over / heat); /* e^-20: never */
         sum += weight[i];

@@ -3,8 +3,6 @@
 
 #include <stddef.h>
 
-#define CANDIDATES_EACH_MAX 16u /* of own region, and of elsewhere */
-
 const struct event_tuning tuning_default = {
     .done_part = 0.1f,
     .ext_part = 0.1f,
@@ -47,7 +45,7 @@ static const struct range ranges[] = {
 static uint16_t
 count_settle(uint16_t count, uint16_t other)
 {
-    return count >= 1 && count <= CANDIDATES_EACH_MAX ? count : other;
+    return count >= 1 && count <= TUNING_CANDIDATES_MAX ? count : other;
 }
 
 void

@@ -90,7 +90,8 @@ def node(name, region, **more):
 
 def candidate(name, why, cost_ms, net_ms=10, queue_ms=0, priced=True):
     first_ms = net_ms + queue_ms + 40 if priced else 0
-    return {"node": name, "region": "eu-west", "why": why, "fail_ms": 0, "cost_ms": cost_ms,
+    return {"node": name, "region": "eu-west", "why": why, "hit_tokens": 0, "ext_ms": 0,
+            "late_ms": 0, "kv_ms": 0, "fail_ms": 0, "cost_ms": cost_ms,
             "terms": {"net_ms": net_ms, "ready_ms": 0, "queue_ms": queue_ms,
                       "prefill_ms": 30 if priced else 0, "step_ms": 10 if priced else 0,
                       "first_ms": first_ms, "done_ms": 10 * first_ms, "sigma_ms": 3}}
@@ -395,7 +396,7 @@ def check_explain(s):
     rows = [l.split() for l in lines[6:]]
     check([r[0] for r in rows] == ["far", "lot", "costly", "near", "bare"], "losers by cost", out)
     check(" ".join(rows[2][-3:]) == "288 ms more" and "lot" in rows[1][-1]
-          and rows[4][2:] == ["3", "-", "-", "-", "-", "-", "lacks", "the", "model"], "in words", out)
+          and rows[4][2:] == ["3", "-", "-", "-", "-", "-", "-", "lacks", "the", "model"], "in words", out)
     _, out, _ = run("explain", ID, "--admin", s.url, COLUMNS="80")
     check(max(map(len, out.splitlines())) <= 80, "80 columns", out)
     _, out, _ = run("explain", RETRIED, "--admin", s.url)

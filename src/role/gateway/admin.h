@@ -21,7 +21,8 @@
  * null. decision: {"attempt", "model", "rule", "node", "considered", "prompt_tokens", "hit_tokens",
  * "output_tokens", "predicted_first_ms", "actual_first_ms", "actual_ms", "failure", "refusal",
  * "candidates": [{"node", "region", "why", "terms": {"net_ms", "ready_ms", "queue_ms",
- * "prefill_ms", "step_ms", "first_ms", "done_ms", "sigma_ms"}, "fail_ms", "cost_ms"}]}.
+ * "prefill_ms", "step_ms", "first_ms", "done_ms", "sigma_ms"}, "hit_tokens", "ext_ms",
+ * "late_ms", "kv_ms", "fail_ms", "cost_ms"}]}.
  *
  * Handlers run on the lane that has the exchange; what another lane knows is asked by loop_post. */
 #include <cjson/cJSON.h>

@@ -39,6 +39,10 @@ candidate_json(const struct fleet *fleet, const struct decision_candidate *c)
     admin_put_number(terms, "first_ms", (double)c->terms.first_ms);
     admin_put_number(terms, "done_ms", (double)c->terms.done_ms);
     admin_put_number(terms, "sigma_ms", (double)c->terms.sigma_ms);
+    admin_put_number(json, "hit_tokens", (double)c->hit_tokens);
+    admin_put_number(json, "ext_ms", (double)c->ext_ms);
+    admin_put_number(json, "late_ms", (double)c->late_ms);
+    admin_put_number(json, "kv_ms", (double)c->kv_ms);
     admin_put_number(json, "fail_ms", (double)c->fail_ms);
     admin_put_number(json, "cost_ms", (double)c->cost_ms);
     return json;

@@ -38,7 +38,8 @@ main(void)
     struct rng rng;
     size_t count = sizeof(candidates) / sizeof(candidates[0]);
     struct candidate ties[4] = {candidates[0], candidates[1], candidates[2], candidates[3]};
-    struct rule_input input = {.candidates = ties, .count = 4, .last_node = NODE_ANY};
+    struct rule_input input = {
+        .candidates = ties, .count = 4, .last_node = NODE_ANY, .temperature = 0.25f};
     unsigned picked[4] = {0};
 
     rng_init(&rng, 1);
