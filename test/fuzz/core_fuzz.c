@@ -38,6 +38,7 @@ check_actions(const struct actions *actions)
     must(actions->decision.candidate_count <= DECISION_CANDIDATES_MAX);
     for (uint32_t i = 0; i < actions->decision.candidate_count; i++) {
         const struct terms *t = &actions->decision.candidates[i].terms;
+        must(isfinite(t->net_ms) && t->net_ms >= 0.0f);
         must(t->first_ms >= 0.0f && t->done_ms >= 0.0f && t->sigma_ms >= 0.0f);
     }
     must(record_actions_encode(actions, encoded) <= sizeof(encoded));
