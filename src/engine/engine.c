@@ -247,13 +247,12 @@ start_load(struct engine *e, double now_ms)
     }
     if (wanted == NULL)
         return;
-    if (held >= e->params.models_max) {
-        if (oldest == NULL)
-            return;
-        give_way(e, oldest);
-    }
+    if (held >= e->params.models_max && oldest == NULL)
+        return;
     wanted->load_end_ms = now_ms + load_ms(e, wanted);
-    wanted->state = ENGINE_MODEL_LOADING;
+    wanted->state = ENGINE_MODEL_LOADING; /* first: if it slept, its place there is free */
+    if (held >= e->params.models_max)
+        give_way(e, oldest);
 }
 
 static double
