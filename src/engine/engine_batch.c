@@ -98,7 +98,7 @@ engine_batch_generated(const struct engine_batch *b, const struct engine_sequenc
     return s->state == SEQUENCE_DECODING ? s->generated + (uint32_t)b->decodes : s->generated;
 }
 
-/* Tokens that are in the KV once it decodes or may do so: of one that does not decode. */
+/* Prompt and output so far, of one that does not decode. */
 static uint32_t
 tokens_total(const struct engine_sequence *s)
 {

@@ -9,7 +9,8 @@
 
 #include "base/must.h"
 
-#define ENTRIES_START 256u /* a power of two */
+#define ENTRIES_START     256u /* a power of two */
+#define BUCKETS_PER_ENTRY 4u   /* what is not there is mostly seen by an empty bucket */
 
 void
 engine_cache_init(struct engine_cache *c, uint32_t blocks, uint32_t weight, uint32_t gpu_max,
@@ -39,7 +40,7 @@ engine_cache_fini(struct engine_cache *c)
 static uint32_t *
 bucket_of(const struct engine_cache *c, uint64_t hash)
 {
-    return &c->buckets[(hash ^ (hash >> 32)) & (c->entries_max - 1)];
+    return &c->buckets[(hash ^ (hash >> 32)) & (c->entries_max * BUCKETS_PER_ENTRY - 1)];
 }
 
 /* Entries of one chain are mostly where the last prompt found them: behind each other. */
@@ -65,7 +66,7 @@ grow(struct engine_cache *c)
 {
     uint32_t max = c->entries_max == 0 ? ENTRIES_START : c->entries_max * 2;
     struct engine_cache_entry *entries;
-    uint32_t *buckets = malloc(max * sizeof(*buckets));
+    uint32_t *buckets = malloc(max * BUCKETS_PER_ENTRY * sizeof(*buckets));
 
     if (buckets == NULL)
         return false;
@@ -78,7 +79,7 @@ grow(struct engine_cache *c)
     c->entries = entries;
     c->buckets = buckets;
     c->entries_max = max;
-    for (uint32_t i = 0; i < max; i++)
+    for (uint32_t i = 0; i < max * BUCKETS_PER_ENTRY; i++)
         buckets[i] = ENGINE_CACHE_NONE;
     for (uint32_t i = 0; i < c->entry_count; i++) { /* called when none is free: all are in use */
         uint32_t *bucket = bucket_of(c, entries[i].hash);

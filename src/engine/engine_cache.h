@@ -43,7 +43,7 @@ struct engine_cache {
     struct engine_cache_entry *entries;
     uint32_t entry_count, entries_max; /* touched; allocated */
     uint32_t free_entry;
-    uint32_t *buckets; /* entries_max of them, a power of two */
+    uint32_t *buckets; /* a power of two, a few for each of entries_max */
 };
 
 void engine_cache_init(struct engine_cache *c, uint32_t blocks, uint32_t weight, uint32_t gpu_max,

@@ -24,6 +24,12 @@ engine_table_speed(double params_b, struct span gpu, struct engine_speed *ret_sp
     return ERR_OK;
 }
 
+double
+engine_table_kv_bytes(double params_b)
+{
+    return params_b < 16 ? 131072 : params_b < 48 ? 262144 : 327680; /* halfway, as factors */
+}
+
 void
 engine_table_vllm(struct engine_params *ret_params)
 {
@@ -32,8 +38,11 @@ engine_table_vllm(struct engine_params *ret_params)
         .hidden_speed = 1.0,
         .slots = 256, /* max_num_seqs */
         .prefill_budget = 2048,
-        .disk_bytes_per_ms = 5e6, /* NVMe, 3..12 GB/s */
-        .start_ms = 20000,        /* graphs, profiling: 5..60 s */
+        .disk_bytes_per_ms = 5e6,   /* NVMe, 3..12 GB/s */
+        .host_bytes_per_ms = 2e7,   /* PCIe, 12..25 GB/s */
+        .remote_bytes_per_ms = 2e6, /* LAN or object store, 1..5 GB/s; WAN a tenth of it */
+        .start_ms = 20000,          /* graphs, profiling: 5..60 s */
+        .wake_ms = 300,             /* the process is there, only its memory is mapped again */
         .models_max = 1,
     };
 }
@@ -47,6 +56,8 @@ engine_table_llama_server(struct engine_params *ret_params)
         .slots = 16,
         .prefill_budget = 2048, /* --batch-size; ubatches split it inside one iteration */
         .disk_bytes_per_ms = 5e6,
+        .host_bytes_per_ms = 2e7,
+        .remote_bytes_per_ms = 2e6,
         .start_ms = 1500, /* a process and a mapping, no graphs */
         .models_max = 2,
     };

@@ -512,6 +512,8 @@ test_table(void)
     CHECK(engine_table_speed(70, SPAN_LIT("h200x2"), &s) == ERR_OK && s.t0_ms == 22.7, "70B");
     CHECK(engine_table_speed(16.06, SPAN_LIT("4090"), &s) == ERR_OK && near(s.b_ms, 0.308),
           "twice the size, half the speed");
+    CHECK(engine_table_kv_bytes(7) == 32 * 4096 && engine_table_kv_bytes(70) == 80 * 4096,
+          "KV of a token");
     CHECK(engine_table_speed(8, SPAN_LIT("tpu"), &s) == ERR_NOT_FOUND, "no such GPU");
     CHECK(speed_table_find(NAN, SPAN_LIT("h100"), &row) == ERR_ARG, "no such size");
     for (size_t i = 0; speed_table_at(i) != NULL; i++) {
