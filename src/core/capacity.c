@@ -15,9 +15,11 @@
 #define SWEEP_REQUESTS     64u /* of one node */
 #define SWEEP_NODES        32u /* nodes a tick looks after */
 #define SHARE_TAU_MS       5000.0f
-#define SHARE_FLOOR        0.1f  /* one of ours stands for at most ten of others */
-#define SPREAD_PER_MS      3e-5f /* uncertainty that a report gains with age */
-#define SPREAD_UNHEARD     0.5f  /* and when there never was one */
+#define SHARE_FLOOR        0.0078125f /* of a gateway among at most 64 */
+#define HEARD_PART         0.015625f  /* of one report in what reports say of others' part */
+#define ALONE_PART         0.8f       /* ours, of all that reports count: nobody else sends there */
+#define SPREAD_PER_MS      3e-5f      /* uncertainty that a report gains with age */
+#define SPREAD_UNHEARD     0.5f       /* and when there never was one */
 #define RTT_GUESS_MS       50.0f
 #define CONNECTION_IDLE_NS UINT64_C(4000000000) /* a kept connection is closed after it */
 #define FRESH_PART         0.2f                 /* of the last dispatch in the rate of new ones */
@@ -199,6 +201,8 @@ own_seen_by(const struct core *core, uint32_t node, uint64_t seen_ns)
                             .waiting = (float)core->cold[node].own_waiting,
                             .kv_tokens = hot->own_kv_tokens};
 
+    if ((core->tuning.without & WITHOUT_OWN_COUNT) != 0)
+        return (struct own_seen){0}; /* all is others' */
     for (uint32_t i = core->cold[node].first_request; i != NONE; i = core->requests[i].node_next) {
         const struct request *r = &core->requests[i];
 
@@ -206,7 +210,7 @@ own_seen_by(const struct core *core, uint32_t node, uint64_t seen_ns)
             break;
         seen.requests -= 1.0f;
         seen.kv_tokens -= r->prompt_tokens + r->output_tokens;
-        if (r->started_ns == 0) {
+        if (r->queued) {
             seen.waiting -= 1.0f;
             seen.recent_tokens += r->prompt_tokens - r->hit_tokens;
         }
@@ -216,17 +220,33 @@ own_seen_by(const struct core *core, uint32_t node, uint64_t seen_ns)
     return seen;
 }
 
+bool
+capacity_alone(const struct core *core)
+{
+    return core->heard_own >= ALONE_PART * core->heard_requests;
+}
+
+/* Our part of what the node was sent. G gateways that send alike have 1/G of all that reports
+ * count, so the floor 1/(2G) is half of ours; where nobody else sends, all is ours. */
 static void
 report_share(struct core *core, uint32_t node, float own, float total)
 {
     struct node_cold *cold = &core->cold[node];
-    float ms = ns_to_ms(core->now_ns - cold->share_ns);
+    float ms = ns_to_ms(core->now_ns - cold->share_ns), floor = SHARE_FLOOR;
     float keep = ms >= SHARE_TAU_MS ? 0.0f : 1.0f - ms / SHARE_TAU_MS;
 
-    if (total > 0.0f)
+    if (total > 0.0f) {
         cold->share = keep * cold->share + (1.0f - keep) * min_f(1.0f, own / total);
+        core->heard_own += HEARD_PART * (min_f(own, total) - core->heard_own);
+        core->heard_requests += HEARD_PART * (total - core->heard_requests);
+    }
+    if (core->heard_requests > 0.0f)
+        floor = max_f(floor, 0.5f * core->heard_own / core->heard_requests);
     cold->share_ns = core->now_ns;
-    core->hot[node].share = to_fixed(max_f(cold->share, SHARE_FLOOR), SHARE_ONE);
+    if (capacity_alone(core) || (core->tuning.without & WITHOUT_SHARE) != 0)
+        core->hot[node].share = to_fixed(1.0f, SHARE_ONE);
+    else
+        core->hot[node].share = to_fixed(max_f(cold->share, floor), SHARE_ONE);
 }
 
 /* Mean prompt of what waits there, when the engine counts requests and not tokens. */
@@ -393,17 +413,23 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
     const struct node_hot *hot = &core->hot[core->links[placement].node];
     const struct class_curve *cc = capacity_class(core, p->model, hot->class);
     float age_ms = now_ns > hot->report_ns ? ns_to_ms(now_ns - hot->report_ns) : 0.0f;
-    float others = hot->others_queue_tokens,
-          total = hot->others_requests + (float)hot->own_requests;
+    float others = hot->others_queue_tokens, own = hot->own_queue_tokens;
+    float total = hot->others_requests, kv = hot->others_kv_tokens;
     float spread = hot->spread;
 
-    if (others > 0.0f) { /* the engine works on all that waits, in proportion */
-        float part = others / (others + hot->own_queue_tokens);
-        others = max_f(0.0f, others - part * age_ms / (cc->curve.b_ms * hot->residual + 1e-6f));
-    }
+    /* The engine works on all that waits, in proportion. */
+    if (others > 0.0f && (core->tuning.without & WITHOUT_AGE_DRAIN) == 0)
+        others = max_f(0.0f,
+                       others - others * age_ms /
+                                    ((others + own) * (cc->curve.b_ms * hot->residual + 1e-6f)));
     if (hot->share < 65535u &&
         hot->own_recent_tokens > 0.0f) /* what others sent since, as ours tells */
         others += hot->own_recent_tokens * (SHARE_ONE / (float)hot->share - 1.0f);
+    if ((core->tuning.without & WITHOUT_OWN_COUNT) == 0) {
+        total += (float)hot->own_requests;
+        kv += hot->own_kv_tokens;
+        others += own;
+    }
     if ((hot->flags & NODE_FLAG_REPORTS) != 0)
         spread += min_f(1.0f, age_ms * SPREAD_PER_MS);
     else
@@ -411,11 +437,11 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
     *ret_node = (struct predict_node){
         .path = capacity_path(core, hot),
         .curve = cc->curve,
-        .queue_tokens = others + hot->own_queue_tokens,
+        .queue_tokens = others,
         .running = hot->slots > 0 ? min_f(total, (float)hot->slots) : total,
         .waiting = hot->slots > 0 ? max_f(0.0f, total - (float)hot->slots) : 0.0f,
         .slots = (float)hot->slots,
-        .kv_tokens_used = hot->others_kv_tokens + hot->own_kv_tokens,
+        .kv_tokens_used = kv,
         .kv_tokens_cap = hot->kv_tokens_cap > 0.0f ? hot->kv_tokens_cap : cc->kv_tokens_cap,
         .output_tokens_mean = core->models[p->model].output_mean,
         .residual = hot->residual,
@@ -476,6 +502,7 @@ capacity_reserve(struct core *core, struct request *r)
     if (hot->own_requests < UINT16_MAX)
         hot->own_requests++;
     cold->own_waiting++;
+    r->queued = true;
     hot->own_queue_tokens += uncached;
     hot->own_recent_tokens += uncached;
     hot->own_kv_tokens += r->prompt_tokens + r->output_tokens;
@@ -505,24 +532,32 @@ capacity_connection(struct core *core, const struct request *r, bool fresh)
         hot->connections = hot->own_requests;
 }
 
-void
-capacity_started(struct core *core, struct request *r)
+/* Its prefill waits there no more. */
+static void
+prefill_release(struct core *core, struct request *r)
 {
-    struct node_hot *hot;
-    struct node_cold *cold;
+    struct node_hot *hot = &core->hot[r->node];
+    struct node_cold *cold = &core->cold[r->node];
     float uncached = r->prompt_tokens - r->hit_tokens;
 
-    r->started_ns = core->now_ns;
-    if (r->node == NODE_ANY)
+    if (!r->queued)
         return;
-    hot = &core->hot[r->node];
-    cold = &core->cold[r->node];
+    r->queued = false;
     cold->own_waiting--;
     hot->own_queue_tokens = max_f(0.0f, hot->own_queue_tokens - uncached);
     if (!seen_by(hot, r->dispatched_ns, hot->report_ns))
         hot->own_recent_tokens = max_f(0.0f, hot->own_recent_tokens - uncached);
     if (cold->own_waiting == 0) /* float sums drift: nothing of ours waits */
         hot->own_queue_tokens = hot->own_recent_tokens = 0.0f;
+}
+
+void
+capacity_started(struct core *core, struct request *r)
+{
+    r->started_ns = core->now_ns;
+    if (r->node == NODE_ANY || (core->tuning.without & WITHOUT_RELEASE_FIRST) != 0)
+        return;
+    prefill_release(core, r);
     index_node(core, r->node);
 }
 
@@ -534,8 +569,7 @@ capacity_release(struct core *core, struct request *r)
 
     if (r->node == NODE_ANY)
         return;
-    if (r->started_ns == 0)
-        capacity_started(core, r); /* its prefill is over too */
+    prefill_release(core, r); /* it is over too */
     hot = &core->hot[r->node];
     cold = &core->cold[r->node];
     if (r->node_prev != NONE)

@@ -12,6 +12,9 @@ void capacity_node(struct core *core, const struct event_node *e);
 void capacity_node_gone(struct core *core, const struct event_node_gone *e);
 void capacity_report(struct core *core, const struct event_report *e);
 void capacity_rtt(struct core *core, const struct event_rtt *e);
+/* Do reports say that nearly all requests on the nodes are ours? Then our own count is as good as
+ * news, however old those are. True as long as no report says anything. */
+bool capacity_alone(const struct core *core);
 /* A bounded piece of upkeep: news ages, buckets follow. */
 void capacity_sweep(struct core *core);
 

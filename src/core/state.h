@@ -125,6 +125,7 @@ struct request {
     uint32_t node, node_next, node_prev; /* list of its node while in flight there */
     uint64_t arrived_ns, dispatched_ns, started_ns;
     struct event_arrived arrived;
+    bool queued; /* its prefill counts in own_queue_tokens of its node */
     uint32_t attempt, tried[ATTEMPTS_MAX];
     float prompt_tokens, output_tokens, hit_tokens;
     float first_ms, net_ms, raw_ms, raw_step_ms; /* predicted; raw: before the residual */
@@ -144,6 +145,7 @@ struct core {
     uint32_t nearest;  /* node with the least round trip, whatever it has; NONE */
     uint32_t placement_free, request_free, request_mask;
     uint32_t requests_in_flight;
+    float heard_own, heard_requests; /* running means over reports: ours, all that they count */
     struct node_hot *hot;
     struct node_cold *cold;
     struct placement *placements;
