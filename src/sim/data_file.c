@@ -261,6 +261,44 @@ data_file_again(struct data_file *f)
 }
 
 enum err
+data_file_whole(struct data_file *f, size_t bytes_max, char **ret_text, size_t *ret_bytes)
+{
+    size_t used = 0, room = BUFFER_BYTES;
+    char *text = malloc(room);
+    enum err err = text != NULL ? fill(f) : ERR_MEMORY;
+
+    while (err == ERR_OK && !f->ended) {
+        size_t bytes = f->to - f->from;
+
+        if (bytes > bytes_max - used) {
+            err = data_file_fail(f, ERR_FULL, "more than %zu bytes", bytes_max);
+            break;
+        }
+        if (used + bytes > room) {
+            char *larger = realloc(text, (used + bytes) * 2);
+
+            if (larger == NULL) {
+                err = ERR_MEMORY;
+                break;
+            }
+            text = larger;
+            room = (used + bytes) * 2;
+        }
+        memcpy(text + used, f->buffer + f->from, bytes);
+        used += bytes;
+        f->from = f->to;
+        err = fill(f);
+    }
+    if (err != ERR_OK) {
+        free(text);
+        return err == ERR_MEMORY ? data_file_fail(f, err, "no memory for all of it") : err;
+    }
+    *ret_text = text;
+    *ret_bytes = used;
+    return ERR_OK;
+}
+
+enum err
 data_room(void *array_address, size_t *room, size_t count, size_t count_max, size_t item_bytes)
 {
     size_t wanted = *room == 0 ? ROOM_FIRST : *room * 2;

@@ -38,6 +38,12 @@ MUST_USE enum err data_file_line(struct data_file *f, struct span *ret_line);
 /* Give the last line back, unchanged as it must be: the next call returns it again. */
 void data_file_again(struct data_file *f);
 
+/* All of a file that no line was taken from, unpacked, as it is but for a byte order mark:
+ * *ret_text is the caller's to free(), also when it is empty. ERR_FULL: more than bytes_max; else
+ * as data_file_line. */
+MUST_USE enum err data_file_whole(struct data_file *f, size_t bytes_max, char **ret_text,
+                                  size_t *ret_bytes);
+
 /* Write "file:line: ..." about the last line, or "file: ..." before the first; returns err. */
 enum err data_file_fail(struct data_file *f, enum err err, const char *format, ...)
     PRINTF_LIKE(3, 4);
