@@ -1,0 +1,241 @@
+/* sim_fleet - nodes, gateways and regions out of the options: who stands where, with which
+ * hardware, and how much of the load all of them together can take. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "base/speed_table.h"
+#include "engine/engine_table.h"
+#include "sim/sim_state.h"
+
+#define INSIDE_REGION_MS  1.0
+#define HOST_BYTES_PER_MS 20e6 /* PCIe 4.0 x16, as engines reach it: 12..25 GB/s */
+
+/* Which models run on what: routing.md's table. */
+struct model_kind {
+    double params_b, node_share, request_share;
+    const char *gpus[6];
+    double gpu_shares[6];
+};
+
+static const struct model_kind kinds[SIM_MODELS_MAX] = {
+    {8.03, 0.6, 0.7, {"4090", "l40s", "a100", "h100", "h200"}, {0.2, 0.2, 0.25, 0.25, 0.1}},
+    {32.76, 0.25, 0.2, {"h100x2", "h200"}, {0.6, 0.4}},
+    {70.55, 0.15, 0.1, {"a100x4", "h100x4", "h200x2"}, {0.3, 0.4, 0.3}},
+};
+
+/* Index drawn by shares, which end at 0 or at max. */
+static uint32_t
+draw(struct rng *rng, const double *shares, uint32_t max)
+{
+    double total = 0.0, x;
+    uint32_t n = 0;
+
+    for (; n < max && shares[n] > 0.0; n++)
+        total += shares[n];
+    x = rng_unit(rng) * total;
+    for (uint32_t i = 0; i + 1 < n; i++) {
+        if (x < shares[i])
+            return i;
+        x -= shares[i];
+    }
+    return n - 1;
+}
+
+static void
+classes_init(struct sim_world *w)
+{
+    for (uint32_t m = 0; m < w->options.models; m++) {
+        for (uint32_t k = 0; k < 6 && kinds[m].gpus[k] != NULL; k++) {
+            uint32_t c = 0;
+            while (c < w->class_count && strcmp(w->classes[c].gpu, kinds[m].gpus[k]) != 0)
+                c++;
+            if (c == w->class_count) {
+                must(w->class_count < SIM_CLASSES_MAX);
+                w->classes[w->class_count++].gpu = kinds[m].gpus[k];
+            }
+        }
+    }
+    for (uint32_t c = 0; c < w->class_count; c++) {
+        for (uint32_t m = 0; m < w->options.models; m++) {
+            struct sim_class *class = &w->classes[c];
+            class->runs[m] = engine_table_speed(kinds[m].params_b, span_of(class->gpu),
+                                                &class->speed[m]) == ERR_OK;
+        }
+    }
+}
+
+/* How far place c is from the nearest of those chosen; -1: it is one of them, or nobody measured.
+ */
+static double
+apart_ms(const struct sim_world *w, uint32_t chosen, uint32_t c)
+{
+    const struct rtt_matrix *m = &w->rtt->rtt;
+    double near_ms = INFINITY;
+
+    for (uint32_t k = 0; k < chosen; k++) {
+        uint32_t place = w->region_place[k];
+        float there = m->ms[place * m->count + c], back = m->ms[c * m->count + place];
+        if (c == place || isnan(there) || isnan(back))
+            return -1.0;
+        near_ms = fmin(near_ms, (double)there);
+    }
+    return near_ms;
+}
+
+/* Regions far from each other first, from a seeded start: a world, not a corner of it. */
+static enum err
+regions_choose(struct sim_world *w)
+{
+    const struct rtt_matrix *m = &w->rtt->rtt;
+
+    w->region_place[0] = (uint32_t)rng_below(&w->rng, m->count);
+    for (uint32_t i = 1; i < w->options.regions; i++) {
+        double best_ms = -1.0;
+        for (uint32_t c = 0; c < m->count; c++) {
+            double ms = apart_ms(w, i, c);
+            if (ms > best_ms) {
+                best_ms = ms;
+                w->region_place[i] = c;
+            }
+        }
+        if (best_ms < 0.0)
+            return ERR_NOT_FOUND;
+    }
+    return ERR_OK;
+}
+
+static enum err
+net_init(struct sim_world *w)
+{
+    const struct rtt_matrix *m = &w->rtt->rtt;
+    enum err err = regions_choose(w);
+
+    w->net.regions = w->options.regions;
+    for (uint32_t a = 0; err == ERR_OK && a < w->net.regions; a++) {
+        for (uint32_t b = 0; b < w->net.regions; b++) {
+            float ms = m->ms[w->region_place[a] * m->count + w->region_place[b]];
+            w->net.rtt_ms[a][b] = isnan(ms) ? INSIDE_REGION_MS : (double)ms;
+        }
+    }
+    w->net.jitter = w->options.jitter;
+    w->net.jitter_ms = w->options.jitter_ms;
+    w->net.loss = w->options.loss;
+    w->net.bytes_per_ms = w->options.bytes_per_ms;
+    return err;
+}
+
+/* How many requests a second a node can take so that tokens still come in time: each needs its
+ * prefill alone, and a share of every step of its decode. */
+static double
+node_capacity(const struct sim_world *w, const struct engine_speed *s, double speed)
+{
+    double prompt = w->prompt_mean, output = w->output_mean;
+    double prefill = s->a_ms + s->b_ms * prompt + 0.5 * s->c_ms * prompt * prompt, best = 0.0;
+
+    for (double batch = 1.0; batch <= 256.0; batch += 1.0) {
+        double kv = batch * (prompt + 0.5 * output), rate, gap;
+        double step = s->t0_ms + s->tk_ms * kv / 1000.0 + s->tb_ms * batch;
+        if (kv > s->kv_tokens_cap)
+            break;
+        rate = speed / (prefill + output * step / batch); /* a millisecond */
+        gap = batch / (rate * output);                    /* between two tokens of one */
+        if (gap > w->options.slo_step_ms && best > 0.0)
+            break;
+        best = 1000.0 * rate;
+    }
+    return best;
+}
+
+static void
+node_init(struct sim_world *w, uint32_t index, uint32_t region, uint32_t model)
+{
+    const struct model_kind *kind = &kinds[model];
+    struct sim_node *n = &w->nodes[index];
+    const char *gpu = kind->gpus[draw(&w->rng, kind->gpu_shares, 6)];
+    struct engine_params p;
+
+    n->region = (uint16_t)region;
+    n->model = (uint16_t)model;
+    while (strcmp(w->classes[n->class].gpu, gpu) != 0)
+        n->class ++;
+    n->speed = 1.0 + w->options.hidden_speed * (2.0 * rng_unit(&w->rng) - 1.0);
+    n->slow = 1.0;
+    n->wake_ns = UINT64_MAX;
+    n->first_attempt = SIM_NONE;
+    n->epoch = 1;
+    engine_table_vllm(&p);
+    p.hidden_speed = n->speed;
+    p.step_noise = w->options.step_noise;
+    p.models_max = 1;
+    p.quiet_tokens = !w->options.exact_tokens;
+    p.prefix_block_tokens = w->trace->block_tokens;
+    p.host_cache_tokens = w->options.host_cache * w->classes[n->class].speed[model].kv_tokens_cap;
+    p.host_ms_per_token = engine_table_kv_bytes(kind->params_b) / HOST_BYTES_PER_MS;
+    must(engine_open(&p, w->options.seed * 1000003u + index, &n->engine) == ERR_OK);
+    must(engine_model(n->engine, 0, &w->classes[n->class].speed[model], ENGINE_MODEL_READY, 0.0) ==
+         ERR_OK);
+    w->capacity[model] += node_capacity(w, &w->classes[n->class].speed[model], n->speed);
+}
+
+/* Capacity is not where the demand is: regions get shares between 1 and 3. */
+static void
+nodes_init(struct sim_world *w)
+{
+    double shares[SIM_REGIONS_MAX], models[SIM_MODELS_MAX] = {0};
+
+    for (uint32_t r = 0; r < w->options.regions; r++)
+        shares[r] = 1.0 + 2.0 * rng_unit(&w->rng);
+    for (uint32_t m = 0; m < w->options.models; m++)
+        models[m] = kinds[m].node_share;
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        uint32_t region = i < w->options.regions ? i : draw(&w->rng, shares, w->options.regions);
+        uint32_t model = i < w->options.models ? i : draw(&w->rng, models, w->options.models);
+        node_init(w, i, region, model);
+    }
+}
+
+/* Gateways stand in the first regions, which are far apart. */
+enum err
+sim_fleet_open(struct sim_world *w)
+{
+    enum err err;
+
+    w->nodes = calloc(w->options.nodes, sizeof(*w->nodes));
+    w->gateways = calloc(w->options.gateways, sizeof(*w->gateways));
+    if (w->nodes == NULL || w->gateways == NULL)
+        return ERR_MEMORY;
+    classes_init(w);
+    err = net_init(w);
+    if (err != ERR_OK)
+        return err;
+    nodes_init(w);
+    for (uint32_t g = 0; g < w->options.gateways; g++) {
+        w->gateways[g].region = (uint16_t)(g % w->options.regions);
+        err = sim_gateway_open(w, g);
+        if (err != ERR_OK)
+            return err;
+    }
+    for (uint32_t i = 0; i < w->options.nodes; i++)
+        sim_put(w, w->options.heartbeat_ms * rng_unit(&w->rng), SIM_BEAT, i, 0);
+    return ERR_OK;
+}
+
+void
+sim_fleet_close(struct sim_world *w)
+{
+    for (uint32_t i = 0; w->nodes != NULL && i < w->options.nodes; i++)
+        engine_close(w->nodes[i].engine);
+    for (uint32_t g = 0; w->gateways != NULL && g < w->options.gateways; g++)
+        sim_gateway_close(&w->gateways[g]);
+    free(w->nodes);
+    free(w->gateways);
+}
+
+double
+sim_fleet_request_share(uint32_t model)
+{
+    return kinds[model].request_share;
+}

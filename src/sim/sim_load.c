@@ -1,0 +1,275 @@
+/* sim_load - clients: the trace, played by many streams.
+ *
+ * A trace is one service's traffic, a fleet has the traffic of many. So the load is so many copies
+ * of the trace that each runs at nearly its own pace: every stream starts at another place of it,
+ * wraps around at its end, asks for one model from one region, and has conversations of its own (a
+ * copy never shares a prompt's beginning with another copy). Bursts stay as sharp as they were
+ * measured. A region's streams run faster in its day than in its night. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "base/must.h"
+#include "core/prefix.h"
+#include "sim/sim_state.h"
+
+#define STREAMS_MAX 65536u
+#define TWO_PI      6.283185307179586
+#define MIX         UINT64_C(0x9e3779b97f4a7c15)
+
+static double
+load_now(const struct sim_world *w)
+{
+    double load = w->options.load;
+
+    for (uint32_t i = 0; i < w->options.load_step_count; i++) {
+        if (sim_now_ms(w) >= w->options.load_steps[i].at_ms)
+            load = w->options.load_steps[i].load;
+    }
+    return load;
+}
+
+/* How fast a region's clients ask, by its hour; 1 on average over a day. */
+static double
+daylight(const struct sim_world *w, uint32_t region)
+{
+    double longitude = w->rtt->longitude_deg[w->region_place[region]];
+
+    if (!(w->options.day_amplitude > 0.0) || isnan(longitude))
+        return 1.0;
+    return 1.0 + w->options.day_amplitude *
+                     sin(TWO_PI * (sim_now_ms(w) / w->options.day_ms + longitude / 360.0));
+}
+
+/* Put the stream's next request into the queue. */
+static void
+schedule(struct sim_world *w, uint32_t index)
+{
+    struct sim_stream *s = &w->streams[index];
+    const struct trace *t = w->trace;
+    double gap_ms;
+
+    if (++s->row == t->count) {
+        s->row = 0;
+        s->round++;
+        gap_ms = t->span_ms / (double)t->count;
+    } else {
+        gap_ms = t->requests[s->row].at_ms - t->requests[s->row - 1].at_ms;
+    }
+    gap_ms /= s->speed * (load_now(w) / w->options.load) * daylight(w, s->region);
+    if (sim_now_ms(w) + gap_ms < w->options.duration_ms)
+        sim_put(w, gap_ms, SIM_CLIENT, index, 0);
+}
+
+static uint32_t
+nearest_gateway(const struct sim_world *w, uint32_t region)
+{
+    uint32_t best = 0;
+
+    for (uint32_t g = 1; g < w->options.gateways; g++) {
+        if (w->net.rtt_ms[region][w->gateways[g].region] <
+            w->net.rtt_ms[region][w->gateways[best].region])
+            best = g;
+    }
+    return best;
+}
+
+static void
+stream_init(struct sim_world *w, uint32_t index, uint32_t model, const double *shares, double speed)
+{
+    struct sim_stream *s = &w->streams[index];
+    double x = rng_unit(&w->rng);
+    uint32_t region = 0;
+
+    while (region + 1 < w->options.regions && x >= shares[region])
+        x -= shares[region++];
+    s->region = (uint16_t)region;
+    s->gateway = (uint16_t)nearest_gateway(w, region);
+    s->model = (uint16_t)model;
+    s->speed = speed;
+    s->row = (uint32_t)rng_below(&w->rng, w->trace->count);
+    rng_init(&s->rng, rng_u64(&w->rng));
+    schedule(w, index);
+}
+
+enum err
+sim_load_open(struct sim_world *w)
+{
+    double shares[SIM_REGIONS_MAX], total = 0.0;
+    double trace_rate = (double)w->trace->count / w->trace->span_ms; /* a millisecond */
+    uint32_t counts[SIM_MODELS_MAX] = {0};
+
+    for (uint32_t r = 0; r < w->options.regions; r++)
+        total += shares[r] = 0.5 + rng_unit(&w->rng);
+    for (uint32_t r = 0; r < w->options.regions; r++)
+        shares[r] /= total;
+    for (uint32_t m = 0; m < w->options.models; m++) {
+        double rate = w->options.load * w->capacity[m] / 1000.0;
+        double streams = ceil(rate / trace_rate);
+        if (!(streams >= 1.0) || streams > STREAMS_MAX)
+            return ERR_ARG;
+        counts[m] = (uint32_t)streams;
+        w->stream_count += counts[m];
+    }
+    w->streams = calloc(w->stream_count, sizeof(*w->streams));
+    if (w->streams == NULL)
+        return ERR_MEMORY;
+    for (uint32_t m = 0, at = 0; m < w->options.models; m++) {
+        double rate = w->options.load * w->capacity[m] / 1000.0;
+        for (uint32_t i = 0; i < counts[m]; i++)
+            stream_init(w, at++, m, shares, rate / (trace_rate * counts[m]));
+    }
+    return ERR_OK;
+}
+
+void
+sim_load_close(struct sim_world *w)
+{
+    free(w->streams);
+    free(w->blocks);
+    free(w->requests);
+}
+
+static uint32_t
+request_take(struct sim_world *w)
+{
+    uint32_t slot = w->request_free;
+
+    if (slot != SIM_NONE) {
+        w->request_free = w->requests[slot].next_free;
+        return slot;
+    }
+    if (w->request_count == w->request_room) {
+        uint32_t room = w->request_room == 0 ? 4096 : 2 * w->request_room;
+        struct sim_request *requests = realloc(w->requests, room * sizeof(*requests));
+        must(requests != NULL && room <= SIM_REQUESTS_MAX);
+        w->requests = requests;
+        w->request_room = room;
+    }
+    return w->request_count++;
+}
+
+void
+sim_load_forget(struct sim_world *w, uint32_t slot)
+{
+    w->in_flight--;
+    w->requests[slot].serial = 0;
+    w->requests[slot].next_free = w->request_free;
+    w->request_free = slot;
+}
+
+static uint32_t
+tokens_within(double tokens, double max)
+{
+    if (max > 0.0 && tokens > max)
+        tokens = max;
+    return tokens < 1.0 ? 1u : (uint32_t)tokens;
+}
+
+static enum priority
+priority_draw(struct sim_world *w, struct rng *rng)
+{
+    double x = rng_unit(rng);
+
+    if (x < w->options.priority_high)
+        return PRIORITY_HIGH;
+    return x < w->options.priority_high + w->options.priority_low ? PRIORITY_LOW : PRIORITY_NORMAL;
+}
+
+void
+sim_load_next(struct sim_world *w, uint32_t stream)
+{
+    struct sim_stream *s = &w->streams[stream];
+    const struct trace_request *t = &w->trace->requests[s->row];
+    const struct sim_options *o = &w->options;
+    uint32_t slot = request_take(w);
+    struct sim_request *r = &w->requests[slot];
+
+    *r = (struct sim_request){
+        .serial = ++w->serial,
+        .row = s->row,
+        .stream = stream,
+        .round = s->round,
+        .region = s->region,
+        .gateway = s->gateway,
+        .model = s->model,
+        .priority = (uint16_t)priority_draw(w, &s->rng),
+        .prompt_tokens = tokens_within(t->prompt_tokens, o->prompt_tokens_max),
+        .output_tokens = tokens_within(t->output_tokens * o->output_factor, 1e6),
+        .deadline_ms = NAN,
+        .sent_ns = w->now_ns,
+        .answering = SIM_NONE,
+        .counted = sim_now_ms(w) >= o->warmup_ms,
+    };
+    /* Text is not written at one rate: each prompt has its own. */
+    r->prompt_bytes = (uint32_t)(r->prompt_tokens * o->bytes_per_token *
+                                 (0.9 + 0.2 * rng_unit(&s->rng)));
+    if (rng_unit(&s->rng) < o->deadline_share)
+        r->deadline_ms = (float)(o->deadline_ms + o->deadline_per_token_ms * r->prompt_tokens);
+    for (uint32_t i = 0; i < ATTEMPTS_MAX; i++)
+        r->attempts[i].node = r->attempts[i].news = SIM_NONE;
+    w->stats.requests++;
+    w->in_flight++;
+    if (r->counted) {
+        w->stats.arrived++;
+        w->stats.arrived_class[r->priority]++;
+    }
+    sim_put(w,
+            sim_net_one_way_ms(&w->net, &w->net_rng, s->region, w->gateways[s->gateway].region) +
+                sim_net_body_ms(&w->net, s->region, w->gateways[s->gateway].region, r->prompt_bytes,
+                                false),
+            SIM_ARRIVE, slot, r->serial);
+    schedule(w, stream);
+}
+
+/* Whose conversations these are: a copy's, in this round through the trace. */
+static uint64_t
+own_hash(const struct sim_request *r, uint64_t hash)
+{
+    uint64_t x = (hash ^ ((uint64_t)r->stream << 32 | r->round)) * MIX;
+
+    x ^= x >> 29;
+    x *= UINT64_C(0xbf58476d1ce4e5b9);
+    return (x ^ x >> 32) | 1;
+}
+
+uint32_t
+sim_load_blocks(struct sim_world *w, const struct sim_request *r)
+{
+    const struct trace_request *t = &w->trace->requests[r->row];
+    uint32_t count = t->block_count, most;
+
+    if (w->trace->block_tokens == 0)
+        return 0;
+    most = r->prompt_tokens / w->trace->block_tokens;
+    if (count > most)
+        count = most;
+    if (count > w->block_room) {
+        uint64_t *blocks = realloc(w->blocks, 2 * count * sizeof(*blocks));
+        must(blocks != NULL);
+        w->blocks = blocks;
+        w->block_room = 2 * count;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        w->blocks[i] = own_hash(r, w->trace->blocks[t->block_first + i]);
+    return count;
+}
+
+/* Borders lie at bytes, blocks at tokens: two prompts are known to agree up to a border when they
+ * agree in every block that begins before it. */
+void
+sim_load_prefix(struct sim_world *w, const struct sim_request *r, struct prefix_chain *ret_chain)
+{
+    const struct trace_request *t = &w->trace->requests[r->row];
+    double bytes_per_block = w->options.bytes_per_token * w->trace->block_tokens;
+
+    ret_chain->count = 0;
+    for (uint32_t i = 0; i < PREFIX_BORDERS_MAX; i++) {
+        uint32_t bytes = prefix_border_bytes(i);
+        uint32_t block = (uint32_t)((double)(bytes - 1) / bytes_per_block);
+        if (bytes > r->prompt_bytes || block >= t->block_count)
+            return;
+        ret_chain->hashes[i] = own_hash(r, w->trace->blocks[t->block_first + block] + i * MIX);
+        ret_chain->count = i + 1;
+    }
+}

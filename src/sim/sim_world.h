@@ -1,0 +1,43 @@
+#ifndef SIM_SIM_WORLD_H
+#define SIM_SIM_WORLD_H
+/* sim_world - a network of nodes, gateways and clients in virtual time, around the unchanged core.
+ *
+ * Engines are src/engine, as in `emulate`; each gateway has a core of its own and knows only what
+ * reports and its own requests tell it. Same options, trace and places: the same run, bit for bit.
+ */
+#include <stdint.h>
+
+#include "base/err.h"
+#include "core/predict.h"
+#include "sim/rtt_data.h"
+#include "sim/sim_options.h"
+#include "sim/sim_stats.h"
+#include "sim/trace.h"
+
+struct sim_world;
+
+struct sim_error {
+    char message[256];
+};
+
+/* The world owns nothing of trace and rtt, which outlive it. ERR_ARG: options do not fit each
+ * other, ERR_NOT_FOUND: nothing is known between two regions it needs; *ret_error says it.
+ * ERR_MEMORY. */
+MUST_USE enum err sim_world_open(const struct sim_options *options, const struct trace *trace,
+                                 const struct rtt_data *rtt, struct sim_world **ret_world,
+                                 struct sim_error *ret_error);
+void sim_world_close(struct sim_world *w);
+/* Run on to at_ms; true: something is left to do. */
+bool sim_world_run(struct sim_world *w, double until_ms);
+/* All that ended so far. */
+struct sim_stats *sim_world_stats(struct sim_world *w);
+/* Requests a second that the fleet can take within the SLO, all models together. */
+double sim_world_capacity(const struct sim_world *w);
+
+/* For bounds: what is true of a node now, as predict wants it, towards a gateway. */
+void sim_world_truth(struct sim_world *w, uint32_t gateway, uint32_t node, uint16_t model,
+                     struct predict_node *ret_node);
+/* The true lengths of a request (id as core has it), and what of its prompt the node has cached. */
+void sim_world_request(struct sim_world *w, uint64_t id, uint32_t node,
+                       struct predict_request *ret_request);
+#endif
