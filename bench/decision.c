@@ -25,6 +25,15 @@
 #define DECISIONS 200000u
 #define STEP_NS   500000u /* 2,000 requests a second */
 
+/* Every other request goes on with one of these conversations; its first borders are a system
+ * prompt's, which many share, and each turn adds one. */
+#define CONVERSATIONS  4096u
+#define SYSTEM_PROMPTS 64u
+#define SYSTEM_BORDERS 6u
+#define FIRST_BORDERS  30u
+#define LAST_BORDERS   70u
+#define PREFIX_ENTRIES 4194304u
+
 #define THREADS 2u
 
 struct world {
@@ -39,15 +48,17 @@ struct world {
         uint32_t node;
     } ring[IN_FLIGHT];
     uint64_t next_id, id_stride; /* so that two threads never use one id */
+    bool plain;                  /* no prompt shares anything */
+    uint16_t turns[CONVERSATIONS];
 };
 
 static void
-step(struct world *w, struct event e, struct actions *actions)
+step(struct world *w, const struct event *e, struct actions *actions)
 {
     if (w->door != NULL)
-        decide_step(w->door, &e, actions);
+        decide_step(w->door, e, actions);
     else
-        core_step(w->core, w->now_ns, &e, actions);
+        core_step(w->core, w->now_ns, e, actions);
 }
 
 static void
@@ -62,16 +73,16 @@ world_node(struct world *w, uint32_t node, struct actions *actions)
                                  .class = (uint16_t)rng_below(&w->rng, CLASSES),
                                  .slots = 256,
                                  .rtt_ms = 5.0f + 8.0f * region};
-    step(w, e, actions);
+    step(w, &e, actions);
     e = (struct event){.kind = EVENT_RTT};
     e.rtt = (struct event_rtt){.node = node, .rtt_ms = 5.0f + 8.0f * region};
-    step(w, e, actions);
+    step(w, &e, actions);
     e = (struct event){.kind = EVENT_MODEL};
     e.model = (struct event_model){.node = node,
                                    .model = (uint16_t)rng_below(&w->rng, MODELS),
                                    .state = MODEL_READY,
                                    .ready_in_ms = NAN};
-    step(w, e, actions);
+    step(w, &e, actions);
 }
 
 static void
@@ -88,7 +99,7 @@ world_report(struct world *w, uint32_t node, struct actions *actions)
                                      .kv_tokens_cap = 400000.0f,
                                      .slots = NAN,
                                      .age_ms = 20.0f};
-    step(w, e, actions);
+    step(w, &e, actions);
 }
 
 static struct core_config
@@ -100,7 +111,8 @@ world_config(uint32_t nodes)
                                 .regions_max = REGIONS,
                                 .classes_max = CLASSES,
                                 .placements_max = nodes,
-                                .requests_max = IN_FLIGHT * 2 * THREADS};
+                                .requests_max = IN_FLIGHT * 2 * THREADS,
+                                .prefix_entries_max = PREFIX_ENTRIES};
 }
 
 /* All nodes into the core or behind the door that *w has. */
@@ -134,16 +146,44 @@ world_open(struct world *w, uint32_t nodes)
     world_fill(w, nodes);
 }
 
+static uint64_t
+mixed(uint64_t a, uint64_t b)
+{
+    uint64_t x = a * 0x9e3779b97f4a7c15u + b;
+
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+/* The next turn of a conversation, as a chain. */
+static void
+converse(struct world *w, struct event *e)
+{
+    uint32_t c = (uint32_t)rng_below(&w->rng, CONVERSATIONS);
+    uint32_t count = FIRST_BORDERS + w->turns[c] % (LAST_BORDERS - FIRST_BORDERS);
+    uint64_t again = w->turns[c]++ / (LAST_BORDERS - FIRST_BORDERS); /* then it is another one */
+
+    e->arrived.model = (uint16_t)(c % MODELS);
+    e->prefix.count = count;
+    for (uint32_t i = 0; i < count; i++)
+        e->prefix.hashes[i] = i < SYSTEM_BORDERS ? mixed(c % SYSTEM_PROMPTS, i)
+                                                 : mixed(1000 + c, again << 32 | i);
+    e->arrived.prompt_bytes = count * 1024u + 300u;
+    e->arrived.session = 1 + c;
+}
+
 /* One request: it arrives (timed), one before it starts, one still older ends, news come. */
 static uint64_t
 world_turn(struct world *w, struct actions *actions)
 {
     uint64_t id = w->next_id, began_ns, took_ns;
-    struct event e = {.kind = EVENT_ARRIVED};
+    static _Thread_local struct event e; /* only what is used of it is written */
     size_t at = id / w->id_stride % IN_FLIGHT, reports = w->nodes / 2000u + 1;
 
     w->next_id += w->id_stride;
     w->now_ns += STEP_NS;
+    e.kind = EVENT_ARRIVED;
     e.arrived = (struct event_arrived){.request = id,
                                        .model = (uint16_t)rng_below(&w->rng, MODELS),
                                        .prompt_bytes = 200u + (uint32_t)rng_below(&w->rng, 8000),
@@ -151,8 +191,11 @@ world_turn(struct world *w, struct actions *actions)
                                        .stream = 1,
                                        .deadline_ms = NAN,
                                        .only_node = NODE_ANY};
+    e.prefix.count = 0;
+    if (!w->plain && id / w->id_stride % 2 == 0)
+        converse(w, &e);
     began_ns = clock_now_ns();
-    step(w, e, actions);
+    step(w, &e, actions);
     took_ns = clock_now_ns() - began_ns;
     must(actions->count == 1 && actions->list[0].kind == ACTION_DISPATCH);
     if (w->ring[at].id != 0) {
@@ -163,18 +206,18 @@ world_turn(struct world *w, struct actions *actions)
                                            .output_tokens = 150,
                                            .engine_prefill_ms = NAN,
                                            .engine_decode_ms = NAN};
-        step(w, ended, actions);
+        step(w, &ended, actions);
     }
     w->ring[at].id = id;
     if (id > 200 * w->id_stride) {
         struct event started = {.kind = EVENT_STARTED};
         started.started = (struct event_started){.request = id - 200 * w->id_stride, .attempt = 1};
-        step(w, started, actions);
+        step(w, &started, actions);
     }
     for (size_t i = 0; i < reports; i++)
         world_report(w, (uint32_t)rng_below(&w->rng, w->nodes), actions);
     if (id % 20 == 0)
-        step(w, (struct event){.kind = EVENT_TICK}, actions);
+        step(w, &(struct event){.kind = EVENT_TICK}, actions);
     return took_ns;
 }
 
@@ -187,13 +230,14 @@ by_value(const void *a, const void *b)
 }
 
 static void
-measure(uint32_t nodes, const char *suffix)
+measure(uint32_t nodes, bool plain, const char *suffix)
 {
     static uint64_t took_ns[DECISIONS];
-    struct world w;
+    static struct world w;
     struct actions actions;
 
     world_open(&w, nodes);
+    w.plain = plain;
     for (uint32_t i = 0; i < IN_FLIGHT + 20000u; i++) /* until it is as full as it stays */
         world_turn(&w, &actions);
     for (uint32_t i = 0; i < DECISIONS; i++)
@@ -256,10 +300,11 @@ main(void)
     struct host_use before, after;
 
     host_use_read(&before);
-    measure(100, "_at_100");
-    measure(1000, "_at_1000");
-    measure(100000, "_at_100000");
-    measure(10000, "");
+    measure(100, false, "_at_100");
+    measure(1000, false, "_at_1000");
+    measure(100000, false, "_at_100000");
+    measure(10000, true, "_without_prefix");
+    measure(10000, false, "");
     measure_lock(10000);
     host_use_read(&after);
     host_use_print_cpu(&before, &after);

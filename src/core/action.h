@@ -113,7 +113,8 @@ struct decision_candidate {
     float late_ms;    /* what passes the soft deadline, by its weight */
     float kv_ms;      /* price of little KV room */
     float fail_ms;    /* p_fail * (detect + redo elsewhere) */
-    float cost_ms;    /* J: first, a part of done, and the prices above */
+    float stick_ms;   /* what leaving a node that holds the prompt's beginning would cost later */
+    float cost_ms;    /* J: first, a part of done, and the prices above, less stick */
 };
 
 struct decision {

@@ -11,6 +11,7 @@
 #include "core/index.h"
 #include "core/isolation.h"
 #include "core/learn.h"
+#include "core/prefix.h"
 
 #define SWEEP_REQUESTS     64u /* of one node */
 #define SWEEP_NODES        32u /* nodes a tick looks after */
@@ -53,14 +54,22 @@ capacity_class(const struct core *core, uint32_t model, uint32_t class)
     return &core->curves[(size_t)model * core->config.classes_max + class];
 }
 
-/* Requests a second at a full batch: each needs its prefill alone and its share of the steps. */
+float
+capacity_work_ms(const struct core *core, uint32_t model, const struct curve *curve,
+                 float uncached_tokens, float hit_tokens, float output_tokens)
+{
+    float kv_tokens = BATCH_GUESS * core->models[model].prompt_mean;
+
+    return predict_prefill_ms(curve, uncached_tokens, hit_tokens) +
+           output_tokens * predict_step_ms(curve, BATCH_GUESS, kv_tokens) / BATCH_GUESS;
+}
+
+/* Requests a second at a full batch. */
 static float
 class_weight(const struct core *core, uint32_t model, const struct curve *curve)
 {
     const struct model_record *m = &core->models[model];
-    float step = predict_step_ms(curve, BATCH_GUESS, BATCH_GUESS * m->prompt_mean);
-    float ms = predict_prefill_ms(curve, m->prompt_mean, 0.0f) +
-               m->output_mean * step / BATCH_GUESS;
+    float ms = capacity_work_ms(core, model, curve, m->prompt_mean, 0.0f, m->output_mean);
 
     return 1000.0f / max_f(ms, 0.001f);
 }
@@ -143,7 +152,10 @@ capacity_node(struct core *core, const struct event_node *e)
     hot->state = (uint8_t)e->state;
     if (e->slots > 0)
         hot->slots = e->slots > 65535u ? 65535u : (uint16_t)e->slots;
+    if (e->epoch != cold->epoch) /* it restarted */
+        prefix_forget_node(core, e->node);
     cold->epoch = e->epoch;
+    cold->identity = e->identity != 0 ? e->identity : e->node + 1;
     cold->site = e->site;
     cold->operator= e->operator;
     if (e->node >= core->node_end)
@@ -170,6 +182,7 @@ capacity_node_gone(struct core *core, const struct event_node_gone *e)
         struct placement *placement = &core->placements[p];
         uint32_t next = placement->node_next;
         index_remove(core, p);
+        prefix_forget(core, p);
         core->models[placement->model].placement_count--;
         placement->node_next = core->placement_free;
         core->placement_free = p;

@@ -42,5 +42,9 @@ void capacity_connection(struct core *core, const struct request *r, bool fresh)
 void capacity_started(struct core *core, struct request *r);
 void capacity_release(struct core *core, struct request *r);
 
+/* What a request occupies a node for, at a full batch: its prefill alone, its share of the steps.
+ */
+float capacity_work_ms(const struct core *core, uint32_t model, const struct curve *curve,
+                       float uncached_tokens, float hit_tokens, float output_tokens);
 const struct class_curve *capacity_class(const struct core *core, uint32_t model, uint32_t class);
 #endif

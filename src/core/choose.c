@@ -12,14 +12,19 @@
 #include "core/explain.h"
 #include "core/index.h"
 #include "core/isolation.h"
+#include "core/prefix.h"
 #include "core/price.h"
+#include "core/ring.h"
 #include "core/tuning.h"
 
 #define LOADING_MAX 2u
+#define RING_ASKED  2u /* slots of the ring */
 #define READY_MASK  ((1u << (BUCKET_READY_LAST + 1)) - 1)
 #define FAIL_SEEN   0.02f /* below it, how long a failure takes to notice is a guess */
 
-_Static_assert(2 * TUNING_CANDIDATES_MAX + LOADING_MAX <= CANDIDATES_TIME_MAX, "a sample fits");
+_Static_assert(2 * TUNING_CANDIDATES_MAX + LOADING_MAX + PREFIX_HOLDERS_MAX + 1 + RING_ASKED <=
+                   CANDIDATES_TIME_MAX,
+               "a sample fits, and who has the prompt's beginning");
 
 /* Candidates as they are collected: first only which placements, then, when their cache lines are
  * on their way, what is in them. */
@@ -32,6 +37,9 @@ struct pool {
     size_t count, max;
     uint32_t own_region_max, elsewhere_max; /* of a sample */
     float soft_ms; /* how soon the first token should come, for the cost alone */
+    struct prefix_found found;
+    uint32_t ring[RING_ASKED]; /* placements that the ring says, where nobody is known to hold
+                                  anything */
 };
 
 static bool
@@ -58,16 +66,18 @@ pool_add(struct pool *pool, uint32_t placement)
     __builtin_prefetch(&core->hot[node]);
     __builtin_prefetch(&core->placements[placement]);
     pool->list[pool->count].node = node;
+    pool->list[pool->count].hit_tokens = 0.0f;
     pool->list[pool->count++].placement = placement;
     return true;
 }
 
+/* Read what is known of candidates from `from` on. */
 static void
-pool_load(struct pool *pool)
+pool_load(struct pool *pool, size_t from)
 {
     const struct core *core = pool->core;
 
-    for (size_t i = 0; i < pool->count; i++) {
+    for (size_t i = from; i < pool->count; i++) {
         struct candidate *c = &pool->list[i];
         const struct placement *p = &core->placements[c->placement];
         const struct node_hot *hot = &core->hot[c->node];
@@ -80,7 +90,7 @@ pool_load(struct pool *pool)
         c->weight = max_f(capacity_class(core, p->model, hot->class)->weight, 1e-6f);
         c->requests = hot->others_requests + (float)hot->own_requests;
         c->terms = (struct terms){0};
-        c->hit_tokens = c->ext_ms = c->late_ms = c->kv_ms = c->fail_ms = c->cost_ms = 0.0f;
+        c->ext_ms = c->late_ms = c->kv_ms = c->fail_ms = c->stick_ms = c->cost_ms = 0.0f;
         if (pool->rule->wants == RULE_WANTS_SEEN)
             capacity_seen(core, pool->now_ns, c->placement, &c->seen);
     }
@@ -265,6 +275,84 @@ pool_collect(struct pool *pool)
         pool_ejected(pool);
 }
 
+/* ---- Who has the beginning of the prompt. */
+
+/* This one is expected to have so many tokens of it; add: a candidate, if it is none yet. */
+static void
+pool_hit(struct pool *pool, uint32_t placement, float hit_tokens, bool add)
+{
+    size_t i = 0;
+
+    while (i < pool->count && pool->list[i].placement != placement)
+        i++;
+    if (i == pool->count && (!add || pool->core->placements[placement].bucket > BUCKET_READY_LAST ||
+                             !pool_add(pool, placement)))
+        return;
+    pool->list[i].hit_tokens = max_f(pool->list[i].hit_tokens, hit_tokens);
+}
+
+/* The region whose ring is asked: the own one, or the nearest that has any. */
+static uint32_t
+ring_region(const struct core *core, uint32_t model)
+{
+    uint64_t regions = core->models[model].region_mask;
+    uint32_t best = core->config.own_region;
+
+    if (ring_at(core, model, best, 0) != NONE)
+        return best;
+    for (float best_ms = INFINITY; regions != 0; regions &= regions - 1) {
+        uint32_t region = (uint32_t)__builtin_ctzll(regions);
+        if (core->paths[region].rtt_ms < best_ms && ring_at(core, model, region, 0) != NONE) {
+            best_ms = core->paths[region].rtt_ms;
+            best = region;
+        }
+    }
+    return best;
+}
+
+/* Nobody is known to hold anything: other gateways may have sent the same to where the ring says.
+ * As much is expected there as such prompts were found to have. */
+static void
+pool_ring(struct pool *pool)
+{
+    const struct core *core = pool->core;
+    const struct request *r = pool->r;
+    const struct model_record *m = &core->models[r->arrived.model];
+    const struct prefix_chain *chain = r->chain;
+    bool is_known = chain != NULL && chain->count > 0;
+    uint64_t hash = is_known ? chain->hashes[0] : r->arrived.tenant * UINT64_C(0x9e3779b97f4a7c15);
+    float hit_tokens = is_known ? m->ring_hit * prefix_hit_tokens(core, r, chain->count - 1) : 0.0f;
+    uint32_t region;
+
+    if (!is_known && (r->arrived.tenant == 0 || r->arrived.prompt_bytes < prefix_border_bytes(0)))
+        return;
+    region = ring_region(core, r->arrived.model);
+    for (uint32_t i = 0; i < RING_ASKED; i++) { /* the lesser loaded of them */
+        uint32_t p = ring_at(core, r->arrived.model, region, (uint32_t)(hash >> (40 + 8 * i)));
+        if (p == NONE)
+            continue;
+        pool_hit(pool, p, hit_tokens, true);
+        pool->ring[i] = is_known ? p : NONE;
+    }
+}
+
+/* The sample is collected; now those that are in it for their caches. */
+static void
+pool_prefix(struct pool *pool)
+{
+    const struct core *core = pool->core;
+    const struct prefix_found *f = &pool->found;
+
+    prefix_look_closer(core, pool->r, &pool->found);
+    for (uint32_t i = 0; i < f->count; i++)
+        pool_hit(pool, f->list[i].placement, prefix_hit_tokens(core, pool->r, f->list[i].border),
+                 f->list[i].border == f->deepest);
+    if (f->session_last != NONE)
+        pool_hit(pool, f->session_last, 0.0f, true);
+    if (f->count == 0 && (core->tuning.without & WITHOUT_PREFIX) == 0)
+        pool_ring(pool);
+}
+
 /* Nobody can take it: the most hopeful reason among the nodes that know the model. */
 static enum refusal
 refusal_of(const struct pool *pool)
@@ -313,7 +401,7 @@ price(const struct pool *pool, struct candidate *c)
     struct predict_node node;
     struct predict_request request = {
         .prompt_tokens = r->prompt_tokens,
-        .hit_tokens = r->hit_tokens,
+        .hit_tokens = c->hit_tokens,
         .output_tokens = r->output_tokens,
         .body_bytes = (float)r->arrived.body_bytes,
         .rounds = capacity_rounds(&core->hot[c->node]),
@@ -323,20 +411,59 @@ price(const struct pool *pool, struct candidate *c)
     capacity_estimate(core, pool->now_ns, c->placement, &node);
     predict_terms(&node, &request, &c->terms);
     price_node(&core->tuning, pool->soft_ms, &node, &request, &c->terms, &p);
-    c->hit_tokens = r->hit_tokens;
     c->ext_ms = p.ext_ms;
     c->late_ms = p.late_ms;
     c->kv_ms = p.kv_ms;
     c->cost_ms = p.cost_ms;
 }
 
-/* J of all: with p_fail * (detect + redo elsewhere). Flat, with all it calls: a quarter of a
- * decision's time is saved. */
+/* Who has the beginning of a prompt may cost a little more, or conversations would leave their
+ * caches for every small difference, and soon nobody would have anything. How much more: what it
+ * takes to read it again, once, but no more than stick_ms. Many that share a beginning at once are
+ * another matter: until enough nodes have it, whoever is cheaper may become the next one. */
+#define HOLDER_LOAD 0.6f /* of a holder's time that requests with one beginning may take */
+
+static float
+stick_most_ms(const struct pool *pool)
+{
+    const struct core *core = pool->core;
+    const struct request *r = pool->r;
+    uint64_t matched = prefix_matched(r, &pool->found);
+    float rate = matched != 0 ? prefix_rate(core, pool->now_ns, matched) : 0.0f, hit, work_ms;
+    const struct class_curve *cc;
+
+    if (rate <= 0.0f)
+        return core->tuning.stick_ms;
+    hit = prefix_hit_tokens(core, r, pool->found.deepest);
+    cc = capacity_class(core, r->arrived.model,
+                        core->hot[core->links[pool->found.list[0].placement].node].class);
+    work_ms = capacity_work_ms(core, r->arrived.model, &cc->curve, r->prompt_tokens - hit, hit,
+                               r->output_tokens);
+    return rate * work_ms * 0.001f > HOLDER_LOAD * (float)pool->found.deepest_count
+               ? 0.0f
+               : core->tuning.stick_ms;
+}
+
+static float
+stick_ms(const struct pool *pool, const struct candidate *c, float most_ms)
+{
+    const struct core *core = pool->core;
+    const struct node_hot *hot = &core->hot[c->node];
+    const struct curve *curve = &capacity_class(core, pool->r->arrived.model, hot->class)->curve;
+    float prompt = pool->r->prompt_tokens;
+    float saved_ms = predict_prefill_ms(curve, prompt, 0.0f) -
+                     predict_prefill_ms(curve, prompt - c->hit_tokens, c->hit_tokens);
+
+    return min_f(most_ms, saved_ms * hot->residual);
+}
+
+/* J of all: with p_fail * (detect + redo elsewhere), less stick. Flat, with all it calls: a quarter
+ * of a decision's time is saved. */
 __attribute__((flatten)) static void
 price_all(const struct pool *pool)
 {
     const struct core *core = pool->core;
-    float best = INFINITY, second = INFINITY;
+    float best = INFINITY, second = INFINITY, stick_most;
     size_t best_at = 0;
 
     for (size_t i = 0; i < pool->count; i++) {
@@ -350,6 +477,7 @@ price_all(const struct pool *pool)
             second = c->terms.first_ms;
         }
     }
+    stick_most = stick_most_ms(pool);
     for (size_t i = 0; i < pool->count; i++) {
         struct candidate *c = &pool->list[i];
         float redo = i == best_at ? second : best, detect_ms = ISOLATION_DETECT_GUESS_MS;
@@ -359,14 +487,16 @@ price_all(const struct pool *pool)
         if (p_fail > FAIL_SEEN)       /* the cold record: one more cache line */
             detect_ms = core->cold[c->node].detect_ms;
         c->fail_ms = p_fail * (detect_ms + redo);
-        c->cost_ms += c->fail_ms;
+        c->stick_ms = c->hit_tokens > 0.0f ? stick_ms(pool, c, stick_most) : 0.0f;
+        c->cost_ms += c->fail_ms - c->stick_ms;
     }
 }
 
 /* The chosen one, with the parts of its time that learning compares: without what was learned. */
 static void
-choice_take(const struct core *core, const struct candidate *c, struct choice *ret_choice)
+choice_take(const struct pool *pool, const struct candidate *c, struct choice *ret_choice)
 {
+    const struct core *core = pool->core;
     const struct terms *t = &c->terms;
     float own_ms = t->queue_ms + t->prefill_ms + t->step_ms;
     float residual = max_f(core->hot[c->node].residual, 1e-3f);
@@ -376,6 +506,13 @@ choice_take(const struct core *core, const struct candidate *c, struct choice *r
     ret_choice->queue_part = own_ms > 0.0f ? t->queue_ms / own_ms : 0.0f;
     ret_choice->raw_ms = t->ready_ms > 0.0f ? 0.0f : own_ms / residual; /* a load says nothing */
     ret_choice->raw_step_ms = t->step_ms / residual;
+    ret_choice->matched = prefix_matched(pool->r, &pool->found);
+    ret_choice->by_ring = c->placement == pool->ring[0] || c->placement == pool->ring[1];
+    ret_choice->hit_age = NAN;
+    for (uint32_t i = 0; i < pool->found.count; i++) {
+        if (pool->found.list[i].placement == c->placement)
+            ret_choice->hit_age = pool->found.list[i].age;
+    }
 }
 
 void
@@ -388,9 +525,11 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
                         .now_ns = now_ns,
                         .own_region_max = core->tuning.own_region_max,
                         .elsewhere_max = core->tuning.elsewhere_max,
-                        .soft_ms = soft_ms(core, now_ns, r)};
+                        .soft_ms = soft_ms(core, now_ns, r),
+                        .ring = {NONE, NONE}};
     struct rule_input input;
-    size_t at;
+    size_t at, sampled;
+    uint32_t holders = PREFIX_HOLDERS_MAX;
 
     pool.rule = core->rule != NULL ? core->rule : rule_by_id(core->settings.rule);
     pool.list = pool.rule->wants == RULE_WANTS_PREDICTION ? sample : core->scratch;
@@ -398,12 +537,18 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
                                                          : core->config.nodes_max;
     *ret_choice = (struct choice){.placement = NONE};
     explain_begin(core, now_ns, r, ret_decision);
+    if (pool.rule->wants == RULE_WANTS_SEEN)
+        holders = PREFIX_FOUND_MAX;
+    prefix_look(core, r, holders, &pool.found);
     pool_collect(&pool);
     if (pool.count == 0) {
         ret_choice->refusal = refusal_of(&pool);
         return;
     }
-    pool_load(&pool);
+    pool_load(&pool, 0);
+    sampled = pool.count;
+    pool_prefix(&pool);
+    pool_load(&pool, sampled);
     if (pool.rule->wants == RULE_WANTS_PREDICTION)
         price_all(&pool);
     input = (struct rule_input){.candidates = pool.list,
@@ -419,10 +564,12 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
                                           .tenant = r->arrived.tenant,
                                           .prompt_tokens = r->prompt_tokens,
                                           .output_tokens = r->output_tokens};
+    if (r->chain != NULL && r->chain->count > 0)
+        input.request.prefix_hash = r->chain->hashes[0];
     at = pool.rule->choose(&input, rng);
     must(at < pool.count);
     if (pool.rule->wants != RULE_WANTS_PREDICTION)
         price(&pool, &pool.list[at]);
-    choice_take(core, &pool.list[at], ret_choice);
+    choice_take(&pool, &pool.list[at], ret_choice);
     explain_candidates(core, pool.rule, pool.list, pool.count, at, ret_decision);
 }

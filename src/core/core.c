@@ -14,8 +14,10 @@
 #include "core/index.h"
 #include "core/isolation.h"
 #include "core/learn.h"
+#include "core/prefix.h"
 #include "core/readiness.h"
 #include "core/retry.h"
+#include "core/ring.h"
 #include "core/state.h"
 #include "core/tuning.h"
 
@@ -25,7 +27,7 @@
 
 struct layout {
     size_t core, hot, cold, placements, links, curves, models, heads, masks, paths, requests,
-        request_heads, scratch, bytes;
+        request_heads, scratch, prefixes, caches, rates, chains, ring, bytes;
 };
 
 static size_t
@@ -47,6 +49,12 @@ power_of_two_from(uint32_t x)
     return p;
 }
 
+static uint32_t
+prefix_buckets(const struct core_config *c)
+{
+    return power_of_two_from((c->prefix_entries_max + PREFIX_WAYS - 1) / PREFIX_WAYS);
+}
+
 static struct layout
 layout_of(const struct core_config *c)
 {
@@ -66,6 +74,13 @@ layout_of(const struct core_config *c)
     l.requests = part(&at, c->requests_max, sizeof(struct request));
     l.request_heads = part(&at, power_of_two_from(c->requests_max), sizeof(uint32_t));
     l.scratch = part(&at, c->nodes_max, sizeof(struct candidate));
+    if (c->prefix_entries_max > 0) {
+        l.prefixes = part(&at, prefix_buckets(c), sizeof(struct prefix_bucket));
+        l.caches = part(&at, c->placements_max, sizeof(struct prefix_cache));
+        l.rates = part(&at, PREFIX_RATES, sizeof(struct prefix_rate));
+        l.chains = part(&at, c->requests_max, sizeof(struct prefix_chain));
+        l.ring = part(&at, slots * RING_SLOTS, sizeof(uint32_t));
+    }
     l.bytes = at;
     return l;
 }
@@ -79,7 +94,7 @@ config_good(const struct core_config *c)
            c->classes_max <= CORE_CLASSES_MAX && c->placements_max >= 1 &&
            c->placements_max <= CORE_NODES_MAX * CORE_NODE_MODELS_MAX && c->requests_max >= 1 &&
            c->requests_max <= CORE_REQUESTS_MAX && c->own_region < c->regions_max &&
-           c->rule < RULE_COUNT;
+           c->rule < RULE_COUNT && c->prefix_entries_max <= CORE_PREFIX_MAX;
 }
 
 size_t
@@ -106,6 +121,7 @@ tables_empty(struct core *core)
         core->paths[i].rtt_ms = CAPACITY_REGION_UNKNOWN_MS;
     for (uint32_t m = 0; m < c->models_max; m++) {
         learn_init_model(&core->models[m]);
+        core->models[m].hit_ratio = 1.0f;
         core->models[m].retry_tokens = RETRY_START;
         core->models[m].last_node = NODE_ANY;
         for (uint32_t k = 0; k < c->classes_max; k++) {
@@ -151,6 +167,14 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
     core->request_heads = (uint32_t *)(void *)(base + l.request_heads);
     core->scratch = (struct candidate *)(void *)(base + l.scratch);
     core->request_mask = power_of_two_from(c->requests_max) - 1;
+    if (c->prefix_entries_max > 0) {
+        core->prefix.buckets = (struct prefix_bucket *)(void *)(base + l.prefixes);
+        core->prefix.caches = (struct prefix_cache *)(void *)(base + l.caches);
+        core->prefix.rates = (struct prefix_rate *)(void *)(base + l.rates);
+        core->prefix.chains = (struct prefix_chain *)(void *)(base + l.chains);
+        core->prefix.ring = (uint32_t *)(void *)(base + l.ring);
+        core->prefix.bucket_mask = prefix_buckets(c) - 1;
+    }
     core->nearest = NONE;
     rng_init(&core->rng, c->seed);
     tables_empty(core);
@@ -280,7 +304,6 @@ estimate(const struct core *core, struct request *r, const struct event_arrived 
     r->arrived = *e;
     r->prompt_tokens = learn_prompt_tokens(m, e->script, e->prompt_bytes);
     r->output_tokens = learn_output_tokens(m, e->max_tokens);
-    r->hit_tokens = 0.0f;
 }
 
 /* Choose a node for the next attempt of r and reserve it; refuse when there is none. */
@@ -304,9 +327,13 @@ dispatch(struct core *core, struct request *r, uint32_t failure, struct actions 
     r->raw_ms = choice.raw_ms;
     r->raw_step_ms = choice.raw_step_ms;
     r->queue_part = choice.queue_part;
+    r->hit_tokens = choice.chosen.hit_tokens;
+    r->hit_age = choice.hit_age;
+    r->hit_by_ring = choice.by_ring;
     core->models[r->arrived.model].last_node = r->node;
     index_rotate(core, choice.placement);
     capacity_reserve(core, r);
+    prefix_dispatched(core, r, choice.placement, choice.matched);
     a = action_add(actions, ACTION_DISPATCH);
     a->dispatch.request = r->id;
     a->dispatch.attempt = r->attempt;
@@ -353,12 +380,15 @@ arrived_good(const struct core *core, const struct event_arrived *e)
 }
 
 static void
-step_arrived(struct core *core, const struct event_arrived *e, struct actions *actions)
+step_arrived(struct core *core, const struct event *event, struct actions *actions)
 {
+    const struct event_arrived *e = &event->arrived;
+    const struct prefix_chain *chain;
     struct request *r;
 
     if (e->request == 0 || request_find(core, e->request) != NULL || !arrived_good(core, e))
         return;
+    chain = prefix_arrived(core, e->model, &event->prefix);
     core->models[e->model].requests_total++;
     r = request_add(core, e);
     if (r == NULL) {
@@ -367,8 +397,11 @@ step_arrived(struct core *core, const struct event_arrived *e, struct actions *a
     }
     r->arrived_ns = core->now_ns;
     estimate(core, r, e);
+    r->chain = chain;
     retry_earn(&core->models[e->model]);
     dispatch(core, r, FAILURE_NONE, actions);
+    if (r->id != 0) /* refused, it is gone */
+        prefix_keep(core, r);
 }
 
 static void
@@ -409,6 +442,7 @@ step_ended(struct core *core, const struct event_ended *e)
         return;
     observe(core, r, RULE_NEWS_ENDED, e);
     learn_ended(core, r, e);
+    prefix_ended(core, r, e);
     if (r->node != NODE_ANY)
         isolation_result(core, r->node, FAILURE_NONE, NAN);
     request_drop(core, r);
@@ -516,9 +550,10 @@ core_step(struct core *core, uint64_t now_ns, const struct event *event,
     ret_actions->decision.candidate_count = 0;
     if (now_ns > core->now_ns)
         core->now_ns = now_ns;
+    prefix_settle(core);
     switch ((enum event_kind)event->kind) {
     case EVENT_ARRIVED:
-        step_arrived(core, &event->arrived, ret_actions);
+        step_arrived(core, event, ret_actions);
         break;
     case EVENT_DISPATCHED:
         step_dispatched(core, &event->dispatched);
@@ -556,5 +591,6 @@ core_explain(const struct core *core, uint64_t now_ns, const struct event *arriv
         now_ns = core->now_ns;
     r.arrived_ns = now_ns;
     estimate(core, &r, &arrived->arrived);
+    r.chain = prefix_arrived(core, arrived->arrived.model, &arrived->prefix);
     choose(core, now_ns, &r, &rng, &choice, ret_decision);
 }

@@ -21,15 +21,17 @@
 #define CORE_CLASSES_MAX     32u
 #define CORE_NODE_MODELS_MAX 32u /* models of one node that are kept; more are ignored */
 #define CORE_REQUESTS_MAX    1048576u
+#define CORE_PREFIX_MAX      67108864u
 
 /* Sizes and seed: fixed for the life of a core. A plain value; part of a record's head. */
 struct core_config {
     uint64_t seed;
     uint32_t nodes_max, models_max, regions_max, classes_max;
-    uint32_t placements_max; /* (node, model) pairs */
-    uint32_t requests_max;   /* in flight */
-    uint32_t own_region;     /* this gateway's */
-    uint32_t rule;           /* enum rule_id, until an EVENT_SETTINGS */
+    uint32_t placements_max;     /* (node, model) pairs */
+    uint32_t requests_max;       /* in flight */
+    uint32_t own_region;         /* this gateway's */
+    uint32_t rule;               /* enum rule_id, until an EVENT_SETTINGS */
+    uint32_t prefix_entries_max; /* (border, placement) pairs that are remembered; 0: no index */
 };
 
 struct core;
@@ -96,5 +98,11 @@ struct model_view {
     float output_tokens_mean;
     uint64_t requests_total;
 };
+/* The prefix index. */
+struct prefix_view {
+    uint64_t entries, entries_max;
+    uint64_t evictions; /* entries that still counted and had to make room */
+};
+void core_view_prefix(const struct core *core, struct prefix_view *ret_view);
 void core_view_model(const struct core *core, uint16_t model, struct model_view *ret_view);
 #endif

@@ -143,9 +143,10 @@ struct event_node {
     uint32_t node;
     uint32_t epoch; /* grows at each restart: older ones are ignored */
     uint16_t region, class, site, operator;
-    uint32_t state; /* enum node_state */
-    uint32_t slots; /* requests the engine runs at once; 0 unknown */
-    float rtt_ms;   /* a first guess before any measurement (region table); NAN none */
+    uint32_t state;    /* enum node_state */
+    uint32_t slots;    /* requests the engine runs at once; 0 unknown */
+    float rtt_ms;      /* a first guess before any measurement (region table); NAN none */
+    uint32_t identity; /* hash of its name, the same at every gateway; 0: its index stands for it */
 };
 
 struct event_node_gone {
@@ -224,7 +225,8 @@ struct event_ended {
     uint64_t request;
     uint32_t attempt;
     uint32_t prompt_tokens, cached_tokens, output_tokens; /* 0 unknown */
-    float engine_prefill_ms, engine_decode_ms;            /* the engine's own timings; NAN none */
+    uint32_t cached_known;                     /* 1: cached_tokens is what the engine said, 0 too */
+    float engine_prefill_ms, engine_decode_ms; /* the engine's own timings; NAN none */
 };
 
 struct event_failed {

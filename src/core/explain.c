@@ -20,7 +20,7 @@ explain_begin(const struct core *core, uint64_t now_ns, const struct request *r,
     d->candidate_count = 0;
     d->considered = core->models[r->arrived.model].placement_count;
     d->prompt_tokens = r->prompt_tokens;
-    d->hit_tokens = r->hit_tokens;
+    d->hit_tokens = 0.0f;
     d->output_tokens = r->output_tokens;
 }
 
@@ -37,6 +37,7 @@ add(struct decision *d, const struct candidate *c, enum why_not why)
         .late_ms = c->late_ms,
         .kv_ms = c->kv_ms,
         .fail_ms = c->fail_ms,
+        .stick_ms = c->stick_ms,
         .cost_ms = c->cost_ms,
     };
 }
@@ -90,6 +91,7 @@ explain_candidates(const struct core *core, const struct rule *rule, const struc
     float kept_ms = priced && count > LOSERS_MAX + 1 ? kept_cost_ms(list, count, chosen) : INFINITY;
     struct candidate nearest;
 
+    d->hit_tokens = won->hit_tokens;
     add(d, won, WHY_CHOSEN);
     for (size_t i = 0; i < count && d->candidate_count < DECISION_CANDIDATES_MAX - 1; i++) {
         float near_ms = heat * (list[i].terms.sigma_ms + won->terms.sigma_ms);

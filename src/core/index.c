@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/capacity.h"
+#include "core/ring.h"
 
 static uint32_t
 bucket_of_ms(float ms)
@@ -75,10 +76,12 @@ void
 index_insert(struct core *core, uint32_t placement)
 {
     insert_into(core, placement, bucket_of(core, placement));
+    if (core->placements[placement].state == MODEL_READY)
+        ring_add(core, placement);
 }
 
-void
-index_remove(struct core *core, uint32_t placement)
+static void
+remove_from(struct core *core, uint32_t placement)
 {
     struct placement *p = &core->placements[placement];
     struct link *links = core->links;
@@ -102,13 +105,21 @@ index_remove(struct core *core, uint32_t placement)
 }
 
 void
+index_remove(struct core *core, uint32_t placement)
+{
+    remove_from(core, placement);
+    if (core->placements[placement].state == MODEL_READY)
+        ring_drop(core, placement);
+}
+
+void
 index_placement(struct core *core, uint32_t placement)
 {
     uint32_t bucket = bucket_of(core, placement);
 
     if (bucket == core->placements[placement].bucket)
         return;
-    index_remove(core, placement);
+    remove_from(core, placement);
     insert_into(core, placement, bucket);
 }
 

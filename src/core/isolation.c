@@ -2,6 +2,7 @@
 #include "core/isolation.h"
 
 #include "core/index.h"
+#include "core/prefix.h"
 
 #define BLAME_FAILURE   3.00f
 #define BLAME_SUCCESS   (-0.21f)
@@ -50,6 +51,7 @@ eject(struct core *core, uint32_t node, uint32_t failure)
     cold->ejected_for = failure;
     cold->blame = 0.0f;
     core->hot[node].flags |= NODE_FLAG_EJECTED;
+    prefix_forget_node(core, node);
     index_node(core, node);
 }
 

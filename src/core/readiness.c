@@ -4,6 +4,7 @@
 
 #include "core/index.h"
 #include "core/learn.h"
+#include "core/prefix.h"
 
 uint32_t
 readiness_find(const struct core *core, uint32_t node, uint32_t model)
@@ -28,6 +29,7 @@ placement_add(struct core *core, uint32_t node, uint16_t model)
     core->placement_free = core->placements[p].node_next;
     core->placements[p] = (struct placement){.model = model, .node_next = NONE};
     core->links[p].node = node;
+    prefix_new(core, p);
     *link = p;
     core->models[model].placement_count++;
     return p;
@@ -41,6 +43,7 @@ placement_drop(struct core *core, uint32_t p)
     while (*link != p)
         link = &core->placements[*link].node_next;
     *link = core->placements[p].node_next;
+    prefix_forget(core, p);
     core->models[core->placements[p].model].placement_count--;
     core->placements[p].node_next = core->placement_free;
     core->placement_free = p;
@@ -67,6 +70,8 @@ readiness_model(struct core *core, const struct event_model *e)
     if (p == NONE)
         return;
     core->placements[p].state = (uint8_t)e->state;
+    if (e->state != MODEL_READY)
+        prefix_forget(core, p);
     core->placements[p].ready_at_ns = 0;
     if (e->state == MODEL_LOADING && e->ready_in_ms >= 0.0f && e->ready_in_ms < 1e8f)
         core->placements[p].ready_at_ns = core->now_ns + (uint64_t)((double)e->ready_in_ms * 1e6);

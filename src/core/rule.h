@@ -33,8 +33,8 @@ struct candidate {
     float weight;       /* capacity: requests per second it can take, by its curve; > 0 */
     float requests;     /* running + waiting there as far as known, own ones counted */
     struct terms terms; /* zero unless the rule wants predictions */
-    float hit_tokens;   /* zero unless it wants predictions or what is seen */
-    float ext_ms, late_ms, kv_ms, fail_ms, cost_ms;
+    float hit_tokens;   /* of the prompt, expected in its prefix cache */
+    float ext_ms, late_ms, kv_ms, fail_ms, stick_ms, cost_ms;
     struct rule_seen seen; /* zero unless it wants what is seen */
 };
 

@@ -67,6 +67,7 @@ struct node_cold {
     uint32_t first_placement, first_request; /* requests: newest first */
     uint32_t own_waiting;                    /* of own_requests, those not started */
     uint16_t site, operator;
+    uint32_t identity;                                    /* where it stands in the ring */
     float running, waiting, queue_tokens, kv_tokens_used; /* as last read; NAN unknown */
     float share;
     uint64_t share_ns, decay_ns, dispatched_ns;
@@ -105,6 +106,51 @@ struct class_curve { /* how fast a class runs a model, and how far that was off 
     float between_first, between_step; /* variance of node means around the class mean */
 };
 
+/* ---- The prefix index (prefix.c). */
+#define PREFIX_WAYS        5u
+#define PREFIX_PLACE_BITS  22u /* CORE_NODES_MAX * CORE_NODE_MODELS_MAX placements */
+#define PREFIX_GENERATIONS 1024u
+#define PREFIX_RATES       4096u
+
+/* Which placement holds the text up to which border: one cache line, newest first. */
+struct prefix_bucket {
+    _Alignas(64) uint32_t tags[PREFIX_WAYS];
+    uint32_t places[PREFIX_WAYS]; /* placement | generation << PREFIX_PLACE_BITS; 0: empty */
+    uint32_t stamps[PREFIX_WAYS]; /* the placement's clock when it was dispatched */
+};
+_Static_assert(sizeof(struct prefix_bucket) == 64, "a probe is one cache line");
+_Static_assert(CORE_NODES_MAX *CORE_NODE_MODELS_MAX <= 1u << PREFIX_PLACE_BITS, "all fit");
+
+struct prefix_cache {     /* the prefix cache of a placement */
+    uint32_t clock;       /* prompt tokens computed there, others' too; wraps */
+    uint32_t size_tokens; /* of that many it keeps what it computed */
+    float factor;         /* learned: what was really kept, over what should have been */
+    uint32_t generation;  /* 1 .. PREFIX_GENERATIONS - 1: entries of another one are dead */
+};
+
+struct prefix_rate { /* how often a border is the deepest that a request shares with others */
+    uint64_t hash, noted_ns;
+    float per_s;
+};
+
+struct prefix_dispatch { /* chosen, and not yet in the index */
+    uint32_t request, placement;
+    float uncached_tokens;
+    uint64_t matched; /* the deepest border that somebody held; 0: none */
+};
+
+struct prefix_index {
+    struct prefix_bucket *buckets; /* NULL: there is no index */
+    struct prefix_cache *caches;   /* beside placements */
+    struct prefix_rate *rates;
+    struct prefix_chain *chains; /* beside requests */
+    uint32_t *ring;              /* [slot][RING_SLOTS]: placement + 1; 0 none */
+    uint32_t bucket_mask;
+    uint64_t entries, evictions;
+    uint32_t later_count;
+    struct prefix_dispatch later[ACTIONS_MAX];
+};
+
 #define OUTPUT_BUCKETS 40u /* half octaves: up to 2^20 tokens */
 struct model_record {
     float bytes_per_token[SCRIPT_CLASS_COUNT], bytes_per_token_count[SCRIPT_CLASS_COUNT];
@@ -117,6 +163,8 @@ struct model_record {
     uint32_t last_node;
     float retry_tokens;
     uint64_t retry_ns;
+    float hit_ratio; /* tokens that were cached over those expected, where any were */
+    float ring_hit;  /* of a prompt unknown here, the part that the ring's node had cached */
 };
 
 struct request {
@@ -127,7 +175,10 @@ struct request {
     struct event_arrived arrived;
     bool queued; /* its prefill counts in own_queue_tokens of its node */
     uint32_t attempt, tried[ATTEMPTS_MAX];
+    const struct prefix_chain *chain; /* NULL: none */
     float prompt_tokens, output_tokens, hit_tokens;
+    float hit_age;    /* of what was expected, in sizes of the cache: 0 .. 1; NAN: nothing was */
+    bool hit_by_ring; /* nobody was known to hold its beginning; it went where the ring says */
     float first_ms, net_ms, raw_ms, raw_step_ms; /* predicted; raw: before the residual */
     float queue_part;                            /* share of raw_ms that is queue */
 };
@@ -158,6 +209,7 @@ struct core {
     struct request *requests;
     uint32_t *request_heads;
     struct candidate *scratch; /* nodes_max: for rules that look at all */
+    struct prefix_index prefix;
 };
 
 static inline float

@@ -130,3 +130,14 @@ core_view_model(const struct core *core, uint16_t model, struct model_view *ret_
     ret_view->output_tokens_mean = m->output_mean;
     ret_view->requests_total = m->requests_total;
 }
+
+void
+core_view_prefix(const struct core *core, struct prefix_view *ret_view)
+{
+    *ret_view = (struct prefix_view){.entries = core->prefix.entries,
+                                     .entries_max = core->prefix.buckets == NULL
+                                                        ? 0
+                                                        : (core->prefix.bucket_mask + UINT64_C(1)) *
+                                                              PREFIX_WAYS,
+                                     .evictions = core->prefix.evictions};
+}

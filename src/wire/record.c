@@ -56,9 +56,11 @@ static const struct field curve_fields[] = {
     FIELD(F32, event, curve.kv_tokens_cap), FIELD(F32, event, curve.load_ms),
 };
 static const struct field node_fields[] = {
-    FIELD(U32, event, node.node),  FIELD(U32, event, node.epoch), FIELD(U16, event, node.region),
-    FIELD(U16, event, node.class), FIELD(U16, event, node.site),  FIELD(U16, event, node.operator),
-    FIELD(U32, event, node.state), FIELD(U32, event, node.slots), FIELD(F32, event, node.rtt_ms),
+    FIELD(U32, event, node.node),   FIELD(U32, event, node.epoch),
+    FIELD(U16, event, node.region), FIELD(U16, event, node.class),
+    FIELD(U16, event, node.site),   FIELD(U16, event, node.operator),
+    FIELD(U32, event, node.state),  FIELD(U32, event, node.slots),
+    FIELD(F32, event, node.rtt_ms), FIELD(U32, event, node.identity),
 };
 static const struct field node_gone_fields[] = {
     FIELD(U32, event, node_gone.node),
@@ -105,10 +107,10 @@ static const struct field started_fields[] = {
     FIELD(U32, event, started.path_limited),
 };
 static const struct field ended_fields[] = {
-    FIELD(U64, event, ended.request),          FIELD(U32, event, ended.attempt),
-    FIELD(U32, event, ended.prompt_tokens),    FIELD(U32, event, ended.cached_tokens),
-    FIELD(U32, event, ended.output_tokens),    FIELD(F32, event, ended.engine_prefill_ms),
-    FIELD(F32, event, ended.engine_decode_ms),
+    FIELD(U64, event, ended.request),           FIELD(U32, event, ended.attempt),
+    FIELD(U32, event, ended.prompt_tokens),     FIELD(U32, event, ended.cached_tokens),
+    FIELD(U32, event, ended.output_tokens),     FIELD(U32, event, ended.cached_known),
+    FIELD(F32, event, ended.engine_prefill_ms), FIELD(F32, event, ended.engine_decode_ms),
 };
 static const struct field failed_fields[] = {
     FIELD(U64, event, failed.request),        FIELD(U32, event, failed.attempt),
@@ -191,6 +193,7 @@ static const struct field candidate_fields[] = {
     FIELD(F32, decision_candidate, late_ms),
     FIELD(F32, decision_candidate, kv_ms),
     FIELD(F32, decision_candidate, fail_ms),
+    FIELD(F32, decision_candidate, stick_ms),
     FIELD(F32, decision_candidate, cost_ms),
 };
 
@@ -342,7 +345,7 @@ static const struct field config_fields[] = {
     FIELD(U32, core_config, models_max),   FIELD(U32, core_config, regions_max),
     FIELD(U32, core_config, classes_max),  FIELD(U32, core_config, placements_max),
     FIELD(U32, core_config, requests_max), FIELD(U32, core_config, own_region),
-    FIELD(U32, core_config, rule),
+    FIELD(U32, core_config, rule),         FIELD(U32, core_config, prefix_entries_max),
 };
 
 static void

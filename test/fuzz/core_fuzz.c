@@ -53,7 +53,8 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t bytes)
                             .regions_max = 4,
                             .classes_max = 3,
                             .placements_max = 24,
-                            .requests_max = 16};
+                            .requests_max = 16,
+                            .prefix_entries_max = 64};
     size_t memory_bytes = core_bytes(&c), used;
     void *memory = aligned_alloc(64, memory_bytes);
     struct span left = {(const char *)data, bytes};

@@ -27,6 +27,7 @@ world_open(struct world *w, uint32_t nodes, uint32_t rule, uint64_t seed)
                             .classes_max = 4,
                             .placements_max = nodes * 4,
                             .requests_max = 64,
+                            .prefix_entries_max = 65536,
                             .rule = rule};
     size_t bytes = core_bytes(&c);
 
