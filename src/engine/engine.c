@@ -138,7 +138,8 @@ engine_model(struct engine *engine, uint32_t model, const struct engine_speed *s
         !in_range(speed->c_ms, 0, 1e6) || !in_range(speed->t0_ms, 1e-3, 1e6) ||
         !in_range(speed->tk_ms, 0, 1e6) || !in_range(speed->tb_ms, 0, 1e6) ||
         !in_range(speed->kv_tokens_cap, ENGINE_BLOCK_TOKENS, KV_TOKENS_MAX) ||
-        !in_range(speed->weights_bytes, 0, 1e15) || !in_range(load_left_ms, 0, 1e12))
+        !in_range(speed->weights_bytes, 0, 1e15) || !in_range(speed->expert_ms, 0, 1e6) ||
+        !in_range(speed->expert_share, 0, 0.999) || !in_range(load_left_ms, 0, 1e12))
         return ERR_ARG;
     b = &engine->batches[model];
     if (b->state != ENGINE_MODEL_ABSENT)
@@ -450,8 +451,7 @@ end_iteration(struct engine *e)
     if (e->ahead.step > 0)
         go_to(e, e->ahead);
     at_ms = e->now.end_ms;
-    engine_batch_finish(b);
-    if (!e->params.quiet_tokens)
+    if (engine_batch_finish(b) && !e->params.quiet_tokens)
         put_tokens(e, b, at_ms);
     while ((s = engine_batch_ended(b)) != NULL)
         put_end(e, b, s, at_ms);

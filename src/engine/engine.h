@@ -29,6 +29,10 @@ struct engine_speed {           /* one model on one kind of hardware */
     double t0_ms, tk_ms, tb_ms; /* decode step: t0 + tk*KV/1000 + tb*batch */
     double kv_tokens_cap;
     double weights_bytes;
+    /* A mixture of experts: a step of n tokens also reads those that one of them asks for,
+     * expert_ms * (1 - (1 - expert_share)^n). 0: none. */
+    double expert_ms;    /* all of them */
+    double expert_share; /* that one token asks for: below 1 */
 };
 
 struct engine_params {
@@ -51,6 +55,8 @@ struct engine_params {
     double remote_bytes_per_ms, host_bytes_per_ms;
     double sleep_bytes; /* host memory for the weights of models that gave way; 0: back to disk */
     double wake_ms;     /* stands for start_ms when a model wakes */
+    bool prefill_first; /* SGLang: while there is a prompt to compute nobody decodes; else vLLM's:
+                           an iteration does both */
 };
 
 enum engine_model_state { /* where the weights are */

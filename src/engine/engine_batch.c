@@ -5,7 +5,8 @@
  * tokens. Then waiting ones are admitted in order of arrival while there are slots, budget and KV
  * blocks. When a running one finds no block the youngest is preempted: it forgets what it computed
  * and stands first in the queue; in that iteration nobody is admitted. A sequence whose prompt is
- * finished in an iteration gets its first token from it, and is part of its decode batch.
+ * finished in an iteration gets its first token from it, and is part of its decode batch. With
+ * prefill_first it is SGLang's: the decoding ones rest while there is a prompt to compute.
  *
  * Invariants: between iterations at most one sequence has begun its prompt and not finished it, and
  * it is the youngest (whoever gets less than it asks for takes the last of the budget). A running
@@ -15,6 +16,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/fmath.h"
 #include "base/must.h"
 
 static uint32_t
@@ -286,10 +288,15 @@ struct iteration {
     double prefill_ms;
 };
 
+/* A step that gives tokens to `batch` sequences and computes `tokens` in all. */
 static double
-decode_ms(const struct engine_speed *speed, uint64_t kv_tokens, uint32_t batch)
+step_ms(const struct engine_speed *speed, uint64_t kv_tokens, uint32_t batch, uint32_t tokens)
 {
-    return speed->t0_ms + speed->tk_ms * (double)kv_tokens / 1000.0 + speed->tb_ms * batch;
+    double ms = speed->t0_ms + speed->tk_ms * (double)kv_tokens / 1000.0 + speed->tb_ms * batch;
+
+    if (speed->expert_ms > 0.0)
+        ms += speed->expert_ms * (1.0 - fmath_exp(tokens * fmath_log(1.0 - speed->expert_share)));
+    return ms;
 }
 
 /* A block for s; younger ones give way, then s itself (false). *ret_calm is false after that. */
@@ -429,23 +436,42 @@ admit(struct engine_batch *b, const struct engine_params *params, struct engine_
     return true;
 }
 
+/* Prompts: the one under way, and those that can be admitted. */
+static bool
+schedule_prompts(struct engine_batch *b, const struct engine_params *params, bool calm,
+                 struct iteration *it)
+{
+    struct engine_sequence *head;
+
+    if (b->prefilling != NULL)
+        calm = schedule_prefilling(b, b->prefilling, it) && calm;
+    if (calm)
+        while (it->budget > 0 && b->running_count < params->slots &&
+               (head = TAILQ_FIRST(&b->waiting)) != NULL && head->arrived_ms <= it->start_ms)
+            if (!admit(b, params, head, it))
+                break;
+    return calm;
+}
+
 double
 engine_batch_schedule(struct engine_batch *b, const struct engine_params *params, double start_ms)
 {
     struct iteration it = {.start_ms = start_ms, .budget = params->prefill_budget};
-    struct engine_sequence *head;
-    bool calm = schedule_decoding(b, &it);
+    bool calm = true, decode;
 
-    if (b->prefilling != NULL)
-        calm = schedule_prefilling(b, b->prefilling, &it) && calm;
-    if (calm)
-        while (it.budget > 0 && b->running_count < params->slots &&
-               (head = TAILQ_FIRST(&b->waiting)) != NULL && head->arrived_ms <= start_ms)
-            if (!admit(b, params, head, &it))
-                break;
-    b->under_way = true;
+    if (params->prefill_first)
+        calm = schedule_prompts(b, params, calm, &it);
+    decode = !params->prefill_first || b->prefilling == NULL;
+    if (decode)
+        calm = schedule_decoding(b, &it) && calm;
+    if (!params->prefill_first)
+        calm = schedule_prompts(b, params, calm, &it);
+    b->under_way = decode;
     b->steady = calm && b->prefilling == NULL;
-    return it.prefill_ms + (it.batch > 0 ? decode_ms(&b->speed, it.kv_tokens, it.batch) : 0);
+    if (it.batch == 0)
+        return it.prefill_ms;
+    return it.prefill_ms +
+           step_ms(&b->speed, it.kv_tokens, it.batch, params->prefill_budget - it.budget);
 }
 
 /* ---- A run of iterations that only decode. */
@@ -479,7 +505,7 @@ engine_batch_step_blocks(const struct engine_batch *b, uint32_t step)
 double
 engine_batch_step_ms(const struct engine_batch *b, uint32_t step)
 {
-    return decode_ms(&b->speed, b->kv_tokens + (step + 1ull) * b->decoding, b->decoding);
+    return step_ms(&b->speed, b->kv_tokens + (step + 1ull) * b->decoding, b->decoding, b->decoding);
 }
 
 static void
@@ -499,11 +525,15 @@ engine_batch_skip(struct engine_batch *b, uint32_t step, uint32_t blocks)
 
 /* ---- An iteration ends. */
 
-void
+bool
 engine_batch_finish(struct engine_batch *b)
 {
+    bool decoded = b->under_way;
+
     b->under_way = false;
-    count_decodes(b, 1);
+    if (decoded)
+        count_decodes(b, 1);
+    return decoded;
 }
 
 struct engine_sequence *

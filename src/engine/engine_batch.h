@@ -3,12 +3,12 @@
 /* engine_batch - one model in an engine: its sequences, running and waiting, and what one iteration
  * does with them. Private to engine, which has the time, the noise and the models' states.
  *
- * Every iteration gives every decoding sequence one token (budget >= slots), so they are counted
- * together: `decodes` counts iterations, a sequence knows at which count it ends (a heap) and at
- * which counts, modulo a block's tokens, it needs a new block (`phase`). An iteration that only
- * decodes costs the same for one sequence and for hundreds, and a run of them needs no more than
- * the sum of their times. Sequences are looked at one by one only when they are admitted, prefill,
- * end, or when the KV is full. */
+ * An iteration gives every decoding sequence one token (budget >= slots), or none, so they are
+ * counted together: `decodes` counts iterations, a sequence knows at which count it ends (a heap)
+ * and at which counts, modulo a block's tokens, it needs a new block (`phase`). An iteration that
+ * only decodes costs the same for one sequence and for hundreds, and a run of them needs no more
+ * than the sum of their times. Sequences are looked at one by one only when they are admitted,
+ * prefill, end, or when the KV is full. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,7 +34,8 @@ struct engine_batch {
     struct engine_end *ends;                  /* a heap, of those that decode */
     uint32_t running_count, waiting_count, decoding;
     uint16_t phase[ENGINE_BLOCK_TOKENS]; /* decoding ones, by (computed - decodes) % block */
-    bool under_way;                      /* blocks for the next token of those are taken */
+    bool under_way;                      /* blocks for the next token of those are taken: not when
+                                            they wait for prompts (prefill_first) */
     bool steady;                         /* that iteration only decodes */
     uint64_t decodes;
     uint64_t kv_tokens; /* computed of those that decode, in all */
@@ -82,9 +83,10 @@ double engine_batch_step_ms(const struct engine_batch *b, uint32_t step);
 /* The iteration under way and those before the step'th are over; that one is under way now. */
 void engine_batch_skip(struct engine_batch *b, uint32_t step, uint32_t blocks);
 
-/* The iteration under way is over: each decoding sequence has one more token. Then call
- * engine_batch_ended until it returns NULL, removing what it returns; then engine_batch_advance. */
-void engine_batch_finish(struct engine_batch *b);
+/* The iteration under way is over: each decoding sequence has one more token (true), or none did
+ * (prefill_first). Then call engine_batch_ended until it returns NULL, removing what it returns;
+ * then engine_batch_advance. */
+bool engine_batch_finish(struct engine_batch *b);
 /* The eldest of those that have their last token; NULL: none. */
 struct engine_sequence *engine_batch_ended(const struct engine_batch *b);
 /* The next of those that prefilled to the end: it has one more token, its last if *ret_ended. NULL:

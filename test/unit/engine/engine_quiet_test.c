@@ -19,6 +19,7 @@ static const struct world {
     double host_tokens, apart_tokens;
     double preemptions_min; /* so that the row does what its label says */
     uint32_t slots, models, piece_tokens;
+    bool prompts_first;        /* and a mixture of experts */
     bool pauses, chains, late; /* late: the driver calls when it likes; what it asks
                                      and does besides submitting then falls on another moment */
     double end_sum_ms; /* noise 0: the sum of all ends. These were found with an engine that looked
@@ -43,6 +44,9 @@ static const struct world {
      .models = 1, .chains = true},
     {"a cache apart", 2400, 0.08, 150, .host_tokens = 1000, .apart_tokens = 800,
      .preemptions_min = 20, .slots = 32, .models = 1, .chains = true},
+    {"prompts first", 160000, 0.08, 120, .slots = 32, .models = 1, .prompts_first = true},
+    {"prompts first, preemption", 2400, 0.08, 150, .preemptions_min = 20, .slots = 32, .models = 1,
+     .prompts_first = true},
 };
 
 static struct engine *
@@ -64,6 +68,9 @@ open_world(const struct world *w, bool quiet_tokens)
     p.step_noise = w->step_noise;
     p.pause_mean_interval_ms = w->pauses ? 400 : 0;
     p.pause_mean_ms = 30;
+    p.prefill_first = w->prompts_first;
+    speed.expert_ms = w->prompts_first ? 8 : 0;
+    speed.expert_share = 0.03;
     p.slots = w->slots;
     p.prefill_budget = 512;
     p.models_max = 2;

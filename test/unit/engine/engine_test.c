@@ -136,6 +136,57 @@ test_lone_request(void)
     }
 }
 
+/* The more tokens, the more of the experts are read, and never more than all. */
+static void
+test_experts(void)
+{
+    struct engine_speed s = speed;
+    struct engine_params p = quiet();
+    struct engine *e;
+    double gap;
+
+    s.expert_ms = 8;
+    s.expert_share = 0.25;
+    e = open_with(&p, &s, 1);
+    CHECK(submit(e, 0, 1, 100, 10) == ERR_OK && submit(e, 0, 2, 100, 10) == ERR_OK, "two");
+    run(e, 1e9);
+    CHECK(near(when(1, 0), prefill_ms(100, 0) * 2 + step_ms(2, 200) + 8),
+          "a prompt needs them all");
+    gap = when(1, 1) - when(1, 0);
+    CHECK(near(gap, step_ms(2, 202) + 8 * (1 - 0.75 * 0.75)), "two tokens do not");
+    engine_close(e);
+    s.expert_share = 1;
+    CHECK(engine_open(&p, 1, &e) == ERR_OK, "open");
+    CHECK(engine_model(e, 0, &s, ENGINE_MODEL_READY, 0) == ERR_ARG, "a share below 1");
+    engine_close(e);
+}
+
+/* Two decode when a long prompt comes: mixed, they get a token with each piece of it; with prompts
+ * first they rest until it has its first token. */
+static void
+test_prefill_first(void)
+{
+    for (int first = 0; first <= 1; first++) {
+        struct engine_params p = quiet();
+        struct engine *e;
+        double from, to, rest = prefill_ms(5000, 0) + step_ms(1, 5000);
+        uint32_t between = 0;
+
+        p.prefill_first = first == 1;
+        e = open_with(&p, &speed, 1);
+        CHECK(submit(e, 0, 1, 10, 500) == ERR_OK && submit(e, 0, 2, 10, 500) == ERR_OK, "two");
+        CHECK(submit(e, 400, 3, 5000, 20) == ERR_OK, "a long one");
+        run(e, 1e9);
+        to = when(3, 0);
+        from = to - rest;
+        for (uint32_t i = 0; i < 500; i++)
+            between += when(1, i) > from + 1e-6 && when(1, i) < to - 1e-6;
+        CHECK(first == 1 ? between == 0 : between == 2, "tokens of others within its prompt");
+        CHECK(isnan(when(1, 500)) && !isnan(when(2, 499)) && !isnan(when(3, 19)), "none is lost");
+        engine_close(e);
+    }
+}
+
 static void
 test_queue_drains_at_r(void)
 {
@@ -526,6 +577,8 @@ int
 main(void)
 {
     test_lone_request();
+    test_experts();
+    test_prefill_first();
     test_queue_drains_at_r();
     test_batch_step();
     test_prefill_delays_decode();
