@@ -201,6 +201,12 @@ sim_world_capacity(const struct sim_world *w)
     return total;
 }
 
+double
+sim_world_now_ms(const struct sim_world *w)
+{
+    return sim_now_ms(w);
+}
+
 void
 sim_world_truth(struct sim_world *w, uint32_t gateway, uint32_t node, uint16_t model,
                 struct predict_node *ret_node)

@@ -34,6 +34,9 @@ struct sim_stats *sim_world_stats(struct sim_world *w);
 /* Requests a second that the fleet can take within the SLO, all models together. */
 double sim_world_capacity(const struct sim_world *w);
 
+/* Virtual time, from the start. */
+double sim_world_now_ms(const struct sim_world *w);
+
 /* For bounds: what is true of a node now, as predict wants it, towards a gateway. */
 void sim_world_truth(struct sim_world *w, uint32_t gateway, uint32_t node, uint16_t model,
                      struct predict_node *ret_node);
