@@ -166,6 +166,19 @@ put_where(const struct candidate *c)
     cli_print(stdout, c->region[0] != '\0' ? c->region : "an unknown region");
 }
 
+/* What decided, if not the least cost. */
+static const char *
+mode_words(const char *mode)
+{
+    if (strcmp(mode, "goal") == 0)
+        return ", the fullest that meets the deadline";
+    if (strcmp(mode, "stale") == 0)
+        return ", news are old: by our own count";
+    if (strcmp(mode, "suspicion") == 0)
+        return ", few nodes are heard: by our own count";
+    return "";
+}
+
 /* "tiny by rule time: 12 nodes have it; 400 tokens of prompt (0 in cache), some 180 of answer". */
 static void
 print_question(const cJSON *d)
@@ -183,6 +196,7 @@ print_question(const cJSON *d)
     cli_print(stdout, cli_json_text(d, "model"));
     fputs(", rule ", stdout);
     cli_print(stdout, cli_json_text(d, "rule"));
+    fputs(mode_words(cli_json_text(d, "mode")), stdout);
     cli_number(nodes, considered);
     printf(": %s node%s; some %s tokens of prompt", considered, nodes == 1.0 ? "" : "s", prompt);
     if (hit >= 0.5)

@@ -37,7 +37,7 @@ struct status {
     bool ready;
     cJSON *readyz, *readiness, *capacity;
     double nodes, nodes_ready, nodes_ejected;
-    double in_flight, ttft_count, ttft_sum_s, error_count, error_sum_s;
+    double suspicion, in_flight, ttft_count, ttft_sum_s, error_count, error_sum_s;
     double bucket_le_s[STATUS_BUCKETS_MAX], bucket_count[STATUS_BUCKETS_MAX]; /* cumulative */
     size_t bucket_total;
     struct model models[STATUS_MODELS_MAX];
@@ -136,6 +136,7 @@ take_sample(struct status *s, const struct prometheus_sample *sample)
         double *value;
     } plain[] = {
         {"isochrone_requests_in_flight", &s->in_flight},
+        {"isochrone_self_suspicion", &s->suspicion},
         {"isochrone_ttft_seconds_count", &s->ttft_count},
         {"isochrone_ttft_seconds_sum", &s->ttft_sum_s},
         {"isochrone_ttft_error_seconds_count", &s->error_count},
@@ -255,6 +256,8 @@ print_verdict(const struct status *s)
     if (s->nodes_ejected > 0.0)
         printf("%.0f node%s out for failures: isochrone nodes\n", s->nodes_ejected,
                s->nodes_ejected == 1.0 ? "" : "s");
+    if (s->suspicion > 0.0)
+        puts("few nodes are heard, so it may be this gateway: it decides by its own count");
 }
 
 static void
@@ -307,6 +310,7 @@ print_json(const struct status *s)
     add_number(json, "nodes", s->nodes);
     add_number(json, "nodes_ready", s->nodes_ready);
     add_number(json, "nodes_ejected", s->nodes_ejected);
+    cJSON_AddBoolToObject(json, "self_suspicion", s->suspicion > 0.0);
     add_number(json, "requests_in_flight", s->in_flight);
     add_number(json, "ttft_p95_ms", ttft_quantile_ms(s, STATUS_QUANTILE));
     add_number(json, "ttft_error_percent", error_percent(s));

@@ -103,6 +103,16 @@ enum why_not {
     WHY_COUNT
 };
 
+/* What decided. */
+enum decision_mode {
+    DECISION_RULE = 0,  /* a configured rule that does not weigh milliseconds as we do */
+    DECISION_TIME,      /* the least cost */
+    DECISION_GOAL,      /* the client gave a deadline: the fullest node that meets it */
+    DECISION_STALE,     /* news too old: our own count */
+    DECISION_SUSPICION, /* so many nodes are silent that it may be us: our own count */
+    DECISION_MODE_COUNT
+};
+
 struct decision_candidate {
     uint32_t node;
     uint16_t region;
@@ -122,6 +132,7 @@ struct decision {
     uint32_t attempt;
     uint32_t rule; /* enum rule_id */
     uint16_t model;
+    uint16_t mode;                                  /* enum decision_mode */
     uint16_t candidate_count;                       /* 0: the step made no decision */
     uint32_t considered;                            /* nodes that have the model in any state */
     float prompt_tokens, hit_tokens, output_tokens; /* as estimated */

@@ -12,6 +12,7 @@
 #include "core/isolation.h"
 #include "core/learn.h"
 #include "core/prefix.h"
+#include "core/suspicion.h"
 
 #define SWEEP_REQUESTS     64u /* of one node */
 #define SWEEP_NODES        32u /* nodes a tick looks after */
@@ -26,7 +27,6 @@
 #define FRESH_PART         0.2f                 /* of the last dispatch in the rate of new ones */
 #define LOAD_GUESS_MS      20000.0f             /* from disk, when nothing is known */
 #define WAKE_GUESS_MS      2000.0f              /* from sleep */
-#define BATCH_GUESS        32.0f                /* full batch, where slots are unknown */
 #define TOKENS_MAX         1e9f
 #define RTT_REACH_MS       10.0f /* a round trip counts for at most twice ours and so much */
 #define REGION_RTT_PART    0.2f
@@ -58,10 +58,11 @@ float
 capacity_work_ms(const struct core *core, uint32_t model, const struct curve *curve,
                  float uncached_tokens, float hit_tokens, float output_tokens)
 {
-    float kv_tokens = BATCH_GUESS * core->models[model].prompt_mean;
+    float kv_tokens = PREDICT_BATCH_GUESS * core->models[model].prompt_mean;
 
     return predict_prefill_ms(curve, uncached_tokens, hit_tokens) +
-           output_tokens * predict_step_ms(curve, BATCH_GUESS, kv_tokens) / BATCH_GUESS;
+           output_tokens * predict_step_ms(curve, PREDICT_BATCH_GUESS, kv_tokens) /
+               PREDICT_BATCH_GUESS;
 }
 
 /* Requests a second at a full batch. */
@@ -271,6 +272,18 @@ prompt_mean_of(const struct core *core, uint32_t node)
     return p == NONE ? 0.0f : core->models[core->placements[p].model].prompt_mean;
 }
 
+/* A report that was true at report_ns. */
+static void
+report_heard(struct core *core, uint32_t node, uint64_t report_ns)
+{
+    struct node_hot *hot = &core->hot[node];
+
+    if ((hot->flags & NODE_FLAG_REPORTS) != 0 && report_ns > hot->report_ns)
+        suspicion_report(core, node, ns_to_ms(report_ns - hot->report_ns));
+    hot->report_ns = report_ns;
+    hot->flags |= NODE_FLAG_REPORTS;
+}
+
 void
 capacity_report(struct core *core, const struct event_report *e)
 {
@@ -287,7 +300,7 @@ capacity_report(struct core *core, const struct event_report *e)
     hot = &core->hot[e->node];
     cold = &core->cold[e->node];
     age_ns = (uint64_t)((double)sane(e->age_ms, 60000.0f, 0.5f * hot->rtt_ms) * 1e6);
-    hot->report_ns = core->now_ns > age_ns ? core->now_ns - age_ns : 1;
+    report_heard(core, e->node, core->now_ns > age_ns ? core->now_ns - age_ns : 1);
     seen = own_seen_by(core, e->node, hot->report_ns);
     if (isnan(running) && !isnan(waiting)) /* in-band news has only the queue */
         running = isnan(cold->running) ? max_f(0.0f, seen.requests - seen.waiting) : cold->running;
@@ -307,7 +320,6 @@ capacity_report(struct core *core, const struct event_report *e)
     if (sane(e->slots, 65535.0f, 0.0f) >= 1.0f)
         hot->slots = (uint16_t)e->slots;
     hot->own_recent_tokens = seen.recent_tokens;
-    hot->flags |= NODE_FLAG_REPORTS;
     cold->running = running;
     cold->waiting = waiting;
     cold->queue_tokens = queue;
@@ -629,6 +641,7 @@ sweep_node(struct core *core, uint32_t node)
         core->now_ns - cold->dispatched_ns > CONNECTION_IDLE_NS)
         hot->connections = 1; /* the one that asks for its load */
     isolation_sweep(core, node);
+    suspicion_look(core, node);
     sweep_requests(core, node);
     if (core->nearest == NONE || hot->rtt_ms < core->hot[core->nearest].rtt_ms)
         core->nearest = node;
@@ -641,6 +654,7 @@ capacity_sweep(struct core *core)
     for (uint32_t i = 0; i < SWEEP_NODES && core->node_end > 0; i++) {
         if (core->sweep >= core->node_end) {
             core->sweep = 0;
+            suspicion_round(core);
             if (i > 0)
                 break; /* once around is enough */
         }

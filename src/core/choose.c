@@ -2,7 +2,10 @@
  *
  * A rule that predicts sees a sample: the best of the own region, the best elsewhere by distance
  * and headroom together, and the two that load fastest. So a decision costs the same at 100 nodes
- * and at 100,000. Other rules see every ready node, as their originals do. */
+ * and at 100,000. Other rules see every ready node, as their originals do.
+ *
+ * The rule time has two ways out of the least cost: a client's deadline makes it take the fullest
+ * node that meets it (goal), and news too old make it count only what we sent (fallback). */
 #include "core/choose.h"
 
 #include <math.h>
@@ -10,6 +13,8 @@
 #include "base/must.h"
 #include "core/capacity.h"
 #include "core/explain.h"
+#include "core/fallback.h"
+#include "core/goal.h"
 #include "core/index.h"
 #include "core/isolation.h"
 #include "core/prefix.h"
@@ -19,7 +24,7 @@
 
 #define LOADING_MAX 2u
 #define RING_ASKED  2u /* slots of the ring */
-#define READY_MASK  ((1u << (BUCKET_READY_LAST + 1)) - 1)
+#define READY_MASK  INDEX_READY_MASK
 #define FAIL_SEEN   0.02f /* below it, how long a failure takes to notice is a guess */
 
 _Static_assert(2 * TUNING_CANDIDATES_MAX + LOADING_MAX + PREFIX_HOLDERS_MAX + 1 + RING_ASKED <=
@@ -35,6 +40,8 @@ struct pool {
     const struct rule *rule;
     struct candidate *list;
     size_t count, max;
+    enum decision_mode mode;
+    struct goal goal;
     uint32_t own_region_max, elsewhere_max; /* of a sample */
     float soft_ms; /* how soon the first token should come, for the cost alone */
     struct prefix_found found;
@@ -43,10 +50,10 @@ struct pool {
 };
 
 static bool
-was_tried(const struct request *r, uint32_t node)
+pool_has(const struct pool *pool, uint32_t placement)
 {
-    for (uint32_t i = 0; i + 1 < r->attempt; i++) {
-        if (r->tried[i] == node)
+    for (size_t i = 0; i < pool->count; i++) {
+        if (pool->list[i].placement == placement)
             return true;
     }
     return false;
@@ -57,12 +64,12 @@ static bool
 pool_add(struct pool *pool, uint32_t placement)
 {
     const struct core *core = pool->core;
-    const struct request *r = pool->r;
     uint32_t node = core->links[placement].node;
 
-    if (pool->count == pool->max || was_tried(r, node) ||
-        (r->arrived.only_node != NODE_ANY && r->arrived.only_node != node))
+    if (pool->count == pool->max || !request_may_go(pool->r, node))
         return false;
+    if (goal_given(&pool->goal) && pool_has(pool, placement))
+        return false; /* a goal is looked for from both ends of the buckets */
     __builtin_prefetch(&core->hot[node]);
     __builtin_prefetch(&core->placements[placement]);
     pool->list[pool->count].node = node;
@@ -121,14 +128,31 @@ pool_all(struct pool *pool, uint32_t buckets)
     }
 }
 
+/* The fullest of the own region that may begin in time. Returns how many were added. */
+static uint32_t
+pool_fullest(struct pool *pool, size_t slot, uint32_t most)
+{
+    const struct core *core = pool->core;
+    uint32_t mask = core->bucket_masks[slot] & READY_MASK, left = most;
+    float left_ms = pool->goal.first_ms - core->paths[core->config.own_region].rtt_ms;
+
+    for (uint32_t bucket = BUCKET_READY_LAST + 1; bucket > 0 && left > 0; bucket--) {
+        if ((mask & (1u << (bucket - 1))) != 0 && index_bucket_ms(bucket - 1) <= left_ms)
+            left -= pool_bucket(pool, slot, bucket - 1, left);
+    }
+    return most - left;
+}
+
 static void
 pool_own_region(struct pool *pool)
 {
     const struct core *core = pool->core;
     size_t slot = index_slot(core, pool->r->arrived.model, core->config.own_region);
-    uint32_t mask = core->bucket_masks[slot] & READY_MASK, left;
+    uint32_t mask = core->bucket_masks[slot] & READY_MASK, left = pool->own_region_max;
 
-    for (left = pool->own_region_max; mask != 0 && left > 0; mask &= mask - 1)
+    if (goal_given(&pool->goal))
+        left -= pool_fullest(pool, slot, left / 2);
+    for (; mask != 0 && left > 0; mask &= mask - 1)
         left -= pool_bucket(pool, slot, (uint32_t)__builtin_ctz(mask), left);
 }
 
@@ -251,21 +275,71 @@ pool_ejected(struct pool *pool)
     pool->count = kept;
 }
 
+/* Some of the ready ones: all, if they are few. */
 static void
-pool_collect(struct pool *pool)
+pool_sample(struct pool *pool)
 {
     uint32_t ready = pool->core->models[pool->r->arrived.model].ready_count;
 
-    if (pool->rule->wants != RULE_WANTS_PREDICTION) {
+    if (ready <= pool->own_region_max + pool->elsewhere_max) {
         pool_all(pool, READY_MASK);
-    } else if (ready <= pool->own_region_max + pool->elsewhere_max) {
-        pool_all(pool, READY_MASK);
-        pool_loading(pool);
     } else {
         pool_own_region(pool);
         pool_elsewhere(pool);
-        pool_loading(pool);
     }
+}
+
+/* Our own count decides: the cheapest by it. */
+static void
+pool_fallback(struct pool *pool, enum decision_mode mode)
+{
+    uint32_t placements[2 * TUNING_CANDIDATES_MAX];
+    uint32_t count = fallback_find(pool->core, pool->r, pool->own_region_max + pool->elsewhere_max,
+                                   placements);
+
+    pool->mode = count > 0 ? mode : DECISION_TIME; /* what must be loaded is priced in time */
+    pool->count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        pool_add(pool, placements[i]);
+}
+
+/* The rule time knows how old its news are, and what to do then. */
+static void
+pool_by_news(struct pool *pool)
+{
+    const struct core *core = pool->core;
+
+    if (core->suspicion.suspected) {
+        pool_fallback(pool, DECISION_SUSPICION);
+        return;
+    }
+    pool_sample(pool);
+    switch (fallback_age(core, pool->now_ns, pool->list, pool->count)) {
+    case FALLBACK_STALE:
+        pool_fallback(pool, DECISION_STALE);
+        break;
+    case FALLBACK_OLD:
+        pool->own_region_max = core->tuning.own_region_old_max;
+        pool->elsewhere_max = core->tuning.elsewhere_old_max;
+        pool->count = 0;
+        pool_sample(pool);
+        break;
+    default:
+        break;
+    }
+}
+
+static void
+pool_collect(struct pool *pool)
+{
+    if (pool->rule == &rule_time)
+        pool_by_news(pool);
+    else if (pool->rule->wants == RULE_WANTS_PREDICTION)
+        pool_sample(pool);
+    else
+        pool_all(pool, READY_MASK);
+    if (pool->mode == DECISION_TIME)
+        pool_loading(pool);
     /* A request never waits for a load while a ready node can serve it. */
     if (pool->count == 0)
         pool_all(pool, 1u << BUCKET_LOADING);
@@ -415,6 +489,8 @@ price(const struct pool *pool, struct candidate *c)
     c->late_ms = p.late_ms;
     c->kv_ms = p.kv_ms;
     c->cost_ms = p.cost_ms;
+    if (goal_given(&pool->goal))
+        goal_weigh(&pool->goal, &node, c);
 }
 
 /* Who has the beginning of a prompt may cost a little more, or conversations would leave their
@@ -489,6 +565,8 @@ price_all(const struct pool *pool)
         c->fail_ms = p_fail * (detect_ms + redo);
         c->stick_ms = c->hit_tokens > 0.0f ? stick_ms(pool, c, stick_most) : 0.0f;
         c->cost_ms += c->fail_ms - c->stick_ms;
+        if (pool->mode != DECISION_TIME)
+            c->cost_ms = fallback_cost_ms(core, c->placement);
     }
 }
 
@@ -515,30 +593,66 @@ choice_take(const struct pool *pool, const struct candidate *c, struct choice *r
     }
 }
 
+static size_t
+pick(struct pool *pool, struct rng *rng)
+{
+    const struct core *core = pool->core;
+    const struct request *r = pool->r;
+    struct rule_input input = {.candidates = pool->list,
+                               .count = pool->count,
+                               .last_node = core->models[r->arrived.model].last_node,
+                               .now_ns = pool->now_ns,
+                               .state = core->rule_state};
+    size_t at;
+
+    if (pool->mode == DECISION_TIME && goal_given(&pool->goal)) {
+        at = goal_fullest(pool->list, pool->count);
+        if (at < pool->count) {
+            pool->mode = DECISION_GOAL;
+            return at;
+        }
+    }
+    if (pool->mode == DECISION_TIME && (core->tuning.without & WITHOUT_SIGMA) == 0)
+        input.temperature = core->tuning.temperature;
+    input.request = (struct rule_request){.id = r->arrived.request,
+                                          .session = r->arrived.session,
+                                          .model = r->arrived.model,
+                                          .tenant = r->arrived.tenant,
+                                          .prompt_tokens = r->prompt_tokens,
+                                          .output_tokens = r->output_tokens};
+    if (r->chain != NULL && r->chain->count > 0)
+        input.request.prefix_hash = r->chain->hashes[0];
+    at = pool->rule->choose(&input, rng);
+    must(at < pool->count);
+    return at;
+}
+
 void
 choose(const struct core *core, uint64_t now_ns, const struct request *r, struct rng *rng,
        struct choice *ret_choice, struct decision *ret_decision)
 {
+    const struct rule *rule = core->rule != NULL ? core->rule : rule_by_id(core->settings.rule);
+    bool predicts = rule->wants == RULE_WANTS_PREDICTION;
     struct candidate sample[CANDIDATES_TIME_MAX];
     struct pool pool = {.core = core,
                         .r = r,
                         .now_ns = now_ns,
+                        .rule = rule,
+                        .list = predicts ? sample : core->scratch,
+                        .max = predicts ? CANDIDATES_TIME_MAX : core->config.nodes_max,
+                        .mode = predicts ? DECISION_TIME : DECISION_RULE,
+                        .goal = {NAN, NAN},
                         .own_region_max = core->tuning.own_region_max,
                         .elsewhere_max = core->tuning.elsewhere_max,
                         .soft_ms = soft_ms(core, now_ns, r),
                         .ring = {NONE, NONE}};
-    struct rule_input input;
+    uint32_t holders = rule->wants == RULE_WANTS_SEEN ? PREFIX_FOUND_MAX : PREFIX_HOLDERS_MAX;
     size_t at, sampled;
-    uint32_t holders = PREFIX_HOLDERS_MAX;
 
-    pool.rule = core->rule != NULL ? core->rule : rule_by_id(core->settings.rule);
-    pool.list = pool.rule->wants == RULE_WANTS_PREDICTION ? sample : core->scratch;
-    pool.max = pool.rule->wants == RULE_WANTS_PREDICTION ? CANDIDATES_TIME_MAX
-                                                         : core->config.nodes_max;
+    if (rule == &rule_time)
+        pool.goal = goal_of(core, now_ns, r);
     *ret_choice = (struct choice){.placement = NONE};
     explain_begin(core, now_ns, r, ret_decision);
-    if (pool.rule->wants == RULE_WANTS_SEEN)
-        holders = PREFIX_FOUND_MAX;
     prefix_look(core, r, holders, &pool.found);
     pool_collect(&pool);
     if (pool.count == 0) {
@@ -549,27 +663,12 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
     sampled = pool.count;
     pool_prefix(&pool);
     pool_load(&pool, sampled);
-    if (pool.rule->wants == RULE_WANTS_PREDICTION)
+    if (predicts)
         price_all(&pool);
-    input = (struct rule_input){.candidates = pool.list,
-                                .count = pool.count,
-                                .last_node = core->models[r->arrived.model].last_node,
-                                .now_ns = now_ns,
-                                .state = core->rule_state};
-    if ((core->tuning.without & WITHOUT_SIGMA) == 0)
-        input.temperature = core->tuning.temperature;
-    input.request = (struct rule_request){.id = r->arrived.request,
-                                          .session = r->arrived.session,
-                                          .model = r->arrived.model,
-                                          .tenant = r->arrived.tenant,
-                                          .prompt_tokens = r->prompt_tokens,
-                                          .output_tokens = r->output_tokens};
-    if (r->chain != NULL && r->chain->count > 0)
-        input.request.prefix_hash = r->chain->hashes[0];
-    at = pool.rule->choose(&input, rng);
-    must(at < pool.count);
-    if (pool.rule->wants != RULE_WANTS_PREDICTION)
+    at = pick(&pool, rng);
+    if (!predicts)
         price(&pool, &pool.list[at]);
     choice_take(&pool, &pool.list[at], ret_choice);
+    ret_decision->mode = (uint16_t)pool.mode;
     explain_candidates(core, pool.rule, pool.list, pool.count, at, ret_decision);
 }

@@ -19,6 +19,7 @@
 #include "core/retry.h"
 #include "core/ring.h"
 #include "core/state.h"
+#include "core/suspicion.h"
 #include "core/tuning.h"
 
 #define RETRY_START 10.0f
@@ -491,6 +492,7 @@ step_probe(struct core *core, const struct event_probe *e)
     if (!node_known(core, e->node) || e->failure >= FAILURE_COUNT)
         return;
     capacity_probed(core, e->node, e->failure == FAILURE_NONE);
+    suspicion_probe(core, e->node, e->failure);
     isolation_result(core, e->node, e->failure, NAN);
 }
 
@@ -574,6 +576,12 @@ core_step(struct core *core, uint64_t now_ns, const struct event *event,
         step_topology(core, event);
         break;
     }
+}
+
+bool
+core_suspects_itself(const struct core *core)
+{
+    return core->suspicion.suspected;
 }
 
 void

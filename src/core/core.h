@@ -61,6 +61,9 @@ void core_use_rule(struct core *core, const struct rule *rule, void *rule_state)
 void core_explain(const struct core *core, uint64_t now_ns, const struct event *arrived,
                   struct decision *ret_decision);
 
+/* Are so many nodes silent that it may be us? (suspicion.h) */
+bool core_suspects_itself(const struct core *core);
+
 /* ---- Reading: short holds; at most CORE_VIEW_MAX nodes a call. */
 #define CORE_VIEW_MAX 64u
 

@@ -17,6 +17,7 @@ explain_begin(const struct core *core, uint64_t now_ns, const struct request *r,
     d->attempt = r->attempt;
     d->rule = core->settings.rule;
     d->model = r->arrived.model;
+    d->mode = DECISION_RULE;
     d->candidate_count = 0;
     d->considered = core->models[r->arrived.model].placement_count;
     d->prompt_tokens = r->prompt_tokens;
@@ -78,6 +79,22 @@ kept_cost_ms(const struct candidate *list, size_t count, size_t chosen)
     return best[LOSERS_MAX - 1];
 }
 
+static enum why_not
+why_of(const struct decision *d, const struct candidate *c, float tied_ms)
+{
+    switch ((enum decision_mode)d->mode) {
+    case DECISION_RULE:
+        return WHY_RULE;
+    case DECISION_STALE:
+    case DECISION_SUSPICION:
+        return WHY_STALE;
+    case DECISION_GOAL:
+        return c->fits != 0 ? WHY_BUSIER_FITS : WHY_SLOWER;
+    default:
+        return c->cost_ms <= tied_ms ? WHY_TIED : WHY_SLOWER;
+    }
+}
+
 void
 explain_candidates(const struct core *core, const struct rule *rule, const struct candidate *list,
                    size_t count, size_t chosen, struct decision *decision)
@@ -98,10 +115,7 @@ explain_candidates(const struct core *core, const struct rule *rule, const struc
         if (i == chosen || list[i].cost_ms > kept_ms)
             continue;
         nearest_seen = nearest_seen || list[i].node == core->nearest;
-        if (!priced)
-            add(d, &list[i], WHY_RULE);
-        else
-            add(d, &list[i], list[i].cost_ms <= won->cost_ms + near_ms ? WHY_TIED : WHY_SLOWER);
+        add(d, &list[i], why_of(d, &list[i], won->cost_ms + near_ms));
     }
     if (nearest_seen)
         return;

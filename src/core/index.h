@@ -9,6 +9,8 @@
 #define INDEX_REFERENCE_TOKENS 512.0f
 #define INDEX_BUCKET_0_MS      8.0f /* bucket 0: below; each further one doubles */
 
+#define INDEX_READY_MASK ((1u << (BUCKET_READY_LAST + 1)) - 1) /* of bucket_masks */
+
 void index_insert(struct core *core, uint32_t placement);
 void index_remove(struct core *core, uint32_t placement);
 /* The placement's state or its node changed: put it into its right bucket. */

@@ -73,10 +73,11 @@ isolation_result(struct core *core, uint32_t node, uint32_t failure, float detec
         }
     } else if (isolation_charged(failure)) {
         p += FAIL_UP * (1.0f - p);
-        cold->blame += BLAME_FAILURE;
+        cold->blame = min_f(BLAME_EJECT, cold->blame + BLAME_FAILURE);
         if (detect_ms >= 0.0f)
             cold->detect_ms += 0.3f * (min_f(detect_ms, 1e6f) - cold->detect_ms);
-        if (cold->blame >= BLAME_EJECT && (hot->flags & NODE_FLAG_EJECTED) == 0)
+        if (cold->blame >= BLAME_EJECT && (hot->flags & NODE_FLAG_EJECTED) == 0 &&
+            !core->suspicion.suspected)
             eject(core, node, failure);
     }
     hot->p_fail = to_fixed(p, SHARE_ONE);

@@ -29,6 +29,17 @@ predict_step_ms(const struct curve *curve, float batch, float kv_tokens)
     return curve->t0_ms + curve->tk_ms * kv_tokens * 0.001f + curve->tb_ms * batch;
 }
 
+float
+predict_load(const struct predict_node *node)
+{
+    float slots = node->slots > 0.0f ? node->slots : PREDICT_BATCH_GUESS;
+    float load = (node->running + node->waiting) / slots;
+
+    if (node->kv_tokens_cap > 0.0f && node->kv_tokens_used > load * node->kv_tokens_cap)
+        load = node->kv_tokens_used / node->kv_tokens_cap;
+    return load;
+}
+
 /* Until a slot is free: with every slot taken, requests end at a rate of slots/(L * step). */
 static float
 slot_wait_ms(const struct predict_node *node, float step_ms)

@@ -37,6 +37,7 @@ struct predict_request {
     float proof_ms;
 };
 
+#define PREDICT_BATCH_GUESS   32.0f   /* a full batch, where slots are unknown */
 #define PREDICT_BUDGET_TOKENS 2048.0f /* prefill tokens of one iteration (vLLM's default) */
 /* What goes out before the first acknowledgement: ten segments (RFC 6928), here of 1460 bytes. */
 #define PREDICT_WINDOW_BYTES 14600.0f
@@ -60,6 +61,8 @@ float predict_net_ms(const struct predict_path *path, float rounds, float body_b
 
 /* Prefill of u uncached tokens after h cached ones, alone on the engine. */
 float predict_prefill_ms(const struct curve *curve, float uncached_tokens, float hit_tokens);
+/* The part of what the node can hold that is taken: of its slots or its KV, whichever is more. */
+float predict_load(const struct predict_node *node);
 /* One decode step with `batch` requests over kv_tokens. */
 float predict_step_ms(const struct curve *curve, float batch, float kv_tokens);
 #endif

@@ -74,6 +74,9 @@ struct node_cold {
     struct residual first, step;
     bool rtt_measured;
     float fresh_rate;                /* how often a connection that should be warm was not */
+    float report_gap_ms;             /* suspicion: between reports; 0 unknown */
+    bool asked;                      /* and it answered once */
+    uint64_t silent_ns;              /* it did not when asked, since then; 0: it did */
     float blame, detect_ms;          /* isolation */
     uint32_t ejections, ejected_for; /* enum failure that ejected it */
     uint64_t ejected_until_ns, busy_until_ns;
@@ -183,6 +186,11 @@ struct request {
     float queue_part;                            /* share of raw_ms that is queue */
 };
 
+struct suspicion { /* counts of the round that is under way */
+    uint32_t heard, silent, forgotten;
+    bool suspected;
+};
+
 struct core {
     struct core_config config;
     struct event_settings settings;
@@ -196,6 +204,7 @@ struct core {
     uint32_t nearest;  /* node with the least round trip, whatever it has; NONE */
     uint32_t placement_free, request_free, request_mask;
     uint32_t requests_in_flight;
+    struct suspicion suspicion;
     float heard_own, heard_requests; /* running means over reports: ours, all that they count */
     struct node_hot *hot;
     struct node_cold *cold;
@@ -238,6 +247,17 @@ to_fixed(float value, float one)
     if (!(x > 0.0f)) /* NaN too */
         return 0;
     return x >= 65535.0f ? 65535u : (uint16_t)x;
+}
+
+/* Not where it was tried, and nowhere else than to the node that was asked for. */
+static inline bool
+request_may_go(const struct request *r, uint32_t node)
+{
+    for (uint32_t i = 0; i + 1 < r->attempt; i++) {
+        if (r->tried[i] == node)
+            return false;
+    }
+    return r->arrived.only_node == NODE_ANY || r->arrived.only_node == node;
 }
 
 static inline bool

@@ -16,14 +16,12 @@ view_speed(const struct core *core, uint64_t now_ns, uint32_t placement, struct 
     float batch, full, step_ms, prefill_tok_s, decode_tok_s, used;
 
     capacity_estimate(core, now_ns, placement, &n);
-    full = n.slots > 0.0f ? n.slots : 32.0f;
+    full = n.slots > 0.0f ? n.slots : PREDICT_BATCH_GUESS;
     batch = max_f(1.0f, full);
     step_ms = predict_step_ms(&cc->curve, batch, batch * core->models[p->model].prompt_mean);
     prefill_tok_s = 1000.0f / max_f(1e-3f, cc->curve.b_ms * n.residual);
     decode_tok_s = 1000.0f * batch / max_f(1e-3f, step_ms * n.residual_step);
-    used = min_f(1.0f, (n.running + n.waiting) / full);
-    if (n.kv_tokens_cap > 0.0f)
-        used = max_f(used, min_f(1.0f, n.kv_tokens_used / n.kv_tokens_cap));
+    used = min_f(1.0f, predict_load(&n));
     if (decode_tok_s < v->decode_tok_s)
         return;
     v->prefill_tok_s = prefill_tok_s;

@@ -169,11 +169,12 @@ static const struct field cancel_fields[] = {
     FIELD(U32, action, cancel.attempt),
 };
 static const struct field decision_fields[] = {
-    FIELD(U64, decision, request),    FIELD(U64, decision, now_ns),
-    FIELD(U32, decision, attempt),    FIELD(U32, decision, rule),
-    FIELD(U16, decision, model),      FIELD(U16, decision, candidate_count),
-    FIELD(U32, decision, considered), FIELD(F32, decision, prompt_tokens),
-    FIELD(F32, decision, hit_tokens), FIELD(F32, decision, output_tokens),
+    FIELD(U64, decision, request),         FIELD(U64, decision, now_ns),
+    FIELD(U32, decision, attempt),         FIELD(U32, decision, rule),
+    FIELD(U16, decision, model),           FIELD(U16, decision, mode),
+    FIELD(U16, decision, candidate_count), FIELD(U32, decision, considered),
+    FIELD(F32, decision, prompt_tokens),   FIELD(F32, decision, hit_tokens),
+    FIELD(F32, decision, output_tokens),
 };
 static const struct field candidate_fields[] = {
     FIELD(U32, decision_candidate, node),

@@ -106,7 +106,7 @@ REGIONS_READY = [{"region": "us-east", "absent": 0, "downloading": 0, "on_disk":
                   "sleeping": 0, "ready": 1, "failed": 0, "ready_in_ms": 4200.0}]
 REGIONS_ROOM = [{"region": "us-east", "nodes_ready": 1, "prefill_tok_s": 20000,
                  "decode_tok_s": 2500, "free_prefill_tok_s": 12345.6, "free_decode_tok_s": 1000}]
-DECISION = {"attempt": 1, "model": "tiny", "rule": "time", "node": "far", "considered": 4,
+DECISION = {"attempt": 1, "model": "tiny", "rule": "time", "mode": "time", "node": "far", "considered": 4,
             "prompt_tokens": 400.2, "hit_tokens": 0, "output_tokens": 180,
             "candidates": [candidate("far", "chosen", 112), candidate("lot", "tied", 113),
                            candidate("costly", "slower", 400, 11), candidate("near", "slower", 520,
@@ -130,6 +130,7 @@ isochrone_ttft_error_seconds_sum 1.6
 isochrone_ttft_error_seconds_count 100
 """
 ID, RETRIED, REFUSED = "00000000000001a7", "00000000000001a8", "00000000000001a9"
+FULLEST = "00000000000001aa"
 
 
 def error(status, message):
@@ -150,6 +151,9 @@ ANSWERS = {
     "/network/v1/explain/" + RETRIED: (200, json.dumps({"id": RETRIED, "attempts": [
         {**DECISION, **OUTCOME, "failure": "connect", "actual_first_ms": None, "actual_ms": None},
         {**DECISION, **OUTCOME, "attempt": 2}]})),
+    "/network/v1/explain/" + FULLEST: (200, json.dumps({"id": FULLEST, "attempts": [
+        {**DECISION, **OUTCOME, "mode": "goal",
+         "candidates": [candidate("far", "chosen", 112), candidate("near", "busier_fits", 90, 2)]}]})),
     "/network/v1/explain/" + REFUSED: (200, json.dumps({"id": REFUSED, "attempts": [
         {**OUTCOME, "candidates": [], "refusal": "full"}]})),
 }
@@ -376,6 +380,9 @@ def check_status(s):
     check(code == 0 and data["ready"] is True and data["nodes_ready"] == 1
           and data["ttft_p95_ms"] == 384 and round(data["ttft_error_percent"]) == 8
           and data["models"][0]["requests"] == 42, "as JSON", out)
+    with Server(**{"/metrics": (200, "isochrone_self_suspicion 1\n")}) as other:
+        _, out, _ = run("status", "--admin", other.url)
+        check("it may be this gateway" in out, "a gateway that suspects itself", out)
     starting = {"/readyz": (503, json.dumps({"ready": False, "reason": "no engine has a model"})),
                 "/metrics": (200, "")}
     with Server(**starting) as other:
@@ -401,6 +408,9 @@ def check_explain(s):
     check(max(map(len, out.splitlines())) <= 80, "80 columns", out)
     _, out, _ = run("explain", RETRIED, "--admin", s.url)
     check("it failed: connect" in out and "\nattempt 2: tiny" in out, "a retry", out)
+    _, out, _ = run("explain", FULLEST, "--admin", s.url)
+    check("tiny, rule time, the fullest that meets the deadline: 4 nodes" in out and "kept free" in out,
+          "a deadline", out)
     _, out, _ = run("explain", REFUSED, "--admin", s.url)
     check(out == "not sent to any node: every node is at its limit\n", "a refusal", out)
     code, _, err = run("explain", "0000000000000001", "--admin", s.url)

@@ -18,9 +18,9 @@
  * "slots", "own_outstanding", "report_age_ms", "running", "waiting", "queue_tokens",
  * "kv_tokens_used", "kv_tokens_cap", "rtt_ms", "residual", "p_fail", "prefill_tok_s",
  * "decode_tok_s", "free_prefill_tok_s", "free_decode_tok_s", "models_ready"}; unknown figures are
- * null. decision: {"attempt", "model", "rule", "node", "considered", "prompt_tokens", "hit_tokens",
- * "output_tokens", "predicted_first_ms", "actual_first_ms", "actual_ms", "failure", "refusal",
- * "candidates": [{"node", "region", "why", "terms": {"net_ms", "ready_ms", "queue_ms",
+ * null. decision: {"attempt", "model", "rule", "mode", "node", "considered", "prompt_tokens",
+ * "hit_tokens", "output_tokens", "predicted_first_ms", "actual_first_ms", "actual_ms", "failure",
+ * "refusal", "candidates": [{"node", "region", "why", "terms": {"net_ms", "ready_ms", "queue_ms",
  * "prefill_ms", "step_ms", "first_ms", "done_ms", "sigma_ms"}, "hit_tokens", "ext_ms",
  * "late_ms", "kv_ms", "fail_ms", "cost_ms"}]}.
  *

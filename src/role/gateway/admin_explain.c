@@ -59,6 +59,7 @@ put_decision(cJSON *json, const struct fleet *fleet, const struct decision *d)
         admin_put_span(json, "model",
                        d->model < fleet->model_count ? fleet->models[d->model].name : SPAN_LIT(""));
         cJSON_AddStringToObject(json, "rule", metrics_rule_name(d->rule));
+        cJSON_AddStringToObject(json, "mode", metrics_mode_name(d->mode));
         if (d->candidates[0].why == WHY_CHOSEN)
             put_node(json, fleet, d->candidates[0].node);
         else

@@ -170,6 +170,9 @@ totals(FILE *out, const struct gateway *g)
     counter(out, g, "poll_failures_total", "Of these, without a good answer.", &m->poll_failures);
     gauge(out, "requests_in_flight", "Completions in progress.", (double)sum(g, &m->in_flight));
     gauge(out, "buffers_bytes", "Bodies in memory.", (double)atomic_load(&g->buffers_bytes));
+    gauge(out, "self_suspicion",
+          "1: so many nodes are silent that it may be this gateway; its own count decides.",
+          decide_suspects_itself(g->door) ? 1.0 : 0.0);
     head(out, "reloads_total", "counter", "Configurations taken over.");
     fprintf(out, "isochrone_reloads_total %llu\n", (unsigned long long)atomic_load(&g->reloads));
     head(out, "reload_failures_total", "counter", "Configurations refused.");
@@ -199,6 +202,8 @@ admin_metrics(struct admin_call *call)
             FAILURE_COUNT, metrics_failure_name);
     by_word(out, g, "refusals_total", "reason", "Requests refused, by reason.", m->refusals,
             REFUSAL_COUNT, metrics_refusal_name);
+    by_word(out, g, "decisions_total", "mode", "Choices of a node, by what decided.", m->modes,
+            DECISION_MODE_COUNT, metrics_mode_name);
     by_word(out, g, "candidates_lost_total", "why", "Nodes weighed and not chosen, by reason.",
             m->why_not, WHY_COUNT, metrics_why_name);
     histogram(out, g, "ttft_predicted_seconds", "Predicted time to first token of streams.",

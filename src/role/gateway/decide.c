@@ -156,6 +156,17 @@ decide_view_model(struct door *door, uint16_t model, struct model_view *ret_view
     door_unlock(door);
 }
 
+bool
+decide_suspects_itself(struct door *door)
+{
+    bool suspects;
+
+    door_lock(door);
+    suspects = core_suspects_itself(door->core);
+    door_unlock(door);
+    return suspects;
+}
+
 void
 decide_hold(struct door *door, struct decide_hold *ret_hold)
 {

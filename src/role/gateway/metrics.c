@@ -29,6 +29,8 @@ metrics_request(struct metrics *m, uint32_t model, unsigned status)
 void
 metrics_decision(struct metrics *m, const struct decision *decision)
 {
+    if (decision->candidate_count > 0 && decision->mode < DECISION_MODE_COUNT)
+        metrics_add(&m->modes[decision->mode], 1);
     for (uint32_t i = 0; i < decision->candidate_count; i++) {
         if (decision->candidates[i].why < WHY_COUNT)
             metrics_add(&m->why_not[decision->candidates[i].why], 1);
@@ -111,6 +113,16 @@ metrics_node_state_name(uint32_t state)
     static const char *const names[NODE_STATE_COUNT] = {
         [NODE_READY] = "ready", [NODE_DRAIN] = "drain", [NODE_MAINT] = "maint"};
     return named(names, NODE_STATE_COUNT, state);
+}
+
+const char *
+metrics_mode_name(uint32_t mode)
+{
+    static const char *const names[DECISION_MODE_COUNT] = {
+        [DECISION_RULE] = "rule",   [DECISION_TIME] = "time",           [DECISION_GOAL] = "goal",
+        [DECISION_STALE] = "stale", [DECISION_SUSPICION] = "suspicion",
+    };
+    return named(names, DECISION_MODE_COUNT, mode);
 }
 
 const char *

@@ -24,8 +24,9 @@ struct metrics_histogram {
 
 struct metrics {
     _Atomic uint64_t requests[METRICS_MODELS][METRICS_CODE_COUNT];
-    _Atomic uint64_t failures[FAILURE_COUNT]; /* of attempts */
-    _Atomic uint64_t why_not[WHY_COUNT];      /* candidates not chosen, by reason */
+    _Atomic uint64_t failures[FAILURE_COUNT];    /* of attempts */
+    _Atomic uint64_t modes[DECISION_MODE_COUNT]; /* decisions, by what decided */
+    _Atomic uint64_t why_not[WHY_COUNT];         /* candidates not chosen, by reason */
     _Atomic uint64_t refusals[REFUSAL_COUNT];
     _Atomic uint64_t attempts, retries, streams_cut, in_flight, early_commits;
     _Atomic uint64_t polls, poll_failures;
@@ -58,5 +59,6 @@ const char *metrics_refusal_name(uint32_t refusal);
 const char *metrics_why_name(uint32_t why);
 const char *metrics_model_state_name(uint32_t state);
 const char *metrics_node_state_name(uint32_t state);
+const char *metrics_mode_name(uint32_t mode);
 const char *metrics_rule_name(uint32_t rule);
 #endif

@@ -1,0 +1,24 @@
+#ifndef CORE_SUSPICION_H
+#define CORE_SUSPICION_H
+/* suspicion - so many nodes are silent at once: is it them, or us? Where more than three in ten of
+ * the nodes that should be heard are not, the gateway suspects itself: nobody is ejected meanwhile,
+ * and its own count decides (fallback). It is over when less than 15 % are silent.
+ *
+ * Who should be heard: nodes that were asked, by whether they answered the last time; nodes that
+ * tell by themselves, by the time between two of their reports, learned as its maximum that fades
+ * over minutes (what rides on answers comes more often than a heartbeat, and says nothing about
+ * it). Not counted: who is ejected already, and who has been silent for longer than a minute while
+ * others are heard: then it is them. One node alone proves nothing.
+ *
+ * The sweep that ticks do looks at the nodes; a round ends with the fleet, or after enough. */
+#include "core/state.h"
+
+/* A report came: `gap_ms` after the one before, as far as there was one. */
+void suspicion_report(struct core *core, uint32_t node, float gap_ms);
+/* It was asked, and did or did not answer. */
+void suspicion_probe(struct core *core, uint32_t node, uint32_t failure);
+/* The sweep is at this node. */
+void suspicion_look(struct core *core, uint32_t node);
+/* It has been at all of them. */
+void suspicion_round(struct core *core);
+#endif
