@@ -70,7 +70,7 @@ layout_of(const struct core_config *c)
     l.curves = part(&at, (size_t)c->models_max * c->classes_max, sizeof(struct class_curve));
     l.models = part(&at, c->models_max, sizeof(struct model_record));
     l.heads = part(&at, slots * INDEX_BUCKETS, sizeof(uint32_t));
-    l.masks = part(&at, slots, sizeof(uint16_t));
+    l.masks = part(&at, slots, sizeof(uint32_t));
     l.paths = part(&at, c->regions_max, sizeof(struct region_path));
     l.requests = part(&at, c->requests_max, sizeof(struct request));
     l.request_heads = part(&at, power_of_two_from(c->requests_max), sizeof(uint32_t));
@@ -162,7 +162,7 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
     core->curves = (struct class_curve *)(void *)(base + l.curves);
     core->models = (struct model_record *)(void *)(base + l.models);
     core->bucket_heads = (uint32_t *)(void *)(base + l.heads);
-    core->bucket_masks = (uint16_t *)(void *)(base + l.masks);
+    core->bucket_masks = (uint32_t *)(void *)(base + l.masks);
     core->paths = (struct region_path *)(void *)(base + l.paths);
     core->requests = (struct request *)(void *)(base + l.requests);
     core->request_heads = (uint32_t *)(void *)(base + l.request_heads);

@@ -5,19 +5,49 @@
  * any ring of (model, r) is not empty. A head is the ring's first, its prev the last. */
 #include "core/index.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "core/capacity.h"
+#include "core/price.h"
 #include "core/ring.h"
+
+const float index_bucket_edges[BUCKET_READY_LAST + 1] = {
+    0.0f,    16.0f,   20.0f,   25.0f,   31.3f,   39.1f,   48.8f,   61.0f,   76.3f,  95.4f,
+    119.2f,  149.0f,  186.3f,  232.8f,  291.0f,  363.8f,  454.7f,  568.4f,  710.5f, 888.2f,
+    1110.2f, 1387.8f, 1734.7f, 2168.4f, 2710.5f, 3388.1f, 4235.2f, 5294.0f, 6617.5f};
 
 static uint32_t
 bucket_of_ms(float ms)
 {
-    uint32_t bucket = 0;
+    uint32_t low = 0, high = BUCKET_READY_LAST;
 
-    for (float edge = INDEX_BUCKET_0_MS; bucket < BUCKET_READY_LAST && !(ms < edge); edge *= 2.0f)
-        bucket++;
-    return bucket;
+    while (low < high) { /* the last edge that is not above ms */
+        uint32_t middle = (low + high + 1) / 2;
+        if (ms >= index_bucket_edges[middle])
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
+}
+
+/* What the model's usual request would cost there, but for the way. */
+static float
+usual_cost_ms(const struct core *core, uint32_t placement)
+{
+    const struct model_record *m = &core->models[core->placements[placement].model];
+    struct predict_request request = {.prompt_tokens = m->prompt_mean,
+                                      .output_tokens = m->output_mean};
+    struct predict_node node;
+    struct terms terms;
+    struct price price;
+
+    capacity_estimate(core, core->now_ns, placement, &node);
+    node.path = (struct predict_path){0};
+    predict_terms(&node, &request, &terms);
+    price_node(&core->tuning, INFINITY, &node, &request, &terms, &price);
+    return price.cost_ms;
 }
 
 static uint32_t
@@ -25,18 +55,12 @@ bucket_of(const struct core *core, uint32_t placement)
 {
     const struct placement *p = &core->placements[placement];
     const struct node_hot *hot = &core->hot[core->links[placement].node];
-    struct predict_request request = {.prompt_tokens = INDEX_REFERENCE_TOKENS,
-                                      .output_tokens = 1.0f};
-    struct predict_node node;
-    struct terms terms;
 
     if (hot->state != NODE_READY || (hot->flags & (NODE_FLAG_EJECTED | NODE_FLAG_BUSY)) != 0)
         return BUCKET_OUT;
     switch (p->state) {
     case MODEL_READY:
-        capacity_estimate(core, core->now_ns, placement, &node);
-        predict_terms(&node, &request, &terms);
-        return bucket_of_ms(terms.first_ms - terms.net_ms);
+        return bucket_of_ms(usual_cost_ms(core, placement));
     case MODEL_LOADING:
         return BUCKET_LOADING;
     case MODEL_ON_DISK:
@@ -66,7 +90,7 @@ insert_into(struct core *core, uint32_t placement, uint32_t bucket)
         links[links[placement].prev].next = placement;
         links[*head].prev = placement;
     }
-    core->bucket_masks[slot] |= (uint16_t)(1u << bucket);
+    core->bucket_masks[slot] |= 1u << bucket;
     core->models[p->model].region_mask |= UINT64_C(1) << region;
     core->models[p->model].ready_count += bucket <= BUCKET_READY_LAST;
     core->models[p->model].loading_count += bucket == BUCKET_LOADING;
@@ -91,7 +115,7 @@ remove_from(struct core *core, uint32_t placement)
 
     if (links[placement].next == placement) {
         *head = NONE;
-        core->bucket_masks[slot] &= (uint16_t) ~(1u << p->bucket);
+        core->bucket_masks[slot] &= ~(1u << p->bucket);
     } else {
         links[links[placement].prev].next = links[placement].next;
         links[links[placement].next].prev = links[placement].prev;

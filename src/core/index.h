@@ -1,13 +1,14 @@
 #ifndef CORE_INDEX_H
 #define CORE_INDEX_H
-/* index - which nodes have a model, per (model, region), in buckets of headroom: the milliseconds a
- * reference request would take there now. So a decision looks at the best few of each region
- * without looking at the rest. Kept incrementally: whoever changes a node or a placement calls
- * index_node or index_placement. Rings through the placements; nothing is allocated. */
+/* index - which nodes have a model, per (model, region), in buckets of headroom: what the model's
+ * usual request (its mean prompt, its mean output) would cost there now, in J's milliseconds but
+ * for the way. So a decision looks at the best few of each region without looking at the rest. Kept
+ * incrementally: whoever changes a node or a placement calls index_node or index_placement. Rings
+ * through the placements; nothing is allocated. */
 #include "core/state.h"
 
-#define INDEX_REFERENCE_TOKENS 512.0f
-#define INDEX_BUCKET_0_MS      8.0f /* bucket 0: below; each further one doubles */
+/* Lower ends of the ready buckets: from the first on, each a quarter above the one before. */
+extern const float index_bucket_edges[BUCKET_READY_LAST + 1];
 
 #define INDEX_READY_MASK ((1u << (BUCKET_READY_LAST + 1)) - 1) /* of bucket_masks */
 
@@ -24,7 +25,7 @@ void index_rotate(struct core *core, uint32_t placement);
 static inline float
 index_bucket_ms(uint32_t bucket)
 {
-    return bucket == 0 ? 0.0f : INDEX_BUCKET_0_MS * (float)(1u << (bucket - 1));
+    return index_bucket_edges[bucket];
 }
 
 static inline size_t

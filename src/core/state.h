@@ -19,11 +19,11 @@
 #include "core/rule.h"
 
 #define NONE              UINT32_MAX
-#define INDEX_BUCKETS     16u
-#define BUCKET_READY_LAST 12u /* 0..12: ready, by milliseconds of a reference request */
-#define BUCKET_LOADING    13u
-#define BUCKET_LOADABLE   14u /* on disk or asleep: a request wakes it */
-#define BUCKET_OUT        15u /* known, no candidate: absent, downloading, failed, node not ready */
+#define INDEX_BUCKETS     32u
+#define BUCKET_READY_LAST 28u /* 0..28: ready, by the cost of a usual request */
+#define BUCKET_LOADING    29u
+#define BUCKET_LOADABLE   30u /* on disk or asleep: a request wakes it */
+#define BUCKET_OUT        31u /* known, no candidate: absent, downloading, failed, node not ready */
 
 #define NODE_FLAG_USED    1u
 #define NODE_FLAG_EJECTED 2u  /* isolation: until ejected_until_ns */
@@ -213,7 +213,7 @@ struct core {
     struct class_curve *curves; /* [model * classes_max + class] */
     struct model_record *models;
     uint32_t *bucket_heads;    /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
-    uint16_t *bucket_masks;    /* [model * regions_max + region] */
+    uint32_t *bucket_masks;    /* [model * regions_max + region] */
     struct region_path *paths; /* by region */
     struct request *requests;
     uint32_t *request_heads;
