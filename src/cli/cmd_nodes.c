@@ -258,6 +258,11 @@ print_figures(const cJSON *node)
     line("report's age", text);
     printf("  %-12s takes %.2f times as long as its class\n", "learned",
            cli_json_number(node, "residual"));
+    if (cli_json_number(node, "changes") > 0.0) {
+        cli_milliseconds(cli_json_number(node, "changed_ago_ms"), text);
+        printf("  %-12s its speed, %.0f times, last %s ago\n", "changed",
+               cli_json_number(node, "changes"), text);
+    }
     printf("  %-12s %.1f %% of requests\n", "fails", 100.0 * cli_json_number(node, "p_fail"));
 }
 

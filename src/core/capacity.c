@@ -39,7 +39,7 @@
 #define RATE_MAX           1e7f /* 80 Gbit/s */
 
 const struct curve capacity_generic_curve = {
-    .a_ms = 2.0f, .b_ms = 0.18f, .c_ms = 0.0f, .t0_ms = 24.0f, .tk_ms = 0.25f, .tb_ms = 0.0044f};
+    .a_ms = 2.0f, .b_ms = 0.18f, .c_ms = 5.9e-6f, .t0_ms = 24.0f, .tk_ms = 0.25f, .tb_ms = 0.0044f};
 
 /* x in [0, max], or `other` when it is unknown or absurd. */
 static float
@@ -65,9 +65,8 @@ capacity_work_ms(const struct core *core, uint32_t model, const struct curve *cu
                PREDICT_BATCH_GUESS;
 }
 
-/* Requests a second at a full batch. */
-static float
-class_weight(const struct core *core, uint32_t model, const struct curve *curve)
+float
+capacity_weight(const struct core *core, uint32_t model, const struct curve *curve)
 {
     const struct model_record *m = &core->models[model];
     float ms = capacity_work_ms(core, model, curve, m->prompt_mean, 0.0f, m->output_mean);
@@ -80,11 +79,12 @@ capacity_settle_curve(struct core *core, const struct event_curve *e)
 {
     struct class_curve *cc;
     const struct curve *generic = &capacity_generic_curve;
+    struct curve prior;
 
     if (e->model >= core->config.models_max || e->class >= core->config.classes_max)
         return;
     cc = &core->curves[(size_t)e->model * core->config.classes_max + e->class];
-    cc->curve = (struct curve){
+    prior = (struct curve){
         .a_ms = sane(e->curve.a_ms, 1e6f, generic->a_ms),
         .b_ms = sane(e->curve.b_ms, 1e3f, generic->b_ms),
         .c_ms = sane(e->curve.c_ms, 1.0f, generic->c_ms),
@@ -94,8 +94,8 @@ capacity_settle_curve(struct core *core, const struct event_curve *e)
     };
     cc->kv_tokens_cap = sane(e->kv_tokens_cap, TOKENS_MAX, 0.0f);
     cc->load_ms = sane(e->load_ms, 1e8f, 0.0f);
-    cc->known = true;
-    cc->weight = class_weight(core, e->model, &cc->curve);
+    cc->weight = capacity_weight(core, e->model, &prior);
+    learn_prior(core, e->model, e->class, &prior, e->guess != 0);
 }
 
 static void
@@ -109,6 +109,7 @@ node_reset(struct core *core, uint32_t node)
     cold->first_placement = cold->first_request = NONE;
     cold->running = cold->waiting = cold->queue_tokens = cold->kv_tokens_used = NAN;
     cold->share = 1.0f;
+    cold->curve = NONE;
     hot->residual = 1.0f;
     hot->residual_step = to_fixed(1.0f, FIXED_ONE);
     hot->spread = SPREAD_UNHEARD;
@@ -643,6 +644,7 @@ sweep_node(struct core *core, uint32_t node)
     isolation_sweep(core, node);
     suspicion_look(core, node);
     sweep_requests(core, node);
+    learn_apply(core, node); /* its class learned from others */
     if (core->nearest == NONE || hot->rtt_ms < core->hot[core->nearest].rtt_ms)
         core->nearest = node;
     index_node(core, node);

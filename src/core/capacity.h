@@ -46,5 +46,7 @@ void capacity_release(struct core *core, struct request *r);
  */
 float capacity_work_ms(const struct core *core, uint32_t model, const struct curve *curve,
                        float uncached_tokens, float hit_tokens, float output_tokens);
+/* Requests a second at a full batch. */
+float capacity_weight(const struct core *core, uint32_t model, const struct curve *curve);
 const struct class_curve *capacity_class(const struct core *core, uint32_t model, uint32_t class);
 #endif

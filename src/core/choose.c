@@ -570,20 +570,12 @@ price_all(const struct pool *pool)
     }
 }
 
-/* The chosen one, with the parts of its time that learning compares: without what was learned. */
+/* The chosen one, and what the prefix index knew of it. */
 static void
 choice_take(const struct pool *pool, const struct candidate *c, struct choice *ret_choice)
 {
-    const struct core *core = pool->core;
-    const struct terms *t = &c->terms;
-    float own_ms = t->queue_ms + t->prefill_ms + t->step_ms;
-    float residual = max_f(core->hot[c->node].residual, 1e-3f);
-
     ret_choice->placement = c->placement;
     ret_choice->chosen = *c;
-    ret_choice->queue_part = own_ms > 0.0f ? t->queue_ms / own_ms : 0.0f;
-    ret_choice->raw_ms = t->ready_ms > 0.0f ? 0.0f : own_ms / residual; /* a load says nothing */
-    ret_choice->raw_step_ms = t->step_ms / residual;
     ret_choice->matched = prefix_matched(pool->r, &pool->found);
     ret_choice->by_ring = c->placement == pool->ring[0] || c->placement == pool->ring[1];
     ret_choice->hit_age = NAN;

@@ -10,10 +10,9 @@ struct choice {
     uint32_t placement; /* NONE: none */
     enum refusal refusal;
     struct candidate chosen; /* with terms, whatever the rule */
-    float queue_part, raw_ms, raw_step_ms;
-    float hit_age;    /* of the tokens it is expected to hold; NAN: none */
-    bool by_ring;     /* nobody was known to hold any, and the ring says this one */
-    uint64_t matched; /* the deepest border that anybody holds; 0: none */
+    float hit_age;           /* of the tokens it is expected to hold; NAN: none */
+    bool by_ring;            /* nobody was known to hold any, and the ring says this one */
+    uint64_t matched;        /* the deepest border that anybody holds; 0: none */
 };
 
 /* Choose for r, whose estimates are set and whose first r->attempt - 1 nodes are tried. rng is the

@@ -22,13 +22,15 @@
 #include "core/suspicion.h"
 #include "core/tuning.h"
 
-#define RETRY_START 10.0f
+#define RETRY_START      10.0f
+#define SKETCHES_DEFAULT 4096u
 
 /* ---- Memory: one block, cut into tables. */
 
 struct layout {
-    size_t core, hot, cold, placements, links, curves, models, heads, masks, paths, requests,
-        request_heads, scratch, prefixes, caches, rates, chains, ring, bytes;
+    size_t core, hot, cold, placements, links, curves, learned, models, sketches, tenant_sketches,
+        tenant_tags, heads, masks, paths, requests, request_heads, scratch, prefixes, caches, rates,
+        chains, ring, bytes;
 };
 
 static size_t
@@ -56,6 +58,15 @@ prefix_buckets(const struct core_config *c)
     return power_of_two_from((c->prefix_entries_max + PREFIX_WAYS - 1) / PREFIX_WAYS);
 }
 
+/* Sets of sketches of tenants: a power of two. */
+static uint32_t
+sketch_sets(const struct core_config *c)
+{
+    uint32_t max = c->sketches_max > 0 ? c->sketches_max : SKETCHES_DEFAULT;
+
+    return power_of_two_from((max + OUTPUT_WAYS - 1) / OUTPUT_WAYS);
+}
+
 static struct layout
 layout_of(const struct core_config *c)
 {
@@ -68,7 +79,11 @@ layout_of(const struct core_config *c)
     l.placements = part(&at, c->placements_max, sizeof(struct placement));
     l.links = part(&at, c->placements_max, sizeof(struct link));
     l.curves = part(&at, (size_t)c->models_max * c->classes_max, sizeof(struct class_curve));
+    l.learned = part(&at, (size_t)c->models_max * c->classes_max, sizeof(struct class_learned));
     l.models = part(&at, c->models_max, sizeof(struct model_record));
+    l.sketches = part(&at, (size_t)c->models_max * (1 + OUTPUT_SIZES), sizeof(struct sketch));
+    l.tenant_sketches = part(&at, (size_t)sketch_sets(c) * OUTPUT_WAYS, sizeof(struct sketch));
+    l.tenant_tags = part(&at, sketch_sets(c), sizeof(struct sketch_tags));
     l.heads = part(&at, slots * INDEX_BUCKETS, sizeof(uint32_t));
     l.masks = part(&at, slots, sizeof(uint32_t));
     l.paths = part(&at, c->regions_max, sizeof(struct region_path));
@@ -94,8 +109,9 @@ config_good(const struct core_config *c)
            c->regions_max <= CORE_REGIONS_MAX && c->classes_max >= 1 &&
            c->classes_max <= CORE_CLASSES_MAX && c->placements_max >= 1 &&
            c->placements_max <= CORE_NODES_MAX * CORE_NODE_MODELS_MAX && c->requests_max >= 1 &&
-           c->requests_max <= CORE_REQUESTS_MAX && c->own_region < c->regions_max &&
-           c->rule < RULE_COUNT && c->prefix_entries_max <= CORE_PREFIX_MAX;
+           c->requests_max <= CORE_REQUESTS_MAX && c->sketches_max <= CORE_SKETCHES_MAX &&
+           c->own_region < c->regions_max && c->rule < RULE_COUNT &&
+           c->prefix_entries_max <= CORE_PREFIX_MAX;
 }
 
 size_t
@@ -120,16 +136,16 @@ tables_empty(struct core *core)
         core->request_heads[i] = NONE;
     for (uint32_t i = 0; i < c->regions_max; i++)
         core->paths[i].rtt_ms = CAPACITY_REGION_UNKNOWN_MS;
+    learn_output_init(&core->outputs, c->models_max);
     for (uint32_t m = 0; m < c->models_max; m++) {
-        learn_init_model(&core->models[m]);
+        learn_init_model(core, m);
         core->models[m].hit_ratio = 1.0f;
         core->models[m].retry_tokens = RETRY_START;
         core->models[m].last_node = NODE_ANY;
         for (uint32_t k = 0; k < c->classes_max; k++) {
-            struct event_curve e = {.model = (uint16_t)m, .class = (uint16_t)k};
+            struct event_curve e = {.model = (uint16_t)m, .class = (uint16_t)k, .guess = 1};
             e.curve = capacity_generic_curve;
             capacity_settle_curve(core, &e);
-            core->curves[(size_t)m * c->classes_max + k].known = false;
         }
     }
 }
@@ -160,7 +176,14 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
     core->placements = (struct placement *)(void *)(base + l.placements);
     core->links = (struct link *)(void *)(base + l.links);
     core->curves = (struct class_curve *)(void *)(base + l.curves);
+    core->learned = (struct class_learned *)(void *)(base + l.learned);
     core->models = (struct model_record *)(void *)(base + l.models);
+    core->outputs = (struct output_tables){
+        .models = (struct sketch *)(void *)(base + l.sketches),
+        .tenants = (struct sketch *)(void *)(base + l.tenant_sketches),
+        .tags = (struct sketch_tags *)(void *)(base + l.tenant_tags),
+        .set_mask = sketch_sets(c) - 1,
+    };
     core->bucket_heads = (uint32_t *)(void *)(base + l.heads);
     core->bucket_masks = (uint32_t *)(void *)(base + l.masks);
     core->paths = (struct region_path *)(void *)(base + l.paths);
@@ -300,11 +323,10 @@ refuse(struct actions *actions, uint64_t request, uint32_t attempts, enum refusa
 static void
 estimate(const struct core *core, struct request *r, const struct event_arrived *e)
 {
-    const struct model_record *m = &core->models[e->model];
-
     r->arrived = *e;
-    r->prompt_tokens = learn_prompt_tokens(m, e->script, e->prompt_bytes);
-    r->output_tokens = learn_output_tokens(m, e->max_tokens);
+    r->prompt_tokens = learn_prompt_tokens(&core->models[e->model], e->script, e->prompt_bytes);
+    r->output_tokens = learn_output_expect(&core->outputs, e->tenant, e->model, r->prompt_tokens,
+                                           e->max_tokens);
 }
 
 /* Choose a node for the next attempt of r and reserve it; refuse when there is none. */
@@ -325,12 +347,11 @@ dispatch(struct core *core, struct request *r, uint32_t failure, struct actions 
     r->tried[r->attempt - 1] = r->node;
     r->first_ms = choice.chosen.terms.first_ms;
     r->net_ms = choice.chosen.terms.net_ms;
-    r->raw_ms = choice.raw_ms;
-    r->raw_step_ms = choice.raw_step_ms;
-    r->queue_part = choice.queue_part;
     r->hit_tokens = choice.chosen.hit_tokens;
     r->hit_age = choice.hit_age;
     r->hit_by_ring = choice.by_ring;
+    r->taught = false;
+    learn_chosen(core, r, &choice.chosen);
     core->models[r->arrived.model].last_node = r->node;
     index_rotate(core, choice.placement);
     capacity_reserve(core, r);

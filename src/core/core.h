@@ -22,6 +22,7 @@
 #define CORE_NODE_MODELS_MAX 32u /* models of one node that are kept; more are ignored */
 #define CORE_REQUESTS_MAX    1048576u
 #define CORE_PREFIX_MAX      67108864u
+#define CORE_SKETCHES_MAX    1048576u
 
 /* Sizes and seed: fixed for the life of a core. A plain value; part of a record's head. */
 struct core_config {
@@ -32,6 +33,7 @@ struct core_config {
     uint32_t own_region;         /* this gateway's */
     uint32_t rule;               /* enum rule_id, until an EVENT_SETTINGS */
     uint32_t prefix_entries_max; /* (border, placement) pairs that are remembered; 0: no index */
+    uint32_t sketches_max;       /* (tenant, model, size of prompt) of known lengths; 0: 4096 */
 };
 
 struct core;
@@ -76,6 +78,8 @@ struct node_view {
     float running, waiting, queue_tokens, kv_tokens_used, kv_tokens_cap;
     float rtt_ms, residual, spread, p_fail;      /* residual: learned factor on times */
     uint32_t ejected;                            /* 1: out for failures */
+    uint32_t changes;                            /* times that its speed changed at once */
+    float changed_ago_ms;                        /* since the last of them; NAN: never */
     float prefill_tok_s, decode_tok_s;           /* at full load, by curve and residual */
     float free_prefill_tok_s, free_decode_tok_s; /* what it can take on top of now */
     uint32_t models_ready;

@@ -137,6 +137,7 @@ struct event_curve {
     struct curve curve;
     float kv_tokens_cap; /* room for KV on this hardware; 0 unknown */
     float load_ms;       /* from disk to ready, as far as known; 0 unknown */
+    uint32_t guess;      /* 1: nothing is known of this hardware: learn from what is seen alone */
 };
 
 struct event_node {

@@ -15,6 +15,8 @@
 
 #include "base/rng.h"
 #include "core/core.h"
+#include "core/learn_curve.h"
+#include "core/learn_output.h"
 #include "core/predict.h"
 #include "core/rule.h"
 
@@ -62,6 +64,15 @@ struct residual {
     float mean, var;
 };
 
+/* A residual of one node: its mean is relative to its class's curve as that was `moved` then. */
+struct own_residual {
+    struct residual residual;
+    float moved;
+    float doubt;         /* variance on top, after a change */
+    float up, down;      /* CUSUM, in sigmas */
+    uint16_t ups, downs; /* outcomes in them */
+};
+
 struct node_cold {
     uint32_t epoch;
     uint32_t first_placement, first_request; /* requests: newest first */
@@ -71,7 +82,11 @@ struct node_cold {
     float running, waiting, queue_tokens, kv_tokens_used; /* as last read; NAN unknown */
     float share;
     uint64_t share_ns, decay_ns, dispatched_ns;
-    struct residual first, step;
+    struct own_residual first, step;
+    uint32_t curve; /* [of core's curves] that their means are relative to; NONE */
+    uint32_t changes;
+    uint64_t changed_ns;
+    bool tells_cached; /* its answers say how much of the prompt was in its cache */
     bool rtt_measured;
     float fresh_rate;                /* how often a connection that should be warm was not */
     float report_gap_ms;             /* suspicion: between reports; 0 unknown */
@@ -100,13 +115,23 @@ struct region_path {
     float bytes_per_ms; /* what the path carries; 0 unknown */
 };
 
-struct class_curve { /* how fast a class runs a model, and how far that was off */
+struct class_curve { /* how fast a class runs a model: what a decision reads of it */
     struct curve curve;
     float kv_tokens_cap, load_ms;
     float weight; /* requests/s at full batch: the capacity by which baselines are weighted */
-    bool known;
-    struct residual first, step;
-    float between_first, between_step; /* variance of node means around the class mean */
+};
+
+struct class_residual {
+    struct residual residual; /* of all outcomes; variance around each node's own mean */
+    float between;            /* variance of node means around the class mean */
+    float moved;              /* ln of all that the curve moved since it is known */
+    struct work usual;        /* what it is made of, a running mean */
+};
+
+struct class_learned { /* and how far that was off; all 0 until a node of it is seen */
+    bool begun;
+    struct curve_filter filter;
+    struct class_residual first, step;
 };
 
 /* ---- The prefix index (prefix.c). */
@@ -154,11 +179,10 @@ struct prefix_index {
     struct prefix_dispatch later[ACTIONS_MAX];
 };
 
-#define OUTPUT_BUCKETS 40u /* half octaves: up to 2^20 tokens */
 struct model_record {
-    float bytes_per_token[SCRIPT_CLASS_COUNT], bytes_per_token_count[SCRIPT_CLASS_COUNT];
-    float output_weight[OUTPUT_BUCKETS], output_unit; /* what a new outcome weighs */
-    float output_total, output_sum, output_mean;      /* over output_weight */
+    float bytes_per_token[SCRIPT_CLASS_COUNT];
+    float tokens_seen[SCRIPT_CLASS_COUNT]; /* that they are a mean of, fading */
+    float output_mean;                     /* a copy of learn_output's */
     float prompt_mean;
     uint64_t region_mask; /* regions with any placement of it */
     uint64_t requests_total;
@@ -182,8 +206,10 @@ struct request {
     float prompt_tokens, output_tokens, hit_tokens;
     float hit_age;    /* of what was expected, in sizes of the cache: 0 .. 1; NAN: nothing was */
     bool hit_by_ring; /* nobody was known to hold its beginning; it went where the ring says */
-    float first_ms, net_ms, raw_ms, raw_step_ms; /* predicted; raw: before the residual */
-    float queue_part;                            /* share of raw_ms that is queue */
+    float first_ms, net_ms; /* predicted */
+    struct work work; /* what the rest of first_ms consists of; all 0: not to be learned from */
+    float queue_part; /* share of it that is queue */
+    bool taught;      /* its first token was learned from */
 };
 
 struct suspicion { /* counts of the round that is under way */
@@ -209,8 +235,10 @@ struct core {
     struct node_hot *hot;
     struct node_cold *cold;
     struct placement *placements;
-    struct link *links;         /* beside placements */
-    struct class_curve *curves; /* [model * classes_max + class] */
+    struct link *links;            /* beside placements */
+    struct class_curve *curves;    /* [model * classes_max + class] */
+    struct class_learned *learned; /* beside curves */
+    struct output_tables outputs;
     struct model_record *models;
     uint32_t *bucket_heads;    /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
     uint32_t *bucket_masks;    /* [model * regions_max + region] */

@@ -61,6 +61,10 @@ view_node(const struct core *core, uint64_t now_ns, uint32_t node, struct node_v
         .p_fail = (float)hot->p_fail / SHARE_ONE,
     };
     v->ejected = (hot->flags & NODE_FLAG_EJECTED) != 0;
+    v->changes = cold->changes;
+    v->changed_ago_ms = cold->changes > 0 && now_ns >= cold->changed_ns
+                            ? ns_to_ms(now_ns - cold->changed_ns)
+                            : NAN;
     if ((hot->flags & NODE_FLAG_REPORTS) != 0 && now_ns >= hot->report_ns)
         v->report_age_ms = ns_to_ms(now_ns - hot->report_ns);
     for (uint32_t p = cold->first_placement; p != NONE; p = core->placements[p].node_next) {

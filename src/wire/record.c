@@ -54,6 +54,7 @@ static const struct field curve_fields[] = {
     FIELD(F32, event, curve.curve.c_ms),    FIELD(F32, event, curve.curve.t0_ms),
     FIELD(F32, event, curve.curve.tk_ms),   FIELD(F32, event, curve.curve.tb_ms),
     FIELD(F32, event, curve.kv_tokens_cap), FIELD(F32, event, curve.load_ms),
+    FIELD(U32, event, curve.guess),
 };
 static const struct field node_fields[] = {
     FIELD(U32, event, node.node),   FIELD(U32, event, node.epoch),
@@ -347,6 +348,7 @@ static const struct field config_fields[] = {
     FIELD(U32, core_config, classes_max),  FIELD(U32, core_config, placements_max),
     FIELD(U32, core_config, requests_max), FIELD(U32, core_config, own_region),
     FIELD(U32, core_config, rule),         FIELD(U32, core_config, prefix_entries_max),
+    FIELD(U32, core_config, sketches_max),
 };
 
 static void

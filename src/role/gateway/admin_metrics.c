@@ -6,6 +6,8 @@
 #include "role/gateway/admin.h"
 #include "role/gateway/answer.h"
 
+#define CHANGED_LATELY_MS 600000.0f
+
 static const unsigned short codes[METRICS_CODE_COUNT] = METRICS_CODES;
 
 /* The sum of one counter, at the same place in each lane's metrics, over all lanes. */
@@ -112,7 +114,7 @@ by_word(FILE *out, const struct gateway *g, const char *name, const char *label,
 static void
 nodes(FILE *out, const struct gateway *g)
 {
-    uint32_t states[NODE_STATE_COUNT] = {0}, ejected = 0, from = 0;
+    uint32_t states[NODE_STATE_COUNT] = {0}, ejected = 0, changed = 0, from = 0;
     struct node_view views[CORE_VIEW_MAX];
 
     while (from != UINT32_MAX) {
@@ -121,12 +123,15 @@ nodes(FILE *out, const struct gateway *g)
             if (views[i].state < NODE_STATE_COUNT)
                 states[views[i].state]++;
             ejected += views[i].ejected != 0;
+            changed += views[i].changed_ago_ms < CHANGED_LATELY_MS; /* NAN: never */
         }
     }
     head(out, "nodes", "gauge", "Nodes by state.");
     for (uint32_t i = 0; i < NODE_STATE_COUNT; i++)
         fprintf(out, "isochrone_nodes{state=\"%s\"} %u\n", metrics_node_state_name(i), states[i]);
     gauge(out, "nodes_ejected", "Nodes that are out for failures.", ejected);
+    gauge(out, "nodes_changed", "Nodes whose speed changed suddenly in the last ten minutes.",
+          changed);
 }
 
 static void

@@ -196,6 +196,8 @@ node_json(struct lane *lane, const struct fleet *fleet, const struct node_view *
     admin_put_number(json, "kv_tokens_cap", (double)v->kv_tokens_cap);
     admin_put_number(json, "rtt_ms", (double)v->rtt_ms);
     admin_put_number(json, "residual", (double)v->residual);
+    cJSON_AddNumberToObject(json, "changes", v->changes);
+    admin_put_number(json, "changed_ago_ms", (double)v->changed_ago_ms);
     admin_put_number(json, "p_fail", (double)v->p_fail);
     admin_put_number(json, "prefill_tok_s", (double)v->prefill_tok_s);
     admin_put_number(json, "decode_tok_s", (double)v->decode_tok_s);

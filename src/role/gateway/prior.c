@@ -65,7 +65,8 @@ prior_curve(struct span model_name, double params_b, struct span gpu, double sca
         params_b = prior_params_b(model_name);
     if (!(params_b > 0.0))
         params_b = PRIOR_PARAMS_B;
-    if (speed_table_find(params_b, gpu, &row) != ERR_OK)
+    ret_curve->guess = speed_table_find(params_b, gpu, &row) != ERR_OK;
+    if (ret_curve->guess != 0)
         must(speed_table_find(params_b, SPAN_LIT(GENERIC_GPU), &row) == ERR_OK);
     ret_curve->curve = (struct curve){
         .a_ms = (float)(row.a_ms * scale),

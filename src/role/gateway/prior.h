@@ -12,8 +12,9 @@
 double prior_params_b(struct span model_name);
 
 /* Fill *ret_curve's curve, KV room and load time (its model and class are the caller's). params_b
- * 0: from the name, else PRIOR_PARAMS_B. gpu unknown to the table: a middle-of-the-road card.
- * scale: the configuration's predict.constants_scale, multiplied into every time. */
+ * 0: from the name, else PRIOR_PARAMS_B. gpu unknown to the table: a middle-of-the-road card,
+ * marked as a guess. scale: the configuration's predict.constants_scale, multiplied into every
+ * time. */
 void prior_curve(struct span model_name, double params_b, struct span gpu, double scale,
                  struct event_curve *ret_curve);
 #endif

@@ -422,6 +422,7 @@ test_alone(void)
     struct world w;
 
     world_open(&w, 16, RULE_TIME, 1);
+    without(&w, WITHOUT_SELF_SUSPICION);
     for (uint32_t node = 0; node < 3; node++)
         world_node(&w, node, 0, 5.0f, 0, MODEL_READY);
     for (uint64_t id = 1; id <= 6; id++) {

@@ -44,6 +44,7 @@ main(void)
     CHECK(slower.curve.b_ms > known.curve.b_ms, "a 4090 prefills slower than an h100");
     CHECK(unknown.curve.b_ms > known.curve.b_ms && unknown.curve.b_ms < slower.curve.b_ms,
           "an unknown card is middle of the road");
+    CHECK(unknown.guess == 1 && known.guess == 0, "and said to be a guess");
     CHECK(scaled.curve.b_ms > 1.29f * known.curve.b_ms &&
               scaled.curve.b_ms < 1.31f * known.curve.b_ms,
           "constants_scale scales");
