@@ -16,7 +16,7 @@ struct candidate {
     const char *node, *region, *why;
     bool is_chosen, is_priced;
     double net_ms, ready_ms, queue_ms, prefill_ms, step_ms, first_ms, done_ms;
-    double ext_ms, late_ms, kv_ms, fail_ms, cost_ms;
+    double ext_ms, late_ms, kv_ms, fail_ms, stick_ms, cost_ms, hit_tokens;
 };
 
 struct weighed {
@@ -45,6 +45,8 @@ candidate_of(const cJSON *json)
         .late_ms = cli_json_number(json, "late_ms"),
         .kv_ms = cli_json_number(json, "kv_ms"),
         .fail_ms = cli_json_number(json, "fail_ms"),
+        .stick_ms = cli_json_number(json, "stick_ms"),
+        .hit_tokens = cli_json_number(json, "hit_tokens"),
         .cost_ms = cli_json_number(json, "cost_ms"),
     };
 
@@ -246,7 +248,8 @@ print_outcome(const cJSON *d, const struct candidate *chosen, bool is_dry)
 static double
 writing_ms(const struct candidate *c)
 {
-    double done_ms = c->cost_ms - c->first_ms - c->ext_ms - c->late_ms - c->kv_ms - c->fail_ms;
+    double done_ms = c->cost_ms - c->first_ms - c->ext_ms - c->late_ms - c->kv_ms - c->fail_ms +
+                     c->stick_ms;
 
     return c->done_ms > 0.0 ? done_ms * (1.0 - c->first_ms / c->done_ms) : 0.0;
 }
@@ -267,6 +270,7 @@ print_nearest(const struct candidate *nearest, const struct candidate *chosen)
         {"past the deadline", nearest->late_ms - chosen->late_ms},
         {"little KV room", nearest->kv_ms - chosen->kv_ms},
         {"fails more often", nearest->fail_ms - chosen->fail_ms},
+        {"has less of the prompt in its cache", chosen->stick_ms - nearest->stick_ms},
     };
     size_t worst = 0;
     char net[CLI_NUMBER_BYTES], more[CLI_NUMBER_BYTES], words[64];
@@ -291,13 +295,14 @@ static void
 print_table(const struct weighed *w, struct arena *arena)
 {
     static const struct cli_column columns[] = {
-        {"NODE", "", 24, true, false, 0},   {"REGION", "", 8, true, false, 0},
-        {"NET", "ms", 0, false, false, 0},  {"READY", "ms", 0, false, true, 0},
-        {"QUEUE", "ms", 0, false, true, 0}, {"PREFILL", "ms", 0, false, true, 0},
-        {"STEP", "ms", 0, false, true, 2},  {"FIRST", "ms", 0, false, true, 0},
-        {"DONE", "ms", 0, false, true, 3},  {"EXT", "ms", 0, false, true, 1},
-        {"LATE", "ms", 0, false, true, 1},  {"KV", "ms", 0, false, true, 1},
-        {"FAIL", "ms", 0, false, true, 4},  {"COST", "ms", 0, false, true, 0},
+        {"NODE", "", 24, true, false, 0},     {"REGION", "", 8, true, false, 0},
+        {"NET", "ms", 0, false, false, 0},    {"HIT", "tok", 0, false, true, 1},
+        {"READY", "ms", 0, false, true, 0},   {"QUEUE", "ms", 0, false, true, 0},
+        {"PREFILL", "ms", 0, false, true, 0}, {"STEP", "ms", 0, false, true, 2},
+        {"FIRST", "ms", 0, false, true, 0},   {"DONE", "ms", 0, false, true, 3},
+        {"EXT", "ms", 0, false, true, 1},     {"LATE", "ms", 0, false, true, 1},
+        {"KV", "ms", 0, false, true, 1},      {"FAIL", "ms", 0, false, true, 4},
+        {"STICK", "ms", 0, false, true, 2},   {"COST", "ms", 0, false, true, 0},
         {"WHY", "", 0, true, false, 0},
     };
     const struct candidate *chosen = chosen_of(w);
@@ -313,6 +318,7 @@ print_table(const struct weighed *w, struct arena *arena)
         cli_table_text(&t, CLI_PLAIN, c->node);
         cli_table_text(&t, CLI_PLAIN, c->region);
         cli_table_number(&t, CLI_PLAIN, c->net_ms);
+        cli_table_number(&t, CLI_PLAIN, c->hit_tokens + shown);
         cli_table_number(&t, CLI_PLAIN, c->ready_ms + shown);
         cli_table_number(&t, CLI_PLAIN, c->queue_ms + shown);
         cli_table_number(&t, CLI_PLAIN, c->prefill_ms + shown);
@@ -323,6 +329,7 @@ print_table(const struct weighed *w, struct arena *arena)
         cli_table_number(&t, CLI_PLAIN, c->late_ms + shown);
         cli_table_number(&t, CLI_PLAIN, c->kv_ms + shown);
         cli_table_number(&t, CLI_PLAIN, c->fail_ms + shown);
+        cli_table_number(&t, CLI_PLAIN, shown - c->stick_ms);
         cli_table_number(&t, CLI_PLAIN, c->cost_ms + shown);
         cli_table_text(&t, c->is_chosen ? CLI_GOOD : CLI_PLAIN, words);
     }

@@ -15,7 +15,7 @@
 
 #include "base/arena.h"
 
-#define CLI_COLUMNS_MAX    16u
+#define CLI_COLUMNS_MAX    20u
 #define CLI_TABLE_ROWS_MAX 1048576u
 
 enum cli_colour { CLI_PLAIN, CLI_GOOD, CLI_WARN, CLI_BAD, CLI_FAINT };

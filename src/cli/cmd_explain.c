@@ -32,7 +32,9 @@ const char cmd_explain_help[] =
     "their sum, DONE the time to the end. COST, of which the least wins, is FIRST, a tenth of "
     "DONE,\n"
     "and a price, in milliseconds too, on holding others up (EXT), a late first token (LATE),\n"
-    "little KV room (KV) and what a failure would cost (FAIL).\n"
+    "little KV room (KV) and what a failure would cost (FAIL); less what leaving a node that has "
+    "the\n"
+    "beginning of the prompt in its cache (HIT, in tokens) would cost later (STICK).\n"
     "A gateway keeps its last few hundred requests.\n"
     "Exit status: 0 done, 1 no answer or no such request, 2 wrong use.\n";
 

@@ -72,6 +72,20 @@ read_auth(struct schema_reader *r, const struct schema_key *key, const struct ya
         schema_bad_value(r, key, node, "`none` (with keys, leave it out)");
 }
 
+/* bool: for the whole network */
+static void
+read_scope(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+           void *base)
+{
+    bool network = span_eq_text(node->text, "network");
+
+    if (!schema_is_scalar(r, key, node))
+        return;
+    if (!network && !span_eq_text(node->text, "tenant"))
+        schema_bad_value(r, key, node, "tenant or network");
+    *MEMBER(bool) = network;
+}
+
 /* enum rule_id */
 static void
 read_rule(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
@@ -396,6 +410,15 @@ static const struct schema_key limit_keys[] = {
     {.name = NULL},
 };
 
+static const struct schema_key prefix_keys[] = {
+    {.name = "scope", .read = read_scope, AT(prefix_network), .example = "tenant"},
+    {.name = "secret",
+     .read = schema_file,
+     AT(prefix_secret_file),
+     .example = "file:/etc/isochrone/prefix.secret"},
+    {.name = NULL},
+};
+
 static const struct schema_key slo_keys[] = {
     {.name = "ttft_p90", .read = schema_duration_ms, AT(ttft_goal_ms), .example = "1s", LIMIT_NS},
     {.name = "tpot_p90", .read = schema_duration_ms, AT(tpot_goal_ms), .example = "60ms", LIMIT_NS},
@@ -429,6 +452,7 @@ static const struct schema_key keys[] = {
     {.name = "limits", .read = schema_mapping, .keys = limit_keys},
     {.name = "rule", .read = read_rule, AT(rule), .example = "time"},
     {.name = "slo", .read = schema_mapping, .keys = slo_keys},
+    {.name = "prefix", .read = schema_mapping, .keys = prefix_keys},
     {.name = "predict", .read = schema_mapping, .keys = predict_keys},
     {.name = "rtt", .read = schema_path, AT(rtt_file), .example = "/etc/isochrone/rtt.csv"},
     {.name = "models", .read = read_models},

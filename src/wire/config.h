@@ -15,6 +15,7 @@
  *   limits: {connect, first_byte, idle, drain}      2s, 120s, 60s, 30s
  *   rule: time|nearest|least_request|round_robin|random
  *   slo: {ttft_p90, tpot_p90}                       none
+ *   prefix: {scope: tenant|network, secret: file:PATH}   tenant; a secret of this process
  *   predict: {constants_scale: X}                   1 (0.1..10): shipped speeds times this
  *   rtt: FILE                                       none: the built-in table
  *   models: {NAME: {aliases: [NAME ...], params: 8B}}
@@ -75,6 +76,8 @@ struct config {
     uint32_t threads; /* I/O threads; 1 by default */
     enum rule_id rule;
     double ttft_goal_ms, tpot_goal_ms; /* NAN none */
+    bool prefix_network;               /* prefix.scope: whoever asks, equal prompts are equal */
+    struct span prefix_secret_file;    /* empty: a secret of its own, which no other gateway has */
     double constants_scale;            /* predict.constants_scale: shipped speeds times this; 1 */
     struct config_engine *engines;
     size_t engine_count;

@@ -214,6 +214,9 @@ config_dump(const struct config *config, struct arena *arena, struct span *ret_y
     put_limits(&t, config);
     put(&t, "rule: %s\n", rule != NULL ? rule->name : "time");
     put_slo(&t, config);
+    put(&t, "prefix: {scope: %s", config->prefix_network ? "network" : "tenant");
+    put_file(&t, ", secret: ", config->prefix_secret_file, "");
+    put(&t, "}\n");
     put(&t, "predict: {constants_scale: %.9g}\n", config->constants_scale);
     put_field(&t, "rtt: ", config->rtt_file, "\n");
     put_models(&t, config);

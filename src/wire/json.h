@@ -86,6 +86,9 @@ MUST_USE enum err json_f64(struct span value, double *ret);
  * is written too. ERR_FULL when it does not fit (value.bytes always suffices). Lone surrogates
  * become U+FFFD. */
 MUST_USE enum err json_unescape(struct span value, char *text, size_t size, size_t *ret_bytes);
+/* What the escape at `at`, in a valid string, stands for: into text, as UTF-8, how many bytes of it
+ * are returned and *ret_used is how many the escape had. 0: it breaks off before end. */
+size_t json_unescape_one(const char *at, const char *end, char text[4], size_t *ret_used);
 /* Bytes that json_escape writes for s, quotes not counted. The result is valid JSON whatever s
  * holds: bytes that are no UTF-8 become \ufffd. */
 size_t json_escaped_bytes(struct span s);

@@ -81,6 +81,17 @@ short_escape(char c) /* what \c stands for */
     }
 }
 
+size_t
+json_unescape_one(const char *at, const char *end, char text[4], size_t *ret_used)
+{
+    if (end - at >= 2 && at[1] != 'u') {
+        text[0] = short_escape(at[1]);
+        *ret_used = 2;
+        return 1;
+    }
+    return end - at < 6 ? 0 : utf8_write(escaped_point(at, end, ret_used), text);
+}
+
 enum err
 json_unescape(struct span value, char *text, size_t size, size_t *ret_bytes)
 {
@@ -95,16 +106,11 @@ json_unescape(struct span value, char *text, size_t size, size_t *ret_bytes)
         char piece[4];
         const char *from = at;
         size_t bytes = span;
-        if (span == 0 && end - at >= 2 && at[1] != 'u') {
-            piece[0] = short_escape(at[1]);
+        if (span == 0) {
+            bytes = json_unescape_one(at, end, piece, &span);
             from = piece;
-            bytes = 1;
-            span = 2;
-        } else if (span == 0) {
-            if (end - at < 6)
+            if (bytes == 0)
                 return ERR_PARSE;
-            bytes = utf8_write(escaped_point(at, end, &span), piece);
-            from = piece;
         }
         if (bytes >= size - used) /* one is kept for the final zero */
             return ERR_FULL;

@@ -24,6 +24,9 @@ enum known {
     KNOWN_MESSAGES,
     KNOWN_PROMPT,
     KNOWN_TOOLS,
+    KNOWN_HINTS, /* from here on: only hints, which engines may not know at all */
+    KNOWN_PROMPT_CACHE_KEY = KNOWN_HINTS,
+    KNOWN_USER,
     KNOWN_COUNT
 };
 
@@ -37,6 +40,8 @@ static const char *const known_names[KNOWN_COUNT] = {
     [KNOWN_MESSAGES] = "messages",
     [KNOWN_PROMPT] = "prompt",
     [KNOWN_TOOLS] = "tools",
+    [KNOWN_PROMPT_CACHE_KEY] = "prompt_cache_key",
+    [KNOWN_USER] = "user",
 };
 
 /* The values of the keys above, as written; empty where absent. json_type_of says JSON_NULL of both
@@ -228,6 +233,8 @@ pick(const struct json_object *object, struct known_values *ret_values,
             struct span name = span_of(known_names[known]);
             if (key.bytes != name.bytes || !span_eq_nocase(key, name))
                 continue;
+            if (!span_eq(key, name) && known >= KNOWN_HINTS)
+                continue;
             if (!span_eq(key, name))
                 return refuse(ret_error, "unknown_parameter", known_names[known],
                               "Unknown key `%.*s`: write it `%s`, in lower case.", (int)key.bytes,
@@ -361,6 +368,19 @@ read_text(const struct openai_request *r, const struct known_values *values,
     return ERR_OK;
 }
 
+/* What says that requests belong together. */
+static struct span
+session_of(const struct known_values *values)
+{
+    struct span session = values->of[KNOWN_PROMPT_CACHE_KEY];
+
+    if (json_type_of(session) != JSON_STRING || session.bytes <= 2)
+        session = values->of[KNOWN_USER];
+    if (json_type_of(session) != JSON_STRING || session.bytes <= 2)
+        return (struct span){0};
+    return session;
+}
+
 enum err
 openai_request_parse(struct json_parser *parser, enum openai_api api, struct span body,
                      struct arena *arena, struct openai_request *ret_request,
@@ -396,6 +416,9 @@ openai_request_parse(struct json_parser *parser, enum openai_api api, struct spa
                          &max_completion_tokens, ret_error);
     if (err != ERR_OK)
         return err;
+    r.text = values.of[api == OPENAI_CHAT ? KNOWN_MESSAGES : KNOWN_PROMPT];
+    r.tools = values.of[KNOWN_TOOLS];
+    r.session = session_of(&values);
     r.max_tokens = max_completion_tokens > 0 ? max_completion_tokens : max_tokens;
     measure(&r, &values);
     *ret_request = r;

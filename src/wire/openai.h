@@ -34,6 +34,8 @@ struct openai_request {
     bool usage_asked;           /* the client set stream_options.include_usage */
     struct span stream_options; /* value range; empty if absent */
     struct span include_usage;  /* value range inside stream_options; empty if absent */
+    struct span text, tools;    /* messages or prompt, and tools, as written; empty if absent */
+    struct span session;        /* prompt_cache_key, else user, as written; empty: no string */
     uint64_t max_tokens;        /* max_completion_tokens or max_tokens; 0: none */
     uint64_t choices;           /* n; 1 if absent */
     uint32_t prompt_bytes;      /* of canonical message text: unescaped length, estimated */
@@ -62,6 +64,7 @@ MUST_USE enum err openai_request_splice(const struct openai_request *r, struct s
 struct openai_usage {
     bool known;
     uint32_t prompt_tokens, cached_tokens, output_tokens;
+    bool cached_known;                          /* cached_tokens is what the engine said, 0 too */
     double engine_prefill_ms, engine_decode_ms; /* llama.cpp's timings; NAN none */
 };
 

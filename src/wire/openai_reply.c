@@ -120,13 +120,12 @@ static void
 scan_prompt_details(struct json_scan *s, struct openai_usage *usage)
 {
     struct span key, value;
-    bool known;
 
     if (!enter(s, '{'))
         return;
     for (bool first = true; json_scan_key(s, &first, &key);) {
         if (span_eq_text(key, "cached_tokens"))
-            scan_count(s, &known, &usage->cached_tokens);
+            scan_count(s, &usage->cached_known, &usage->cached_tokens);
         else
             json_scan_value(s, &value);
     }
@@ -162,7 +161,7 @@ scan_timings(struct json_scan *s, struct openai_usage *timings)
         return;
     for (bool first = true; json_scan_key(s, &first, &key);) {
         if (span_eq_text(key, "cache_n"))
-            scan_count(s, &timings->known, &timings->cached_tokens);
+            scan_count(s, &timings->cached_known, &timings->cached_tokens);
         else if (span_eq_text(key, "prompt_n"))
             scan_count(s, &timings->known, &computed_tokens);
         else if (span_eq_text(key, "predicted_n"))
@@ -174,6 +173,7 @@ scan_timings(struct json_scan *s, struct openai_usage *timings)
         else
             json_scan_value(s, &value);
     }
+    timings->known = timings->known || timings->cached_known;
     if (__builtin_add_overflow(timings->cached_tokens, computed_tokens, &timings->prompt_tokens))
         timings->prompt_tokens = UINT32_MAX;
 }
@@ -227,6 +227,10 @@ openai_reply_parse(struct span document, struct openai_reply *ret_reply)
     if (!json_scan_end(&s))
         return ERR_PARSE;
     reply.usage = usage.known ? usage : timings;
+    if (!reply.usage.cached_known) { /* llama.cpp tells it here alone */
+        reply.usage.cached_tokens = timings.cached_tokens;
+        reply.usage.cached_known = timings.cached_known;
+    }
     reply.usage.engine_prefill_ms = timings.engine_prefill_ms;
     reply.usage.engine_decode_ms = timings.engine_decode_ms;
     reply.has_finish = reply.finishes > 0;

@@ -2,6 +2,7 @@
  * taken again, says what it should, and needs no further edit. A reply is taken when it is a JSON
  * object. */
 #include "wire/openai.h"
+#include "wire/openai_prefix.h"
 
 #include <stdlib.h>
 
@@ -40,14 +41,21 @@ fuzz_request(enum openai_api api, struct span body, struct span model)
     struct openai_error error;
     struct span parts[PARTS_MAX], json, out;
     struct json_error wrong;
+    struct prefix_chain chain, chain_again;
+    const struct hash_key key = {1, 2};
     size_t count;
 
     arena_init(&arena, 1u << 20);
     if (openai_request_parse(parser, api, body, &arena, &r, &error) == ERR_OK) {
         must(r.prompt_bytes <= body.bytes * TOKEN_BYTES_MAX);
+        openai_prefix(&r, key, &chain);
+        must(chain.count <= PREFIX_BORDERS_MAX);
         must(openai_request_splice(&r, model, &arena, parts, PARTS_MAX, &count) == ERR_OK);
         out = joined(parts, count);
         must(openai_request_parse(parser, api, out, &arena, &again, &error) == ERR_OK);
+        openai_prefix(&again, key, &chain_again);
+        must(chain_again.count == chain.count &&
+             memcmp(chain_again.hashes, chain.hashes, chain.count * sizeof(chain.hashes[0])) == 0);
         must(span_eq(again.model, model) && again.stream == r.stream);
         must(!again.stream || again.usage_asked);
         must(again.max_tokens == r.max_tokens && again.choices == r.choices);

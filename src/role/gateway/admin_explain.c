@@ -44,6 +44,7 @@ candidate_json(const struct fleet *fleet, const struct decision_candidate *c)
     admin_put_number(json, "late_ms", (double)c->late_ms);
     admin_put_number(json, "kv_ms", (double)c->kv_ms);
     admin_put_number(json, "fail_ms", (double)c->fail_ms);
+    admin_put_number(json, "stick_ms", (double)c->stick_ms);
     admin_put_number(json, "cost_ms", (double)c->cost_ms);
     return json;
 }
@@ -103,7 +104,8 @@ admin_explain_dry(struct admin_call *call)
         admin_send_error(call->exchange, 404, "model_not_found", "this model does not exist here");
         return;
     }
-    request_arrived_event(&o, lane_id(call->lane), model, call->http, &event);
+    request_arrived_event(call->lane, &o, lane_id(call->lane), model, call->key_id, call->http,
+                          &event);
     decide_explain(call->lane->gateway->door, &event, &decision);
     json = cJSON_CreateObject();
     inner = cJSON_AddObjectToObject(json, "decision");

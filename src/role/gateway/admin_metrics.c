@@ -159,6 +159,19 @@ door(FILE *out, const struct gateway *g)
 }
 
 static void
+prefixes(FILE *out, const struct gateway *g)
+{
+    struct prefix_view v;
+
+    decide_view_prefix(g->door, &v);
+    gauge(out, "prefix_entries", "Beginnings of prompts that are remembered.", (double)v.entries);
+    gauge(out, "prefix_entries_max", "As many as there is room for.", (double)v.entries_max);
+    head(out, "prefix_evictions_total", "counter",
+         "Of these, forgotten too early for want of room.");
+    fprintf(out, "isochrone_prefix_evictions_total %llu\n", (unsigned long long)v.evictions);
+}
+
+static void
 totals(FILE *out, const struct gateway *g)
 {
     const struct metrics *m = &g->lanes[0].metrics;
@@ -171,6 +184,10 @@ totals(FILE *out, const struct gateway *g)
             &m->early_commits);
     counter(out, g, "prompt_tokens_total", "As engines told.", &m->prompt_tokens);
     counter(out, g, "output_tokens_total", "As engines told.", &m->output_tokens);
+    counter(out, g, "prefix_hit_tokens_total",
+            "Prompt tokens expected in prefix caches, where engines tell of them.", &m->hit_tokens);
+    counter(out, g, "prefix_cached_tokens_total", "Of these requests, what engines found there.",
+            &m->cached_tokens);
     counter(out, g, "polls_total", "Questions to engines about themselves.", &m->polls);
     counter(out, g, "poll_failures_total", "Of these, without a good answer.", &m->poll_failures);
     gauge(out, "requests_in_flight", "Completions in progress.", (double)sum(g, &m->in_flight));
@@ -216,6 +233,7 @@ admin_metrics(struct admin_call *call)
     histogram(out, g, "ttft_seconds", "Time to first token of streams.", &m->ttft_actual);
     histogram(out, g, "ttft_error_seconds", "Distance between the two.", &m->ttft_error);
     nodes(out, g);
+    prefixes(out, g);
     door(out, g);
     if (fclose(out) != 0 || text == NULL) {
         free(text);

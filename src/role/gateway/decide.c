@@ -168,6 +168,14 @@ decide_suspects_itself(struct door *door)
 }
 
 void
+decide_view_prefix(struct door *door, struct prefix_view *ret_view)
+{
+    door_lock(door);
+    core_view_prefix(door->core, ret_view);
+    door_unlock(door);
+}
+
+void
 decide_hold(struct door *door, struct decide_hold *ret_hold)
 {
     door_lock(door);

@@ -107,6 +107,13 @@ tell_gone(const struct feed *f)
     }
 }
 
+/* By its address, which every gateway writes alike. Never 0. */
+static uint32_t
+identity_of(const struct roster_node *n)
+{
+    return (uint32_t)(hash_fnv(HASH_FNV_START, n->host.data, n->host.bytes) >> 32) | 1;
+}
+
 static void
 tell_nodes(const struct feed *f)
 {
@@ -134,6 +141,7 @@ tell_nodes(const struct feed *f)
             .state = NODE_READY,
             .slots = n->slots,
             .rtt_ms = n->rtt_ms,
+            .identity = identity_of(n),
         };
         tell(f, &event);
     }

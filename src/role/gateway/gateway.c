@@ -20,11 +20,14 @@
 #include "role/gateway/poll.h"
 #include "role/gateway/reload.h"
 
-#define NODES_SPARE       1024u /* room for engines that a reload brings */
-#define PLACEMENTS_A_NODE 4u    /* on average */
-#define REQUESTS_MAX      65536u
-#define TICK_NS           100000000u
-#define DRAIN_LOOK_NS     100000000u
+#define NODES_SPARE           1024u /* room for engines that a reload brings */
+#define PLACEMENTS_A_NODE     4u    /* on average */
+#define REQUESTS_MAX          65536u
+#define PREFIX_NODES_SPARE    32u
+#define PREFIX_ENTRIES_A_NODE 2048u
+#define PREFIX_ENTRIES_MAX    4194304u /* 64 MB */
+#define TICK_NS               100000000u
+#define DRAIN_LOOK_NS         100000000u
 
 /* What only the first lane's thread uses. */
 struct control {
@@ -214,6 +217,15 @@ nodes_max(const struct roster *roster)
     return wanted < CORE_NODES_MAX ? wanted : CORE_NODES_MAX;
 }
 
+/* A node's cache of 400,000 tokens is some 1,600 borders; a gateway uses a part of each. */
+static uint32_t
+prefix_entries(const struct roster *roster)
+{
+    uint64_t wanted = (uint64_t)(roster->node_bound + PREFIX_NODES_SPARE) * PREFIX_ENTRIES_A_NODE;
+
+    return wanted < PREFIX_ENTRIES_MAX ? (uint32_t)wanted : PREFIX_ENTRIES_MAX;
+}
+
 static struct core_config
 core_config(const struct gateway_options *o, uint32_t nodes)
 {
@@ -227,6 +239,7 @@ core_config(const struct gateway_options *o, uint32_t nodes)
         .requests_max = REQUESTS_MAX,
         .own_region = o->roster->own_region,
         .rule = (uint32_t)o->roster->config.rule,
+        .prefix_entries_max = prefix_entries(o->roster),
     };
 
     if (c.seed == 0 && getrandom(&c.seed, sizeof(c.seed), 0) != (ssize_t)sizeof(c.seed))
@@ -316,6 +329,9 @@ setup(struct control *c, const struct gateway_options *o)
     g->node_uses = calloc(g->nodes_max, sizeof(*g->node_uses));
     g->node_kinds = calloc(g->nodes_max, sizeof(*g->node_kinds));
     err = door_open(g, o);
+    if (err == ERR_OK &&
+        getrandom(&g->own_secret, sizeof(g->own_secret), 0) != (ssize_t)sizeof(g->own_secret))
+        err = ERR_IO;
     if (err == ERR_OK && (g->lanes == NULL || g->node_uses == NULL || g->node_kinds == NULL))
         err = ERR_MEMORY;
     for (uint32_t i = 0; i < g->lane_count && g->lanes != NULL; i++)

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "base/list.h"
 #include "io/http_client.h"
 #include "io/http_server.h"
@@ -68,8 +69,9 @@ struct gateway {
     uint64_t keep_alive_ns;
     uint64_t poll_ns; /* between two reads of one engine, at least */
     uint64_t started_wall_s;
-    bool admin_on_public; /* under `up`: for loopback clients */
-    int rule_override;    /* enum rule_id, or -1 */
+    struct hash_key own_secret; /* of this process: for whatever has none of its own */
+    bool admin_on_public;       /* under `up`: for loopback clients */
+    int rule_override;          /* enum rule_id, or -1 */
     _Atomic size_t buffers_bytes;
     _Atomic bool draining;
     _Atomic uint64_t reloads, reload_failures;

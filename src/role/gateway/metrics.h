@@ -31,6 +31,7 @@ struct metrics {
     _Atomic uint64_t attempts, retries, streams_cut, in_flight, early_commits;
     _Atomic uint64_t polls, poll_failures;
     _Atomic uint64_t prompt_tokens, output_tokens;
+    _Atomic uint64_t hit_tokens, cached_tokens; /* expected in prefix caches, and found there */
     struct metrics_histogram ttft_predicted, ttft_actual, ttft_error;
 };
 

@@ -8,6 +8,7 @@
 #include "base/must.h"
 #include "role/gateway/answer.h"
 #include "role/gateway/put.h"
+#include "wire/openai_prefix.h"
 
 #define DEADLINE_MS_MAX     3600000u
 #define PATH_BODY_BYTES_MIN 65536u
@@ -142,6 +143,7 @@ act(struct request *r, const struct actions *actions)
     if (actions->decision.candidate_count > 0) {
         r->considered = actions->decision.considered;
         r->rule = actions->decision.rule;
+        r->hit_tokens = actions->decision.hit_tokens;
     }
     r->attempt.recent = place;
     if (a->kind == ACTION_DISPATCH) {
@@ -226,6 +228,7 @@ request_ended(struct request *r)
         .attempt = r->attempt.number,
         .prompt_tokens = u->prompt_tokens,
         .cached_tokens = u->cached_tokens,
+        .cached_known = u->cached_known,
         .output_tokens = u->output_tokens,
         .engine_prefill_ms = u->known ? (float)u->engine_prefill_ms : NAN,
         .engine_decode_ms = u->known ? (float)u->engine_decode_ms : NAN,
@@ -235,6 +238,10 @@ request_ended(struct request *r)
         entry->actual_ms = (float)((double)(r->now_ns - r->attempt.dispatched_ns) / 1e6);
     metrics_add(&m->prompt_tokens, u->prompt_tokens);
     metrics_add(&m->output_tokens, u->output_tokens);
+    if (u->cached_known) { /* else there is nothing to compare with */
+        metrics_add(&m->hit_tokens, (uint64_t)r->hit_tokens);
+        metrics_add(&m->cached_tokens, u->cached_tokens);
+    }
 }
 
 void
@@ -355,15 +362,47 @@ capped_u32(uint64_t value)
     return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
 }
 
-void
-request_arrived_event(const struct openai_request *o, uint64_t id, uint16_t model,
-                      const struct http_request *http, struct event *ret_event)
+/* The secret that hashes of this tenant's texts are made with: others cannot tell from ours what
+ * they have in common, unless the operator says that they may. */
+static struct hash_key
+secret_of(struct lane *lane, uint64_t key_id)
 {
+    const struct roster *roster = lane_fleet(lane)->roster;
+    struct hash_key key = roster->has_prefix_secret ? roster->prefix_secret
+                                                    : lane->gateway->own_secret;
+    uint64_t first[2] = {key_id, 1}, second[2] = {key_id, 2};
+
+    if (roster->config.prefix_network)
+        return key;
+    return (struct hash_key){hash_bytes(key, first, sizeof(first)),
+                             hash_bytes(key, second, sizeof(second))};
+}
+
+/* Which conversation it belongs to, as far as the client says: a header, or a field of the body. */
+static uint64_t
+session_of(const struct openai_request *o, const struct http_request *http, struct hash_key secret)
+{
+    struct span session = http_request_header(http, SPAN_LIT("x-session-id"));
+
+    if (session.bytes == 0)
+        session = o->session;
+    return session.bytes > 0 ? hash_span(secret, session) | 1 : 0;
+}
+
+void
+request_arrived_event(struct lane *lane, const struct openai_request *o, uint64_t id,
+                      uint16_t model, uint64_t key_id, const struct http_request *http,
+                      struct event *ret_event)
+{
+    struct hash_key secret = secret_of(lane, key_id);
+
     ret_event->kind = EVENT_ARRIVED;
-    ret_event->prefix.count = 0;
+    openai_prefix(o, secret, &ret_event->prefix);
     ret_event->arrived = (struct event_arrived){
         .request = id,
+        .session = session_of(o, http, secret),
         .model = model,
+        .tenant = key_id == 0 ? 0 : (uint16_t)(1 + key_id % (TENANTS_MAX - 1)),
         .script = (uint16_t)o->script,
         .prompt_bytes = o->prompt_bytes,
         .body_bytes = capped_u32(o->body.bytes),
@@ -445,6 +484,6 @@ request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
         return;
     if (r->openai.stream)
         stream_open(r);
-    request_arrived_event(&r->openai, r->id, r->model, http, &event);
+    request_arrived_event(lane, &r->openai, r->id, r->model, r->grant.key_id, http, &event);
     ask(r, &event);
 }

@@ -38,6 +38,7 @@ struct request {
     uint16_t model;
     bool committed, started;
     uint32_t considered, rule; /* of the last decision */
+    float hit_tokens;          /* that it expected to be cached */
     uint64_t arrived_ns, routed_ns;
     uint64_t now_ns; /* of the last step */
     struct attempt attempt;
@@ -63,9 +64,10 @@ void request_started(struct request *r);
 /* The bytes of the attempt went out. */
 void request_dispatched(struct request *r, bool fresh_connection);
 
-/* What core is told of such a request; also for a dry run. */
-void request_arrived_event(const struct openai_request *o, uint64_t id, uint16_t model,
-                           const struct http_request *http, struct event *ret_event);
+/* What core is told of such a request of this key (0: none); also for a dry run. */
+void request_arrived_event(struct lane *lane, const struct openai_request *o, uint64_t id,
+                           uint16_t model, uint64_t key_id, const struct http_request *http,
+                           struct event *ret_event);
 
 /* The gateway stops: end it with an error. The request is gone after this. */
 void request_abort(struct request *r);

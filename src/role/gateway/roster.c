@@ -155,6 +155,21 @@ read_secret(struct roster *r, struct span path, struct span *ret_secret)
     return ERR_OK;
 }
 
+static enum err
+read_prefix_secret(struct roster *r)
+{
+    unsigned char sum[KEY_SHA256_BYTES];
+    struct span text;
+    enum err err = read_secret(r, r->config.prefix_secret_file, &text);
+
+    if (err != ERR_OK)
+        return err;
+    keys_sha256(text, sum);
+    memcpy(&r->prefix_secret, sum, sizeof(r->prefix_secret));
+    r->has_prefix_secret = true;
+    return ERR_OK;
+}
+
 /* ---- Addresses. */
 
 bool
@@ -507,6 +522,8 @@ build(struct roster *r, uint32_t nodes_max, const struct roster *previous)
         return ERR_FULL;
     if (r->config.admin_token_file.bytes > 0)
         err = read_secret(r, r->config.admin_token_file, &r->admin_token);
+    if (err == ERR_OK && r->config.prefix_secret_file.bytes > 0)
+        err = read_prefix_secret(r);
     if (err == ERR_OK && r->config.upstream_bind.bytes > 0)
         err = roster_resolve(r->config.upstream_bind, 0, &r->bind);
     if (err == ERR_OK)

@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "role/gateway/access.h"
 #include "wire/adapter.h"
 #include "wire/config.h"
@@ -54,6 +55,8 @@ struct roster {
     struct span config_text; /* as it was read; empty under `up` */
     struct span directory;   /* of the file, while it is read */
     struct span admin_token; /* empty: none */
+    bool has_prefix_secret;
+    struct hash_key prefix_secret;
     struct access access;
     struct roster_address bind; /* upstream_bind; bytes 0: none */
     struct roster_names regions, classes, sites, operators;

@@ -154,6 +154,8 @@ static const struct {
 } bad[] = {
     {"regoin: eu", 1, 1, "unknown key `regoin`; did you mean `region`?"},
     {"limits: {conect: 2s}", 1, 10, "did you mean `connect`?"},
+    {"prefix: {scope: world}", 1, 17, "write for example `scope: tenant`"},
+    {"prefix: {secret: hunter2}", 1, 18, "file:"},
     {"zebra: 1", 1, 1, "unknown key `zebra`"},
     {"region: EU", 1, 9, "`EU` is not a name"},
     {"region: [a]", 1, 9, "region takes one value; write for example `region: eu-west`"},
@@ -271,7 +273,8 @@ check_dump(void)
     struct span first, second;
     char copy[4096];
 
-    CHECK(parse("auth: none\nslo: {ttft_p90: 1500ms}\nlimits: {connect: 1001us}\nmodels: {\"m:1\": "
+    CHECK(parse("auth: none\nprefix: {scope: network, secret: file:p}\nslo: {ttft_p90: "
+                "1500ms}\nlimits: {connect: 1001us}\nmodels: {\"m:1\": "
                 "{aliases: [a, b], params: 500M}}\n"
                 "engines: [{url: \"http://a\", key: \"${SECRET}\"}, {url: \"http://b\", key: "
                 "\"file:k\\\"\"}]") == ERR_OK,
@@ -283,6 +286,7 @@ check_dump(void)
           "without secrets");
     CHECK(strstr(copy, "connect: 1001us") != NULL && strstr(copy, "ttft_p90: 1500ms") != NULL,
           "with units");
+    CHECK(strstr(copy, "prefix: {scope: network, secret: \"file:p\"}") != NULL, "and paths");
     CHECK(strstr(copy, "params: 0.5B") != NULL && strstr(copy, "body_bytes_max: 64MiB") != NULL,
           "and defaults");
     CHECK(parse(copy) == ERR_OK, "can be read");

@@ -110,6 +110,9 @@ static const struct {
     {"timings before usage",
      "{\"timings\":{\"prompt_n\":6,\"prompt_ms\":1.5},\"usage\":{\"prompt_tokens\":7}}",
      "{\"prompt_tokens\":7}", true, 7, 0, 0, 1.5, -1},
+    {"cache in timings",
+     "{\"usage\":{\"prompt_tokens\":7},\"timings\":{\"cache_n\":5,\"prompt_n\":2}}",
+     "{\"prompt_tokens\":7}", true, 7, 5, 0, -1, -1},
     {"timings after usage", "{\"usage\":{\"prompt_tokens\":7},\"timings\":{\"predicted_ms\":2}}",
      "{\"prompt_tokens\":7}", true, 7, 0, 0, -1, 2},
     {"timings that are none", "{\"timings\":{\"prompt_ms\":-1,\"predicted_ms\":\"x\"}}", "", false,
@@ -134,6 +137,9 @@ test_usage(void)
         CHECK(openai_reply_parse(span_of(usage_rows[i].json), &r) == ERR_OK, usage_rows[i].label);
         CHECK(span_eq_text(r.usage_range, usage_rows[i].range), usage_rows[i].label);
         CHECK(r.usage.known == usage_rows[i].known, usage_rows[i].label);
+        CHECK(r.usage.cached_known == (strstr(usage_rows[i].json, "cached_tokens") != NULL ||
+                                       strstr(usage_rows[i].json, "cache_n") != NULL),
+              usage_rows[i].label);
         CHECK(r.usage.prompt_tokens == usage_rows[i].prompt &&
                   r.usage.cached_tokens == usage_rows[i].cached &&
                   r.usage.output_tokens == usage_rows[i].output,

@@ -542,6 +542,30 @@ test_error(void)
     arena_init(&arena, ARENA_BYTES_MAX);
 }
 
+/* ---- What says that requests belong together. */
+
+static void
+test_session(void)
+{
+    static const struct {
+        const char *label, *body, *session;
+    } rows[] = {
+        {"none", CHAT(""), ""},
+        {"a cache key", CHAT(",\"prompt_cache_key\":\"k\",\"user\":\"u\""), "\"k\""},
+        {"a user", CHAT(",\"user\":\"u\",\"prompt_cache_key\":null"), "\"u\""},
+        {"an empty key says nothing", CHAT(",\"prompt_cache_key\":\"\",\"user\":\"u\""), "\"u\""},
+        {"no string", CHAT(",\"user\":{\"id\":7},\"prompt_cache_key\":5"), ""},
+        {"another key of nearly that name", CHAT(",\"User\":\"u\""), ""},
+    };
+    struct openai_request r;
+    struct openai_error e;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        CHECK(parse(OPENAI_CHAT, span_of(rows[i].body), &r, &e) == ERR_OK, rows[i].label);
+        CHECK(span_eq_text(r.session, rows[i].session), rows[i].label);
+    }
+}
+
 int
 main(void)
 {
@@ -554,6 +578,7 @@ main(void)
     test_splice();
     test_splice_limit();
     test_error();
+    test_session();
     json_parser_close(parser);
     return tap_done();
 }
