@@ -94,8 +94,8 @@ capacity_settle_curve(struct core *core, const struct event_curve *e)
     };
     cc->kv_tokens_cap = sane(e->kv_tokens_cap, TOKENS_MAX, 0.0f);
     cc->load_ms = sane(e->load_ms, 1e8f, 0.0f);
-    cc->weight = capacity_weight(core, e->model, &prior);
     learn_prior(core, e->model, e->class, &prior, e->guess != 0);
+    cc->weight = capacity_weight(core, e->model, &cc->curve);
 }
 
 static void
