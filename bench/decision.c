@@ -189,6 +189,7 @@ world_turn(struct world *w, struct actions *actions)
                                        .prompt_bytes = 200u + (uint32_t)rng_below(&w->rng, 8000),
                                        .max_tokens = 512,
                                        .stream = 1,
+                                       .other_model = MODEL_NONE,
                                        .deadline_ms = NAN,
                                        .only_node = NODE_ANY};
     e.prefix.count = 0;

@@ -96,10 +96,12 @@ enum why_not {
     WHY_DRAINING,
     WHY_FAILING,
     WHY_FULL,
-    WHY_TRIED,       /* an earlier attempt failed there */
-    WHY_RULE,        /* the configured rule does not look at milliseconds */
-    WHY_BUSIER_FITS, /* a busier node meets the goals: this one is kept free */
-    WHY_STALE,       /* news too old for milliseconds: our own count decides */
+    WHY_TRIED,        /* an earlier attempt failed there */
+    WHY_RULE,         /* the configured rule does not look at milliseconds */
+    WHY_BUSIER_FITS,  /* a busier node meets the goals: this one is kept free */
+    WHY_STALE,        /* news too old for milliseconds: our own count decides */
+    WHY_LATE,         /* could not begin in time */
+    WHY_OTHERS_FIRST, /* others wait for the same place */
     WHY_COUNT
 };
 
@@ -111,6 +113,17 @@ enum decision_mode {
     DECISION_STALE,     /* news too old: our own count */
     DECISION_SUSPICION, /* so many nodes are silent that it may be us: our own count */
     DECISION_MODE_COUNT
+};
+
+/* What became of a request when it was decided whether it may go. */
+enum admission {
+    ADMISSION_NONE = 0, /* it was not asked */
+    ADMISSION_NOW,
+    ADMISSION_HELD,
+    ADMISSION_AFTER_HOLD,
+    ADMISSION_OTHER_MODEL, /* the one that its client named beside the first */
+    ADMISSION_REFUSED,
+    ADMISSION_COUNT
 };
 
 struct decision_candidate {
@@ -134,8 +147,10 @@ struct decision {
     uint16_t model;
     uint16_t mode;                                  /* enum decision_mode */
     uint16_t candidate_count;                       /* 0: the step made no decision */
+    uint16_t admission;                             /* enum admission */
     uint32_t considered;                            /* nodes that have the model in any state */
     float prompt_tokens, hit_tokens, output_tokens; /* as estimated */
+    float held_ms;                                  /* so long it was held before */
     struct decision_candidate candidates[DECISION_CANDIDATES_MAX]; /* the chosen one first */
 };
 

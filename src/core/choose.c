@@ -11,12 +11,14 @@
 #include <math.h>
 
 #include "base/must.h"
+#include "core/admit.h"
 #include "core/capacity.h"
 #include "core/explain.h"
 #include "core/fallback.h"
 #include "core/goal.h"
 #include "core/index.h"
 #include "core/isolation.h"
+#include "core/limit.h"
 #include "core/prefix.h"
 #include "core/price.h"
 #include "core/ring.h"
@@ -25,6 +27,7 @@
 #define LOADING_MAX 2u
 #define RING_ASKED  2u /* slots of the ring */
 #define READY_MASK  INDEX_READY_MASK
+#define FULL_MAX    8u    /* full nodes looked at, to say why and for how long */
 #define FAIL_SEEN   0.02f /* below it, how long a failure takes to notice is a guess */
 
 _Static_assert(2 * TUNING_CANDIDATES_MAX + LOADING_MAX + PREFIX_HOLDERS_MAX + 1 + RING_ASKED <=
@@ -47,6 +50,11 @@ struct pool {
     struct prefix_found found;
     uint32_t ring[RING_ASKED]; /* placements that the ring says, where nobody is known to hold
                                   anything */
+    struct admit_room room;
+    float need_tokens; /* room for KV */
+    bool full;         /* these are at their limits: nothing can go there now */
+    bool any_room;     /* limits do not count */
+    bool dated;        /* there is a goal, so times must be known */
 };
 
 static bool
@@ -275,6 +283,23 @@ pool_ejected(struct pool *pool)
     pool->count = kept;
 }
 
+/* A few of those that are at their limits. */
+static void
+pool_full(struct pool *pool)
+{
+    const struct core *core = pool->core;
+    uint32_t model = pool->r->arrived.model, left = FULL_MAX;
+    uint64_t regions = core->models[model].region_mask;
+
+    for (; regions != 0 && left > 0; regions &= regions - 1) {
+        size_t slot = index_slot(core, model, (uint32_t)__builtin_ctzll(regions));
+        if ((core->bucket_masks[slot] & (1u << BUCKET_FULL)) != 0)
+            left -= pool_bucket(pool, slot, BUCKET_FULL, left);
+    }
+    /* Who asked for one node by name goes there all the same. */
+    pool->full = pool->count > 0 && pool->r->arrived.only_node == NODE_ANY;
+}
+
 /* Some of the ready ones: all, if they are few. */
 static void
 pool_sample(struct pool *pool)
@@ -338,6 +363,10 @@ pool_collect(struct pool *pool)
         pool_sample(pool);
     else
         pool_all(pool, READY_MASK);
+    if (pool->count == 0)
+        pool_full(pool); /* a place there is free sooner than a model is loaded */
+    if (pool->full)
+        return;
     if (pool->mode == DECISION_TIME)
         pool_loading(pool);
     /* A request never waits for a load while a ready node can serve it. */
@@ -445,8 +474,6 @@ refusal_of(const struct pool *pool)
         for (; p != NONE; p = index_next(core, slot, BUCKET_OUT, p))
             seen[isolation_verdict(core, core->links[p].node)]++;
     }
-    if (seen[WHY_FULL] > 0)
-        return REFUSAL_FULL;
     if (seen[WHY_FAILING] > 0)
         return REFUSAL_FAILING;
     return seen[WHY_DRAINING] > 0 ? REFUSAL_DRAINING : REFUSAL_NOT_READY;
@@ -464,6 +491,28 @@ soft_ms(const struct core *core, uint64_t now_ns, const struct request *r)
     if (isnan(ms))
         ms = core->tuning.soft_first_ms;
     return max_f(0.0f, ms - ns_to_ms(now_ns - r->arrived_ns));
+}
+
+/* May the request go there now? Those in the buckets of ready ones are not at their limits: it
+ * remains to be seen whether its KV fits. */
+static bool
+has_room(const struct pool *pool, const struct candidate *c, const struct predict_node *node)
+{
+    if (pool->full)
+        return false;
+    if (pool->any_room || (pool->room.part == 1.0f &&
+                           (node->kv_tokens_cap <= 0.0f ||
+                            node->kv_tokens_used + pool->need_tokens <= node->kv_tokens_cap)))
+        return true;
+    return c->terms.queue_ms <= pool->room.queue_ms + c->terms.net_ms &&
+           limit_room(pool->core, pool->now_ns, c->placement, pool->need_tokens, pool->room.part);
+}
+
+/* Is there a time by which it should begin? */
+static bool
+is_dated(const struct core *core, const struct request *r)
+{
+    return !isnan(r->arrived.deadline_ms) || !isnan(core->settings.ttft_goal_ms);
 }
 
 /* J but for what a failure would cost. */
@@ -491,6 +540,7 @@ price(const struct pool *pool, struct candidate *c)
     c->cost_ms = p.cost_ms;
     if (goal_given(&pool->goal))
         goal_weigh(&pool->goal, &node, c);
+    c->room = has_room(pool, c, &node);
 }
 
 /* Who has the beginning of a prompt may cost a little more, or conversations would leave their
@@ -570,6 +620,44 @@ price_all(const struct pool *pool)
     }
 }
 
+/* By when the first token is there. */
+static void
+note_times(const struct pool *pool, struct choice *ret_choice)
+{
+    for (size_t i = 0; i < pool->count; i++) {
+        const struct candidate *c = &pool->list[i];
+        const struct terms *t = &c->terms;
+        float late_ms = GOAL_Z90 * t->sigma_ms, p90_ms = t->first_ms + late_ms;
+        float idle_ms = p90_ms - t->queue_ms -
+                        late_ms * t->queue_ms / max_f(t->first_ms - t->net_ms, 1e-3f);
+
+        ret_choice->any_p90_ms = min_f(ret_choice->any_p90_ms, p90_ms);
+        ret_choice->idle_p90_ms = min_f(ret_choice->idle_p90_ms, idle_ms);
+        if (c->room != 0)
+            ret_choice->best_p90_ms = min_f(ret_choice->best_p90_ms, p90_ms);
+    }
+}
+
+/* Only those with room for the request may be chosen: they come first. Returns how many. */
+static size_t
+split_by_room(struct pool *pool, struct choice *ret_choice)
+{
+    size_t count = 0;
+
+    if (pool->dated)
+        note_times(pool, ret_choice);
+    while (count < pool->count && pool->list[count].room != 0)
+        count++;
+    for (size_t i = count; i < pool->count; i++) {
+        struct candidate other = pool->list[i];
+        if (other.room == 0)
+            continue;
+        pool->list[i] = pool->list[count];
+        pool->list[count++] = other;
+    }
+    return count;
+}
+
 /* The chosen one, and what the prefix index knew of it. */
 static void
 choice_take(const struct pool *pool, const struct candidate *c, struct choice *ret_choice)
@@ -585,21 +673,22 @@ choice_take(const struct pool *pool, const struct candidate *c, struct choice *r
     }
 }
 
+/* The rule's choice among the first `count`. */
 static size_t
-pick(struct pool *pool, struct rng *rng)
+pick(struct pool *pool, size_t count, struct rng *rng)
 {
     const struct core *core = pool->core;
     const struct request *r = pool->r;
     struct rule_input input = {.candidates = pool->list,
-                               .count = pool->count,
+                               .count = count,
                                .last_node = core->models[r->arrived.model].last_node,
                                .now_ns = pool->now_ns,
                                .state = core->rule_state};
     size_t at;
 
     if (pool->mode == DECISION_TIME && goal_given(&pool->goal)) {
-        at = goal_fullest(pool->list, pool->count);
-        if (at < pool->count) {
+        at = goal_fullest(pool->list, count);
+        if (at < count) {
             pool->mode = DECISION_GOAL;
             return at;
         }
@@ -615,7 +704,7 @@ pick(struct pool *pool, struct rng *rng)
     if (r->chain != NULL && r->chain->count > 0)
         input.request.prefix_hash = r->chain->hashes[0];
     at = pool->rule->choose(&input, rng);
-    must(at < pool->count);
+    must(at < count);
     return at;
 }
 
@@ -637,13 +726,22 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
                         .own_region_max = core->tuning.own_region_max,
                         .elsewhere_max = core->tuning.elsewhere_max,
                         .soft_ms = soft_ms(core, now_ns, r),
+                        .need_tokens = r->prompt_tokens + r->output_tokens,
+                        .dated = is_dated(core, r),
                         .ring = {NONE, NONE}};
     uint32_t holders = rule->wants == RULE_WANTS_SEEN ? PREFIX_FOUND_MAX : PREFIX_HOLDERS_MAX;
-    size_t at, sampled;
+    struct candidate *list;
+    size_t at = 0, count, room, sampled;
 
     if (rule == &rule_time)
         pool.goal = goal_of(core, now_ns, r);
-    *ret_choice = (struct choice){.placement = NONE};
+    pool.room = admit_room(core, now_ns, r);
+    pool.any_room = r->arrived.only_node != NODE_ANY ||
+                    (core->tuning.without & WITHOUT_ADMISSION) != 0;
+    *ret_choice = (struct choice){.placement = NONE,
+                                  .best_p90_ms = INFINITY,
+                                  .any_p90_ms = INFINITY,
+                                  .idle_p90_ms = INFINITY};
     explain_begin(core, now_ns, r, ret_decision);
     prefix_look(core, r, holders, &pool.found);
     pool_collect(&pool);
@@ -653,14 +751,27 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
     }
     pool_load(&pool, 0);
     sampled = pool.count;
-    pool_prefix(&pool);
-    pool_load(&pool, sampled);
+    if (!pool.full) {
+        pool_prefix(&pool);
+        pool_load(&pool, sampled);
+    }
+    list = pool.list;
+    count = pool.count;
+    if (!predicts && !pool.full) { /* only what it chose is priced */
+        at = pick(&pool, count, rng);
+        pool.list += at;
+        pool.count = 1;
+    }
+    price_all(&pool);
+    room = split_by_room(&pool, ret_choice);
+    if (room == 0) {
+        ret_choice->refusal = REFUSAL_FULL;
+        explain_full(pool.list, pool.count, ret_decision);
+        return;
+    }
     if (predicts)
-        price_all(&pool);
-    at = pick(&pool, rng);
-    if (!predicts)
-        price(&pool, &pool.list[at]);
-    choice_take(&pool, &pool.list[at], ret_choice);
+        at = pick(&pool, room, rng);
+    choice_take(&pool, &list[at], ret_choice);
     ret_decision->mode = (uint16_t)pool.mode;
-    explain_candidates(core, pool.rule, pool.list, pool.count, at, ret_decision);
+    explain_candidates(core, pool.rule, list, count, predicts ? room : count, at, ret_decision);
 }

@@ -10,9 +10,13 @@ struct choice {
     uint32_t placement; /* NONE: none */
     enum refusal refusal;
     struct candidate chosen; /* with terms, whatever the rule */
-    float hit_age;           /* of the tokens it is expected to hold; NAN: none */
-    bool by_ring;            /* nobody was known to hold any, and the ring says this one */
-    uint64_t matched;        /* the deepest border that anybody holds; 0: none */
+    /* For admission, of the candidates that were priced: by when the first token is there with a
+     * probability of 0.9, at the best one with room (INFINITY: none has), at the best of all, and
+     * were there no queue. */
+    float best_p90_ms, any_p90_ms, idle_p90_ms;
+    float hit_age;    /* of the tokens it is expected to hold; NAN: none */
+    bool by_ring;     /* nobody was known to hold any, and the ring says this one */
+    uint64_t matched; /* the deepest border that anybody holds; 0: none */
 };
 
 /* Choose for r, whose estimates are set and whose first r->attempt - 1 nodes are tried. rng is the

@@ -1,19 +1,22 @@
 /* core - one step: an event goes to the module that knows it, and what follows is an action.
  *
- * A request is in the table from arrived until it ended, was refused or cancelled. While it is in
- * flight at a node it is also in that node's list, newest first. Every way out of the table goes
- * through request_drop, which releases what was reserved. */
+ * A request is in the table from arrived until it ended, was refused or cancelled (flight). While
+ * it is in flight at a node it is also in that node's list, newest first; while it is held, it
+ * waits in fair. What frees a place lets one of those go (admit). */
 #include "core/core.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "base/must.h"
+#include "core/admit.h"
 #include "core/capacity.h"
 #include "core/choose.h"
+#include "core/fair.h"
+#include "core/flight.h"
 #include "core/index.h"
 #include "core/isolation.h"
 #include "core/learn.h"
+#include "core/limit.h"
 #include "core/prefix.h"
 #include "core/readiness.h"
 #include "core/retry.h"
@@ -28,9 +31,9 @@
 /* ---- Memory: one block, cut into tables. */
 
 struct layout {
-    size_t core, hot, cold, placements, links, curves, learned, models, sketches, tenant_sketches,
-        tenant_tags, heads, masks, paths, requests, request_heads, scratch, prefixes, caches, rates,
-        chains, ring, bytes;
+    size_t core, fair, hot, cold, placements, links, curves, learned, models, sketches,
+        tenant_sketches, tenant_tags, heads, masks, paths, requests, request_heads, scratch,
+        prefixes, caches, rates, chains, ring, bytes;
 };
 
 static size_t
@@ -90,6 +93,7 @@ layout_of(const struct core_config *c)
     l.requests = part(&at, c->requests_max, sizeof(struct request));
     l.request_heads = part(&at, power_of_two_from(c->requests_max), sizeof(uint32_t));
     l.scratch = part(&at, c->nodes_max, sizeof(struct candidate));
+    l.fair = part(&at, 1, fair_bytes(c));
     if (c->prefix_entries_max > 0) {
         l.prefixes = part(&at, prefix_buckets(c), sizeof(struct prefix_bucket));
         l.caches = part(&at, c->placements_max, sizeof(struct prefix_cache));
@@ -110,8 +114,8 @@ config_good(const struct core_config *c)
            c->classes_max <= CORE_CLASSES_MAX && c->placements_max >= 1 &&
            c->placements_max <= CORE_NODES_MAX * CORE_NODE_MODELS_MAX && c->requests_max >= 1 &&
            c->requests_max <= CORE_REQUESTS_MAX && c->sketches_max <= CORE_SKETCHES_MAX &&
-           c->own_region < c->regions_max && c->rule < RULE_COUNT &&
-           c->prefix_entries_max <= CORE_PREFIX_MAX;
+           c->holds_max <= CORE_REQUESTS_MAX && c->own_region < c->regions_max &&
+           c->rule < RULE_COUNT && c->prefix_entries_max <= CORE_PREFIX_MAX;
 }
 
 size_t
@@ -190,6 +194,7 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
     core->requests = (struct request *)(void *)(base + l.requests);
     core->request_heads = (uint32_t *)(void *)(base + l.request_heads);
     core->scratch = (struct candidate *)(void *)(base + l.scratch);
+    fair_init(&core->fair, c, base + l.fair);
     core->request_mask = power_of_two_from(c->requests_max) - 1;
     if (c->prefix_entries_max > 0) {
         core->prefix.buckets = (struct prefix_bucket *)(void *)(base + l.prefixes);
@@ -213,185 +218,6 @@ core_use_rule(struct core *core, const struct rule *rule, void *rule_state)
     core->rule_state = rule_state;
 }
 
-/* ---- The table of requests. */
-
-static uint32_t *
-request_head(const struct core *core, uint64_t id)
-{
-    return &core->request_heads[((id * 0x9e3779b97f4a7c15u) >> 32) & core->request_mask];
-}
-
-static struct request *
-request_find(const struct core *core, uint64_t id)
-{
-    uint32_t i = *request_head(core, id);
-
-    while (i != NONE && core->requests[i].id != id)
-        i = core->requests[i].hash_next;
-    return i == NONE ? NULL : &core->requests[i];
-}
-
-/* The attempt that the event speaks of, if it is the one in flight. */
-static struct request *
-attempt_find(const struct core *core, uint64_t id, uint32_t attempt)
-{
-    struct request *r = request_find(core, id);
-
-    return r != NULL && r->attempt == attempt ? r : NULL;
-}
-
-static struct request *
-request_add(struct core *core, const struct event_arrived *e)
-{
-    uint32_t i = core->request_free, *head = request_head(core, e->request);
-    struct request *r;
-
-    if (i == NONE)
-        return NULL;
-    r = &core->requests[i];
-    core->request_free = r->hash_next;
-    memset(r, 0, sizeof(*r));
-    r->id = e->request;
-    r->node = NODE_ANY;
-    r->hash_next = *head;
-    *head = i;
-    core->requests_in_flight++;
-    return r;
-}
-
-static void
-request_drop(struct core *core, struct request *r)
-{
-    uint32_t i = (uint32_t)(r - core->requests), *link = request_head(core, r->id);
-
-    capacity_release(core, r);
-    while (*link != i)
-        link = &core->requests[*link].hash_next;
-    *link = r->hash_next;
-    r->id = 0;
-    r->hash_next = core->request_free;
-    core->request_free = i;
-    core->requests_in_flight--;
-}
-
-/* ---- What follows. */
-
-static struct action *
-action_add(struct actions *actions, enum action_kind kind)
-{
-    struct action *a = &actions->list[actions->count++];
-
-    must(actions->count <= ACTIONS_MAX);
-    memset(a, 0, sizeof(*a));
-    a->kind = kind;
-    return a;
-}
-
-/* What a client should wait: as long as the shortest busy time or load is unknown here, a second,
- * and more the more is in flight. */
-static float
-retry_after_ms(enum refusal refusal)
-{
-    switch (refusal) {
-    case REFUSAL_FULL:
-    case REFUSAL_CROWDED:
-        return 1000.0f;
-    case REFUSAL_NOT_READY:
-    case REFUSAL_DRAINING:
-        return 5000.0f;
-    case REFUSAL_FAILING:
-    case REFUSAL_NO_NODE:
-        return 30000.0f;
-    default:
-        return NAN;
-    }
-}
-
-static void
-refuse(struct actions *actions, uint64_t request, uint32_t attempts, enum refusal refusal,
-       uint32_t failure)
-{
-    struct action *a = action_add(actions, ACTION_REFUSE);
-
-    a->refuse.request = request;
-    a->refuse.refusal = refusal;
-    a->refuse.attempts = attempts;
-    a->refuse.retry_after_ms = retry_after_ms(refusal);
-    a->refuse.failure = failure;
-}
-
-static void
-estimate(const struct core *core, struct request *r, const struct event_arrived *e)
-{
-    r->arrived = *e;
-    r->prompt_tokens = learn_prompt_tokens(&core->models[e->model], e->script, e->prompt_bytes);
-    r->output_tokens = learn_output_expect(&core->outputs, e->tenant, e->model, r->prompt_tokens,
-                                           e->max_tokens);
-}
-
-/* Choose a node for the next attempt of r and reserve it; refuse when there is none. */
-static void
-dispatch(struct core *core, struct request *r, uint32_t failure, struct actions *actions)
-{
-    struct choice choice;
-    struct action *a;
-
-    r->attempt++;
-    choose(core, core->now_ns, r, &core->rng, &choice, &actions->decision);
-    if (choice.placement == NONE) {
-        refuse(actions, r->id, r->attempt - 1, choice.refusal, failure);
-        request_drop(core, r);
-        return;
-    }
-    r->node = choice.chosen.node;
-    r->tried[r->attempt - 1] = r->node;
-    r->first_ms = choice.chosen.terms.first_ms;
-    r->net_ms = choice.chosen.terms.net_ms;
-    r->hit_tokens = choice.chosen.hit_tokens;
-    r->hit_age = choice.hit_age;
-    r->hit_by_ring = choice.by_ring;
-    r->taught = false;
-    learn_chosen(core, r, &choice.chosen);
-    core->models[r->arrived.model].last_node = r->node;
-    index_rotate(core, choice.placement);
-    capacity_reserve(core, r);
-    prefix_dispatched(core, r, choice.placement, choice.matched);
-    a = action_add(actions, ACTION_DISPATCH);
-    a->dispatch.request = r->id;
-    a->dispatch.attempt = r->attempt;
-    a->dispatch.node = r->node;
-    a->dispatch.first_ms = choice.chosen.terms.first_ms;
-    a->dispatch.done_ms = choice.chosen.terms.done_ms;
-    a->dispatch.sigma_ms = choice.chosen.terms.sigma_ms;
-    a->dispatch.first_limit_ms = core->settings.first_limit_ms;
-    a->dispatch.gap_limit_ms = core->settings.idle_limit_ms;
-    a->dispatch.hedge_after_ms = NAN;
-    a->dispatch.model = r->arrived.model;
-}
-
-/* Tell a rule that remembers. */
-static void
-observe(const struct core *core, const struct request *r, enum rule_news_kind kind,
-        const struct event_ended *ended)
-{
-    struct rule_news news = {.kind = kind,
-                             .node = r->node,
-                             .now_ns = core->now_ns,
-                             .request = r->id,
-                             .since_ms = ns_to_ms(core->now_ns - r->dispatched_ns),
-                             .prompt_tokens = r->prompt_tokens,
-                             .hit_tokens = r->hit_tokens,
-                             .output_tokens = r->output_tokens};
-
-    if (core->rule == NULL || core->rule->observe == NULL || r->node == NODE_ANY)
-        return;
-    if (ended != NULL && ended->prompt_tokens > 0)
-        news.prompt_tokens = (float)ended->prompt_tokens;
-    if (ended != NULL && ended->output_tokens > 0)
-        news.output_tokens = (float)ended->output_tokens;
-    core->rule->observe(core->rule_state, &news);
-}
-
 /* ---- Events. */
 
 static bool
@@ -408,20 +234,24 @@ step_arrived(struct core *core, const struct event *event, struct actions *actio
     const struct prefix_chain *chain;
     struct request *r;
 
-    if (e->request == 0 || request_find(core, e->request) != NULL || !arrived_good(core, e))
+    if (e->request == 0 || flight_find(core, e->request) != NULL || !arrived_good(core, e))
         return;
     chain = prefix_arrived(core, e->model, &event->prefix);
     core->models[e->model].requests_total++;
-    r = request_add(core, e);
+    r = flight_add(core, e);
     if (r == NULL) {
-        refuse(actions, e->request, 0, REFUSAL_CROWDED, FAILURE_NONE);
+        flight_refuse(actions, e->request, 0, REFUSAL_CROWDED, FAILURE_NONE, NAN);
         return;
     }
-    r->arrived_ns = core->now_ns;
-    estimate(core, r, e);
+    if (e->other_model >= core->config.models_max || e->other_model == e->model)
+        r->arrived.other_model = MODEL_NONE;
+    if (!(e->deadline_ms > 0.0f))
+        r->arrived.deadline_ms = NAN;
+    flight_estimate(core, r);
     r->chain = chain;
     retry_earn(&core->models[e->model]);
-    dispatch(core, r, FAILURE_NONE, actions);
+    admit_note(core, r);
+    admit_place(core, r, FAILURE_NONE, actions);
     if (r->id != 0) /* refused, it is gone */
         prefix_keep(core, r);
 }
@@ -429,13 +259,13 @@ step_arrived(struct core *core, const struct event *event, struct actions *actio
 static void
 step_dispatched(struct core *core, const struct event_dispatched *e)
 {
-    struct request *r = attempt_find(core, e->request, e->attempt);
+    struct request *r = flight_attempt(core, e->request, e->attempt);
     struct predict_path path;
 
     if (r == NULL || r->node == NODE_ANY)
         return;
     capacity_connection(core, r, e->fresh_connection != 0);
-    observe(core, r, RULE_NEWS_DISPATCHED, NULL);
+    flight_observe(core, r, RULE_NEWS_DISPATCHED, NULL);
     /* Now it is known how many round trips it costs: the rest of the time is the node's. */
     path = capacity_path(core, &core->hot[r->node]);
     r->net_ms = predict_net_ms(&path, e->fresh_connection != 0 ? 2.0f : 1.0f,
@@ -443,56 +273,67 @@ step_dispatched(struct core *core, const struct event_dispatched *e)
 }
 
 static void
-step_started(struct core *core, const struct event_started *e)
+step_started(struct core *core, const struct event_started *e, struct actions *actions)
 {
-    struct request *r = attempt_find(core, e->request, e->attempt);
+    struct request *r = flight_attempt(core, e->request, e->attempt);
 
     if (r == NULL || r->started_ns != 0)
         return;
-    observe(core, r, RULE_NEWS_STARTED, NULL);
+    flight_observe(core, r, RULE_NEWS_STARTED, NULL);
     learn_started(core, r);
     capacity_delivered(core, r->node, e->path_bytes_per_ms, e->path_limited != 0);
+    limit_started(core, r);
     capacity_started(core, r);
+    admit_freed(core, r->node, actions);
 }
 
 static void
-step_ended(struct core *core, const struct event_ended *e)
+step_ended(struct core *core, const struct event_ended *e, struct actions *actions)
 {
-    struct request *r = attempt_find(core, e->request, e->attempt);
+    struct request *r = flight_attempt(core, e->request, e->attempt);
+    uint32_t node;
 
     if (r == NULL)
         return;
-    observe(core, r, RULE_NEWS_ENDED, e);
+    flight_observe(core, r, RULE_NEWS_ENDED, e);
     learn_ended(core, r, e);
     prefix_ended(core, r, e);
     if (r->node != NODE_ANY)
         isolation_result(core, r->node, FAILURE_NONE, NAN);
-    request_drop(core, r);
+    admit_ended(core, r, e->output_tokens);
+    node = r->node;
+    flight_drop(core, r);
+    admit_freed(core, node, actions);
 }
 
 static void
 step_failed(struct core *core, const struct event_failed *e, struct actions *actions)
 {
-    struct request *r = attempt_find(core, e->request, e->attempt);
+    struct request *r = flight_attempt(core, e->request, e->attempt);
     enum refusal refusal;
+    uint32_t node;
 
     if (r == NULL || e->failure >= FAILURE_COUNT)
         return;
-    observe(core, r, RULE_NEWS_FAILED, NULL);
+    flight_observe(core, r, RULE_NEWS_FAILED, NULL);
+    node = r->node;
     if (r->node != NODE_ANY) {
-        if (e->failure == FAILURE_BUSY)
+        if (e->failure == FAILURE_BUSY) {
+            limit_busy(core, r->node);
             isolation_busy(core, r->node, e->retry_after_ms);
-        else if (isolation_charged(e->failure))
+        } else if (isolation_charged(e->failure)) {
             isolation_result(core, r->node, e->failure, ns_to_ms(core->now_ns - r->dispatched_ns));
+        }
     }
     refusal = retry_allowed(core, r, e);
     if (refusal != REFUSAL_NONE) {
-        refuse(actions, r->id, r->attempt, refusal, e->failure);
-        request_drop(core, r);
-        return;
+        flight_refuse(actions, r->id, r->attempt, refusal, e->failure, NAN);
+        flight_drop(core, r);
+    } else {
+        capacity_release(core, r);
+        admit_place(core, r, e->failure, actions);
     }
-    capacity_release(core, r);
-    dispatch(core, r, e->failure, actions);
+    admit_freed(core, node, actions);
 }
 
 static void
@@ -518,16 +359,20 @@ step_probe(struct core *core, const struct event_probe *e)
 }
 
 static void
-step_cancelled(struct core *core, const struct event_cancelled *e)
+step_cancelled(struct core *core, const struct event_cancelled *e, struct actions *actions)
 {
-    struct request *r = request_find(core, e->request);
+    struct request *r = flight_find(core, e->request);
+    uint32_t node;
 
-    if (r != NULL)
-        request_drop(core, r);
+    if (r == NULL)
+        return;
+    node = r->node;
+    flight_drop(core, r);
+    admit_freed(core, node, actions);
 }
 
 static void
-step_topology(struct core *core, const struct event *e)
+step_topology(struct core *core, const struct event *e, struct actions *actions)
 {
     switch ((enum event_kind)e->kind) {
     case EVENT_SETTINGS:
@@ -550,6 +395,7 @@ step_topology(struct core *core, const struct event *e)
         break;
     case EVENT_REPORT:
         capacity_report(core, &e->report);
+        admit_freed(core, e->report.node, actions);
         break;
     case EVENT_RTT:
         capacity_rtt(core, &e->rtt);
@@ -559,6 +405,7 @@ step_topology(struct core *core, const struct event *e)
         break;
     case EVENT_TICK:
         capacity_sweep(core);
+        admit_tick(core, actions);
         break;
     default:
         break;
@@ -582,19 +429,19 @@ core_step(struct core *core, uint64_t now_ns, const struct event *event,
         step_dispatched(core, &event->dispatched);
         break;
     case EVENT_STARTED:
-        step_started(core, &event->started);
+        step_started(core, &event->started, ret_actions);
         break;
     case EVENT_ENDED:
-        step_ended(core, &event->ended);
+        step_ended(core, &event->ended, ret_actions);
         break;
     case EVENT_FAILED:
         step_failed(core, &event->failed, ret_actions);
         break;
     case EVENT_CANCELLED:
-        step_cancelled(core, &event->cancelled);
+        step_cancelled(core, &event->cancelled, ret_actions);
         break;
     default:
-        step_topology(core, event);
+        step_topology(core, event, ret_actions);
         break;
     }
 }
@@ -609,7 +456,7 @@ void
 core_explain(const struct core *core, uint64_t now_ns, const struct event *arrived,
              struct decision *ret_decision)
 {
-    struct request r = {.attempt = 1, .node = NODE_ANY};
+    struct request r = {.attempt = 1, .node = NODE_ANY, .hold = NONE};
     struct rng rng = core->rng;
     struct choice choice;
 
@@ -619,7 +466,9 @@ core_explain(const struct core *core, uint64_t now_ns, const struct event *arriv
     if (now_ns < core->now_ns)
         now_ns = core->now_ns;
     r.arrived_ns = now_ns;
-    estimate(core, &r, &arrived->arrived);
+    r.arrived = arrived->arrived;
+    flight_estimate(core, &r);
     r.chain = prefix_arrived(core, arrived->arrived.model, &arrived->prefix);
     choose(core, now_ns, &r, &rng, &choice, ret_decision);
+    ret_decision->admission = (uint16_t)admit_foresee(core, &r, &choice);
 }

@@ -34,6 +34,7 @@ struct core_config {
     uint32_t rule;               /* enum rule_id, until an EVENT_SETTINGS */
     uint32_t prefix_entries_max; /* (border, placement) pairs that are remembered; 0: no index */
     uint32_t sketches_max;       /* (tenant, model, size of prompt) of known lengths; 0: 4096 */
+    uint32_t holds_max;          /* requests held at once; 0: FAIR_HOLDS_DEFAULT */
 };
 
 struct core;

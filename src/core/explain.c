@@ -19,6 +19,8 @@ explain_begin(const struct core *core, uint64_t now_ns, const struct request *r,
     d->model = r->arrived.model;
     d->mode = DECISION_RULE;
     d->candidate_count = 0;
+    d->admission = ADMISSION_NONE;
+    d->held_ms = 0.0f;
     d->considered = core->models[r->arrived.model].placement_count;
     d->prompt_tokens = r->prompt_tokens;
     d->hit_tokens = 0.0f;
@@ -55,6 +57,8 @@ why_no_candidate(const struct core *core, uint32_t node, const struct decision *
         return WHY_NOT_READY;
     if (isolation_verdict(core, node) != WHY_CHOSEN)
         return isolation_verdict(core, node);
+    if (core->placements[p].bucket == BUCKET_FULL)
+        return WHY_FULL;
     return d->attempt > 1 ? WHY_TRIED : WHY_SLOWER; /* not in the sample: others had more room */
 }
 
@@ -96,8 +100,15 @@ why_of(const struct decision *d, const struct candidate *c, float tied_ms)
 }
 
 void
+explain_full(const struct candidate *list, size_t count, struct decision *decision)
+{
+    for (size_t i = 0; i < count && decision->candidate_count < DECISION_CANDIDATES_MAX; i++)
+        add(decision, &list[i], WHY_FULL);
+}
+
+void
 explain_candidates(const struct core *core, const struct rule *rule, const struct candidate *list,
-                   size_t count, size_t chosen, struct decision *decision)
+                   size_t count, size_t room, size_t chosen, struct decision *decision)
 {
     struct decision *d = decision;
     const struct candidate *won = &list[chosen];
@@ -115,7 +126,7 @@ explain_candidates(const struct core *core, const struct rule *rule, const struc
         if (i == chosen || list[i].cost_ms > kept_ms)
             continue;
         nearest_seen = nearest_seen || list[i].node == core->nearest;
-        add(d, &list[i], why_of(d, &list[i], won->cost_ms + near_ms));
+        add(d, &list[i], i >= room ? WHY_FULL : why_of(d, &list[i], won->cost_ms + near_ms));
     }
     if (nearest_seen)
         return;

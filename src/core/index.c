@@ -9,13 +9,14 @@
 #include <string.h>
 
 #include "core/capacity.h"
+#include "core/limit.h"
 #include "core/price.h"
 #include "core/ring.h"
 
 const float index_bucket_edges[BUCKET_READY_LAST + 1] = {
-    0.0f,    16.0f,   20.0f,   25.0f,   31.3f,   39.1f,   48.8f,   61.0f,   76.3f,  95.4f,
-    119.2f,  149.0f,  186.3f,  232.8f,  291.0f,  363.8f,  454.7f,  568.4f,  710.5f, 888.2f,
-    1110.2f, 1387.8f, 1734.7f, 2168.4f, 2710.5f, 3388.1f, 4235.2f, 5294.0f, 6617.5f};
+    0.0f,    16.0f,   20.0f,   25.0f,   31.3f,   39.1f,   48.8f,   61.0f,  76.3f,  95.4f,
+    119.2f,  149.0f,  186.3f,  232.8f,  291.0f,  363.8f,  454.7f,  568.4f, 710.5f, 888.2f,
+    1110.2f, 1387.8f, 1734.7f, 2168.4f, 2710.5f, 3388.1f, 4235.2f, 5294.0f};
 
 static uint32_t
 bucket_of_ms(float ms)
@@ -55,11 +56,16 @@ bucket_of(const struct core *core, uint32_t placement)
 {
     const struct placement *p = &core->placements[placement];
     const struct node_hot *hot = &core->hot[core->links[placement].node];
+    bool busy = (hot->flags & NODE_FLAG_BUSY) != 0;
 
-    if (hot->state != NODE_READY || (hot->flags & (NODE_FLAG_EJECTED | NODE_FLAG_BUSY)) != 0)
+    if (hot->state != NODE_READY || (hot->flags & NODE_FLAG_EJECTED) != 0)
         return BUCKET_OUT;
+    if (busy)
+        return p->state == MODEL_READY ? BUCKET_FULL : BUCKET_OUT;
     switch (p->state) {
     case MODEL_READY:
+        if (limit_reached(core, placement))
+            return BUCKET_FULL;
         return bucket_of_ms(usual_cost_ms(core, placement));
     case MODEL_LOADING:
         return BUCKET_LOADING;

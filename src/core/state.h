@@ -15,6 +15,7 @@
 
 #include "base/rng.h"
 #include "core/core.h"
+#include "core/fair.h"
 #include "core/learn_curve.h"
 #include "core/learn_output.h"
 #include "core/predict.h"
@@ -22,7 +23,8 @@
 
 #define NONE              UINT32_MAX
 #define INDEX_BUCKETS     32u
-#define BUCKET_READY_LAST 28u /* 0..28: ready, by the cost of a usual request */
+#define BUCKET_READY_LAST 27u /* 0..27: ready, by the cost of a usual request */
+#define BUCKET_FULL       28u /* ready, but at its limit (limit), or it said so */
 #define BUCKET_LOADING    29u
 #define BUCKET_LOADABLE   30u /* on disk or asleep: a request wakes it */
 #define BUCKET_OUT        31u /* known, no candidate: absent, downloading, failed, node not ready */
@@ -95,6 +97,8 @@ struct node_cold {
     float blame, detect_ms;          /* isolation */
     uint32_t ejections, ejected_for; /* enum failure that ejected it */
     uint64_t ejected_until_ns, busy_until_ns;
+    float limit_tokens;             /* 0: never reached yet (limit) */
+    float slowdown, slowdown_count; /* mean of actual over predicted */
 };
 
 struct placement { /* a model on a node */
@@ -192,6 +196,9 @@ struct model_record {
     uint64_t retry_ns;
     float hit_ratio; /* tokens that were cached over those expected, where any were */
     float ring_hit;  /* of a prompt unknown here, the part that the ring's node had cached */
+    uint64_t class_seen_ns[PRIORITIES_MAX]; /* when one of the class came last */
+    uint64_t released_ns; /* when a held one was let go last, or the first began to wait */
+    float release_ms;     /* mean time between two */
 };
 
 struct request {
@@ -203,6 +210,9 @@ struct request {
     bool queued; /* its prefill counts in own_queue_tokens of its node */
     uint32_t attempt, tried[ATTEMPTS_MAX];
     const struct prefix_chain *chain; /* NULL: none */
+    uint32_t hold;                    /* while it is held; NONE */
+    uint64_t held_ns;                 /* since when */
+    float held_ms;                    /* before that, in all */
     float prompt_tokens, output_tokens, hit_tokens;
     float hit_age;    /* of what was expected, in sizes of the cache: 0 .. 1; NAN: nothing was */
     bool hit_by_ring; /* nobody was known to hold its beginning; it went where the ring says */
@@ -232,6 +242,8 @@ struct core {
     uint32_t requests_in_flight;
     struct suspicion suspicion;
     float heard_own, heard_requests; /* running means over reports: ours, all that they count */
+    uint32_t admit_model;            /* whose held requests the next tick looks at */
+    struct fair fair;
     struct node_hot *hot;
     struct node_cold *cold;
     struct placement *placements;

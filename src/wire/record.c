@@ -175,7 +175,8 @@ static const struct field decision_fields[] = {
     FIELD(U16, decision, model),           FIELD(U16, decision, mode),
     FIELD(U16, decision, candidate_count), FIELD(U32, decision, considered),
     FIELD(F32, decision, prompt_tokens),   FIELD(F32, decision, hit_tokens),
-    FIELD(F32, decision, output_tokens),
+    FIELD(F32, decision, output_tokens),   FIELD(U16, decision, admission),
+    FIELD(F32, decision, held_ms),
 };
 static const struct field candidate_fields[] = {
     FIELD(U32, decision_candidate, node),
@@ -348,7 +349,7 @@ static const struct field config_fields[] = {
     FIELD(U32, core_config, classes_max),  FIELD(U32, core_config, placements_max),
     FIELD(U32, core_config, requests_max), FIELD(U32, core_config, own_region),
     FIELD(U32, core_config, rule),         FIELD(U32, core_config, prefix_entries_max),
-    FIELD(U32, core_config, sketches_max),
+    FIELD(U32, core_config, sketches_max), FIELD(U32, core_config, holds_max),
 };
 
 static void

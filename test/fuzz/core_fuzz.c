@@ -34,7 +34,7 @@ check_actions(const struct actions *actions)
 {
     unsigned char encoded[RECORD_ACTIONS_BYTES_MAX];
 
-    must(actions->count <= 1);
+    must(actions->count <= ACTIONS_MAX);
     must(actions->decision.candidate_count <= DECISION_CANDIDATES_MAX);
     for (uint32_t i = 0; i < actions->decision.candidate_count; i++) {
         const struct terms *t = &actions->decision.candidates[i].terms;

@@ -66,6 +66,8 @@ put_decision(cJSON *json, const struct fleet *fleet, const struct decision *d)
         else
             cJSON_AddNullToObject(json, "node");
         cJSON_AddNumberToObject(json, "considered", d->considered);
+        cJSON_AddStringToObject(json, "admission", metrics_admission_name(d->admission));
+        admin_put_number(json, "held_ms", (double)d->held_ms);
         admin_put_number(json, "prompt_tokens", (double)d->prompt_tokens);
         admin_put_number(json, "hit_tokens", (double)d->hit_tokens);
         admin_put_number(json, "output_tokens", (double)d->output_tokens);
@@ -123,7 +125,7 @@ struct ask { /* on its way to the lane that knows, and back; lives in the heap u
     uint64_t id, key_id;
     bool is_admin;
     size_t count;
-    struct recent_entry entries[ATTEMPTS_MAX + 1];
+    struct recent_entry entries[RECENT_EACH_MAX];
 };
 
 static cJSON *
@@ -134,6 +136,7 @@ entry_json(const struct fleet *fleet, const struct recent_entry *e)
     put_decision(json, fleet, &e->decision);
     admin_put_number(json, "at_s",
                      (double)clock_wall_s() - (double)(clock_now_ns() - e->at_ns) / 1e9);
+    admin_put_number(json, "hold_ms", (double)e->hold_ms);
     admin_put_number(json, "predicted_first_ms", (double)e->predicted_first_ms);
     admin_put_number(json, "actual_first_ms", (double)e->actual_first_ms);
     admin_put_number(json, "actual_ms", (double)e->actual_ms);

@@ -190,6 +190,15 @@ totals(FILE *out, const struct gateway *g)
             &m->cached_tokens);
     counter(out, g, "polls_total", "Questions to engines about themselves.", &m->polls);
     counter(out, g, "poll_failures_total", "Of these, without a good answer.", &m->poll_failures);
+    gauge(out, "requests_held", "Requests that wait here for a place at a node.",
+          (double)sum(g, &m->held));
+    counter(out, g, "holds_total", "Requests that had to wait here.", &m->holds);
+    counter(out, g, "other_model_total", "Requests given to the other model their client named.",
+            &m->other_models);
+    head(out, "shed_total", "counter", "Requests turned away for overload, by class.");
+    for (uint32_t i = 0; i < PRIORITIES_MAX; i++)
+        fprintf(out, "isochrone_shed_total{class=\"%s\"} %llu\n", metrics_priority_name(i),
+                (unsigned long long)sum(g, &m->shed[i]));
     gauge(out, "requests_in_flight", "Completions in progress.", (double)sum(g, &m->in_flight));
     gauge(out, "buffers_bytes", "Bodies in memory.", (double)atomic_load(&g->buffers_bytes));
     gauge(out, "self_suspicion",
@@ -232,6 +241,7 @@ admin_metrics(struct admin_call *call)
               &m->ttft_predicted);
     histogram(out, g, "ttft_seconds", "Time to first token of streams.", &m->ttft_actual);
     histogram(out, g, "ttft_error_seconds", "Distance between the two.", &m->ttft_error);
+    histogram(out, g, "hold_seconds", "How long requests waited here.", &m->hold);
     nodes(out, g);
     prefixes(out, g);
     door(out, g);

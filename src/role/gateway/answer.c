@@ -234,6 +234,19 @@ answer_refusal(struct openai_error *e, const struct action_refuse *refuse, struc
         answer_fill(e, 429, "rate_limit_error", "no_capacity",
                     "every engine with the model `%.*s` is at its limit", bytes, model.data);
         break;
+    case REFUSAL_SHED:
+        answer_fill(e, 429, "rate_limit_error", "overloaded",
+                    "more is asked of the model `%.*s` than its engines can do: wait as long as "
+                    "Retry-After says, then ask again",
+                    bytes, model.data);
+        break;
+    case REFUSAL_DEADLINE:
+        answer_fill(e, 503, "server_error", "deadline_unreachable",
+                    "no engine with the model `%.*s` can begin to answer within the time given: "
+                    "allow more, or ask again %s",
+                    bytes, model.data,
+                    refuse->retry_after_ms >= 0.0f ? "later" : "with a shorter prompt");
+        break;
     case REFUSAL_CROWDED:
         answer_fill(e, 503, "server_error", "overloaded",
                     "this gateway has as many requests in flight as it can hold");

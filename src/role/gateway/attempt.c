@@ -10,6 +10,7 @@
 
 #include "base/must.h"
 #include "role/gateway/answer.h"
+#include "role/gateway/inbox.h"
 #include "role/gateway/request.h"
 #include "role/gateway/upstream.h"
 
@@ -120,6 +121,7 @@ take_load(struct request *r, const struct http_response *response)
     struct event event = {.kind = EVENT_REPORT};
     struct adapter_load load;
     struct actions actions;
+    uint64_t now_ns;
 
     if (text.bytes == 0 || adapter_parse_orca(text, &load) != ERR_OK)
         return;
@@ -133,7 +135,8 @@ take_load(struct request *r, const struct http_response *response)
         .slots = load.slots,
         .age_ms = NAN,
     };
-    decide_step(r->lane->gateway->door, &event, &actions);
+    now_ns = decide_step(r->lane->gateway->door, &event, &actions);
+    inbox_share(r->lane->gateway, now_ns, &actions, 0);
 }
 
 static void

@@ -16,6 +16,7 @@
 #include "io/log.h"
 #include "role/gateway/discover.h"
 #include "role/gateway/feed.h"
+#include "role/gateway/inbox.h"
 #include "role/gateway/lane.h"
 #include "role/gateway/poll.h"
 #include "role/gateway/reload.h"
@@ -23,10 +24,12 @@
 #define NODES_SPARE           1024u /* room for engines that a reload brings */
 #define PLACEMENTS_A_NODE     4u    /* on average */
 #define REQUESTS_MAX          65536u
+#define HOLDS_MAX             1024u
 #define PREFIX_NODES_SPARE    32u
 #define PREFIX_ENTRIES_A_NODE 2048u
 #define PREFIX_ENTRIES_MAX    4194304u /* 64 MB */
 #define TICK_NS               100000000u
+#define TICK_HELD_NS          10000000u /* while requests are held: time lets them go too */
 #define DRAIN_LOOK_NS         100000000u
 
 /* What only the first lane's thread uses. */
@@ -201,10 +204,12 @@ on_tick(struct loop_timer *timer)
     const struct event event = {.kind = EVENT_TICK};
     struct loop *loop = c->gateway.lanes[0].loop;
     struct actions actions;
+    uint64_t now_ns = decide_step(c->gateway.door, &event, &actions), held = 0;
 
-    decide_step(c->gateway.door, &event, &actions);
-    must(actions.count == 0); /* time alone starts nothing */
-    loop_timer_set(loop, timer, loop_now_ns(loop) + TICK_NS, on_tick);
+    inbox_share(&c->gateway, now_ns, &actions, 0);
+    for (uint32_t i = 0; i < c->gateway.lane_count; i++)
+        held += metrics_get(&c->gateway.lanes[i].metrics.held);
+    loop_timer_set(loop, timer, loop_now_ns(loop) + (held > 0 ? TICK_HELD_NS : TICK_NS), on_tick);
 }
 
 /* ---- Setting up. */
@@ -240,6 +245,7 @@ core_config(const struct gateway_options *o, uint32_t nodes)
         .own_region = o->roster->own_region,
         .rule = (uint32_t)o->roster->config.rule,
         .prefix_entries_max = prefix_entries(o->roster),
+        .holds_max = HOLDS_MAX,
     };
 
     if (c.seed == 0 && getrandom(&c.seed, sizeof(c.seed), 0) != (ssize_t)sizeof(c.seed))
@@ -315,6 +321,7 @@ setup(struct control *c, const struct gateway_options *o)
     enum err err;
 
     g->nodes_max = nodes_max(o->roster);
+    g->holds_max = HOLDS_MAX;
     g->lane_count = o->roster->config.threads < 1 ? 1 : o->roster->config.threads;
     if (g->lane_count > LANES_MAX)
         g->lane_count = LANES_MAX;

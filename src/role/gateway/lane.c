@@ -106,6 +106,8 @@ lane_open(struct gateway *gateway, uint32_t index, const struct roster_address *
         return ERR_MEMORY;
     err = json_parser_open(&lane->json);
     if (err == ERR_OK)
+        err = inbox_open(&lane->inbox, gateway->holds_max);
+    if (err == ERR_OK)
         err = loop_open(&lane->loop);
     if (err == ERR_OK)
         err = http_client_open(lane->loop, &lane->client);
@@ -215,6 +217,7 @@ lane_close(struct lane *lane)
         http_client_close(lane->client);
         loop_close(lane->loop);
     }
+    inbox_close(&lane->inbox);
     json_parser_close(lane->json);
     fleet_unref(lane->fleet);
     free(lane->upstreams);

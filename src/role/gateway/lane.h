@@ -18,6 +18,7 @@
 #include "io/worker.h"
 #include "role/gateway/decide.h"
 #include "role/gateway/fleet.h"
+#include "role/gateway/inbox.h"
 #include "role/gateway/metrics.h"
 #include "role/gateway/recent.h"
 #include "role/gateway/recorder.h"
@@ -26,6 +27,7 @@
 #define LANES_MAX            64u
 #define LANE_ID_SHIFT        56u /* the lane's index stands in the top bits of a request id */
 #define LANE_CONNECTIONS_MAX 65536u
+#define LANE_HELD_LISTS      256u         /* power of two: held requests by id */
 #define KEEP_ALIVE_NS        10000000000u /* silence until `: keep-alive` */
 
 struct gateway;
@@ -47,6 +49,8 @@ struct lane {
     uint64_t fleet_generation;
     struct upstream **upstreams; /* by node; NULL: none yet */
     LIST_HEAD(, request) requests;
+    LIST_HEAD(, request) held[LANE_HELD_LISTS]; /* those that core holds, by their id's low bits */
+    struct inbox inbox;
     uint64_t next_id;
     struct recent *recent;
     struct poller *poller;
@@ -65,7 +69,7 @@ struct gateway {
     struct worker *worker;
     struct reload *reload; /* NULL: there is no file to read again */
     struct discover *discover;
-    uint32_t nodes_max;
+    uint32_t nodes_max, holds_max;
     uint64_t keep_alive_ns;
     uint64_t poll_ns; /* between two reads of one engine, at least */
     uint64_t started_wall_s;

@@ -89,6 +89,8 @@ metrics_why_name(uint32_t why)
         [WHY_FULL] = "full",
         [WHY_TRIED] = "tried",
         [WHY_RULE] = "rule",
+        [WHY_LATE] = "late",
+        [WHY_OTHERS_FIRST] = "others_first",
         [WHY_BUSIER_FITS] = "busier_fits",
         [WHY_STALE] = "stale",
     };
@@ -136,4 +138,26 @@ metrics_rule_name(uint32_t rule)
         [RULE_RANDOM] = "random",
     };
     return named(names, RULE_COUNT, rule);
+}
+
+const char *
+metrics_admission_name(uint32_t admission)
+{
+    static const char *const names[ADMISSION_COUNT] = {
+        [ADMISSION_NONE] = "none",
+        [ADMISSION_NOW] = "now",
+        [ADMISSION_HELD] = "held",
+        [ADMISSION_AFTER_HOLD] = "after_hold",
+        [ADMISSION_OTHER_MODEL] = "other_model",
+        [ADMISSION_REFUSED] = "refused",
+    };
+    return named(names, ADMISSION_COUNT, admission);
+}
+
+const char *
+metrics_priority_name(uint32_t priority)
+{
+    static const char *const names[PRIORITIES_MAX] = {
+        [PRIORITY_HIGH] = "high", [PRIORITY_NORMAL] = "normal", [PRIORITY_LOW] = "low"};
+    return named(names, PRIORITIES_MAX, priority);
 }

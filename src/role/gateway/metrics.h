@@ -28,11 +28,14 @@ struct metrics {
     _Atomic uint64_t modes[DECISION_MODE_COUNT]; /* decisions, by what decided */
     _Atomic uint64_t why_not[WHY_COUNT];         /* candidates not chosen, by reason */
     _Atomic uint64_t refusals[REFUSAL_COUNT];
+    _Atomic uint64_t shed[PRIORITIES_MAX]; /* of these, for overload, by class */
+    _Atomic uint64_t held, holds;          /* now, and in all */
+    _Atomic uint64_t other_models;         /* answered by the other model that the client named */
     _Atomic uint64_t attempts, retries, streams_cut, in_flight, early_commits;
     _Atomic uint64_t polls, poll_failures;
     _Atomic uint64_t prompt_tokens, output_tokens;
     _Atomic uint64_t hit_tokens, cached_tokens; /* expected in prefix caches, and found there */
-    struct metrics_histogram ttft_predicted, ttft_actual, ttft_error;
+    struct metrics_histogram ttft_predicted, ttft_actual, ttft_error, hold;
 };
 
 static inline void
@@ -62,4 +65,6 @@ const char *metrics_model_state_name(uint32_t state);
 const char *metrics_node_state_name(uint32_t state);
 const char *metrics_mode_name(uint32_t mode);
 const char *metrics_rule_name(uint32_t rule);
+const char *metrics_admission_name(uint32_t admission);
+const char *metrics_priority_name(uint32_t priority);
 #endif

@@ -10,6 +10,7 @@
 #include "io/clock.h"
 #include "io/log.h"
 #include "role/gateway/discover.h"
+#include "role/gateway/inbox.h"
 #include "role/gateway/lane.h"
 #include "role/gateway/upstream.h"
 
@@ -57,9 +58,11 @@ struct poller {
 static void
 tell(struct poll_node *n, const struct event *event)
 {
+    struct gateway *gateway = n->poller->lane->gateway;
     struct actions actions;
+    uint64_t now_ns = decide_step(gateway->door, event, &actions);
 
-    decide_step(n->poller->lane->gateway->door, event, &actions);
+    inbox_share(gateway, now_ns, &actions, 0);
 }
 
 static void

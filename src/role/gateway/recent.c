@@ -18,7 +18,7 @@ recent_add(struct recent *r, uint64_t request, uint64_t key_id, uint64_t now_ns,
     e->attempt = decision->candidate_count > 0 ? decision->attempt : 0;
     e->refusal = REFUSAL_NONE;
     e->failure = FAILURE_NONE;
-    e->predicted_first_ms = e->actual_first_ms = e->actual_ms = NAN;
+    e->hold_ms = e->predicted_first_ms = e->actual_first_ms = e->actual_ms = NAN;
     memcpy(&e->decision, decision,
            offsetof(struct decision, candidates) +
                decision->candidate_count * sizeof(decision->candidates[0]));
@@ -36,7 +36,7 @@ recent_all(const struct recent *r, uint64_t request, struct recent_entry *ret_en
 {
     size_t count = 0;
 
-    for (uint32_t i = 0; i < RECENT_MAX && count <= ATTEMPTS_MAX; i++) {
+    for (uint32_t i = 0; i < RECENT_MAX && count < RECENT_EACH_MAX; i++) {
         const struct recent_entry *e = &r->list[(r->next + i) % RECENT_MAX];
         if (e->request == request)
             ret_entries[count++] = *e;

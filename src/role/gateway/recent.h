@@ -7,7 +7,8 @@
 
 #include "core/core.h"
 
-#define RECENT_MAX 512u
+#define RECENT_MAX      512u
+#define RECENT_EACH_MAX (2u * ATTEMPTS_MAX + 1u) /* of one request: holds, attempts, a refusal */
 
 struct recent_entry {
     uint64_t request; /* 0: empty */
@@ -16,6 +17,7 @@ struct recent_entry {
     uint32_t attempt;
     uint32_t refusal;                 /* enum refusal */
     uint32_t failure;                 /* enum failure of this attempt */
+    float hold_ms;                    /* how long it was expected to be held; NAN: it was not */
     float predicted_first_ms;         /* NAN: not dispatched */
     float actual_first_ms, actual_ms; /* to the first content, to the end; NAN: not (yet) */
     struct decision decision;
@@ -31,6 +33,6 @@ uint32_t recent_add(struct recent *r, uint64_t request, uint64_t key_id, uint64_
                     const struct decision *decision);
 /* The entry at this place, if it is still this request's; else NULL. */
 struct recent_entry *recent_at(struct recent *r, uint32_t place, uint64_t request);
-/* All entries of a request, oldest first, at most ATTEMPTS_MAX + 1. Returns how many. */
+/* All entries of a request, oldest first, at most RECENT_EACH_MAX. Returns how many. */
 size_t recent_all(const struct recent *r, uint64_t request, struct recent_entry *ret_entries);
 #endif

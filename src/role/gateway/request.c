@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "role/gateway/answer.h"
+#include "role/gateway/inbox.h"
 #include "role/gateway/put.h"
 #include "wire/openai_prefix.h"
 
@@ -89,29 +90,51 @@ finish_refused(struct request *r)
     return true;
 }
 
+static struct recent_entry *
+recent_of(struct request *r)
+{
+    return recent_at(r->lane->recent, r->attempt.recent, r->id);
+}
+
+/* ---- Held: core keeps it until a place is free. */
+
+static void
+hold(struct request *r, const struct action_hold *hold)
+{
+    struct lane *lane = r->lane;
+
+    must(!r->held && r->attempt.call == NULL);
+    recent_of(r)->hold_ms = hold->hold_ms;
+    r->held = true;
+    r->held_ns = r->now_ns;
+    LIST_INSERT_HEAD(&lane->held[r->id % LANE_HELD_LISTS], r, held_link);
+    metrics_add(&lane->metrics.held, 1);
+    metrics_add(&lane->metrics.holds, 1);
+    if (r->openai.stream)
+        stream_reset(r, 0, 0); /* of an attempt that failed, nothing is to be heard any more */
+}
+
+static void
+unhold(struct request *r, uint64_t now_ns)
+{
+    if (!r->held)
+        return;
+    r->held = false;
+    LIST_REMOVE(r, held_link);
+    metrics_add(&r->lane->metrics.held, (uint64_t)-1);
+    metrics_observe(&r->lane->metrics.hold, (now_ns - r->held_ns) / 1000);
+}
+
 /* ---- Core. */
 
-static void act(struct request *r, const struct actions *actions);
-
-/* Tell core something that it does not answer. */
+/* Tell core something that makes it decide nothing about this request. */
 static void
 tell(struct request *r, const struct event *event)
 {
     struct actions actions;
 
     r->now_ns = decide_step(r->lane->gateway->door, event, &actions);
-    must(actions.count == 0); /* core answers only arrived and failed */
-}
-
-static void
-ask(struct request *r, const struct event *event)
-{
-    struct actions actions;
-
-    r->now_ns = r->routed_ns = decide_step(r->lane->gateway->door, event, &actions);
-    if (actions.decision.candidate_count > 0)
-        metrics_decision(&r->lane->metrics, &actions.decision);
-    act(r, &actions);
+    inbox_share(r->lane->gateway, r->now_ns, &actions, 0);
 }
 
 static void
@@ -122,6 +145,8 @@ refuse(struct request *r, const struct action_refuse *refuse)
 
     if (refuse->refusal < REFUSAL_COUNT)
         metrics_add(&r->lane->metrics.refusals[refuse->refusal], 1);
+    if (refuse->refusal == REFUSAL_SHED)
+        metrics_add(&r->lane->metrics.shed[r->priority], 1);
     if (refuse->refusal == REFUSAL_REQUEST && !r->committed && finish_refused(r))
         return;
     if (refuse->refusal == REFUSAL_REQUEST)
@@ -133,36 +158,88 @@ refuse(struct request *r, const struct action_refuse *refuse)
 }
 
 static void
-act(struct request *r, const struct actions *actions)
+dispatch(struct request *r, const struct action_dispatch *dispatch)
 {
-    const struct action *a = &actions->list[0];
-    struct recent *recent = r->lane->recent;
-    uint32_t place = recent_add(recent, r->id, r->grant.key_id, r->routed_ns, &actions->decision);
+    struct recent_entry *entry = recent_of(r);
 
-    must(actions->count == 1 && a->dispatch.request == r->id);
-    if (actions->decision.candidate_count > 0) {
-        r->considered = actions->decision.considered;
-        r->rule = actions->decision.rule;
-        r->hit_tokens = actions->decision.hit_tokens;
+    entry->attempt = dispatch->attempt;
+    entry->predicted_first_ms = dispatch->first_ms;
+    if (dispatch->model != r->model) { /* the other one that the client named: it sees which */
+        r->model = dispatch->model;
+        r->model_json = r->other_json;
+        metrics_add(&r->lane->metrics.other_models, 1);
     }
-    r->attempt.recent = place;
-    if (a->kind == ACTION_DISPATCH) {
-        recent->list[place].attempt = a->dispatch.attempt;
-        recent->list[place].predicted_first_ms = a->dispatch.first_ms;
-        attempt_start(r, &a->dispatch);
+    attempt_start(r, dispatch);
+}
+
+/* Do what core decided about r, which may be gone after it. decision: of r, or NULL. */
+static void
+act(struct request *r, const struct action *a, const struct decision *decision)
+{
+    static const struct decision none;
+    const struct decision *d = decision != NULL ? decision : &none;
+
+    r->attempt.recent = recent_add(r->lane->recent, r->id, r->grant.key_id, r->routed_ns, d);
+    if (d->candidate_count > 0) {
+        metrics_decision(&r->lane->metrics, d);
+        r->considered = d->considered;
+        r->rule = d->rule;
+        r->hit_tokens = d->hit_tokens;
+    }
+    switch ((enum action_kind)a->kind) {
+    case ACTION_DISPATCH:
+        dispatch(r, &a->dispatch);
+        break;
+    case ACTION_HOLD:
+        hold(r, &a->hold);
+        break;
+    default:
+        must(a->kind == ACTION_REFUSE);
+        recent_of(r)->refusal = a->refuse.refusal;
+        refuse(r, &a->refuse);
+        break;
+    }
+}
+
+/* Tell core something that it answers with one action about r; r may be gone after it. */
+static void
+ask(struct request *r, const struct event *event)
+{
+    const struct decision *decision;
+    const struct action *own = NULL;
+    struct actions actions;
+
+    r->now_ns = r->routed_ns = decide_step(r->lane->gateway->door, event, &actions);
+    for (uint32_t i = 0; i < actions.count; i++) {
+        if (actions.list[i].dispatch.request == r->id)
+            own = &actions.list[i];
+    }
+    must(own != NULL);
+    decision = &actions.decision;
+    if (decision->candidate_count == 0 || decision->request != r->id)
+        decision = NULL;
+    inbox_share(r->lane->gateway, r->now_ns, &actions, r->id);
+    act(r, own, decision);
+}
+
+void
+request_resume(struct lane *lane, const struct inbox_entry *entry)
+{
+    uint64_t id = entry->action.dispatch.request;
+    struct request *r;
+
+    LIST_FOREACH (r, &lane->held[id % LANE_HELD_LISTS], held_link) {
+        if (r->id == id)
+            break;
+    }
+    if (r == NULL)
         return;
-    }
-    recent->list[place].refusal = a->refuse.refusal;
-    refuse(r, &a->refuse);
+    unhold(r, entry->now_ns);
+    r->now_ns = r->routed_ns = entry->now_ns;
+    act(r, &entry->action, entry->decision);
 }
 
 /* ---- What attempt and stream tell. */
-
-static struct recent_entry *
-recent_of(struct request *r)
-{
-    return recent_at(r->lane->recent, r->attempt.recent, r->id);
-}
 
 void
 request_dispatched(struct request *r, bool fresh_connection)
@@ -280,6 +357,7 @@ cancel(struct request *r)
     event.cancelled = (struct event_cancelled){.request = r->id};
     attempt_cancel(r);
     tell(r, &event);
+    unhold(r, r->now_ns);
 }
 
 void

@@ -2,11 +2,13 @@
 #define ROLE_GATEWAY_REQUEST_H
 /* request - one client's completion from its first byte to its last.
  *
- * States: arrived -> (attempt in flight -> failed)* -> ended | refused | cancelled. Beside them
- * three marks that only ever go up: committed (the status line was sent), started (engine content
- * was passed on), and finished (nothing more will happen). Refusal only before committed, retry
- * before started, an error event after. Core decides what follows a failure; here it is carried
- * out.
+ * States: arrived -> (held -> attempt in flight -> failed)* -> ended | refused | cancelled, where
+ * held is left out when there is room at once. What ends a hold is decided in a step of any lane
+ * and comes through the inbox; when the client leaves before it comes, core has been told so after
+ * that step, has taken the decision back, and what comes finds nobody. Beside the states three
+ * marks that only ever go up: committed (the status line was sent), started (engine content was
+ * passed on), and finished (nothing more will happen). Refusal only before committed, retry before
+ * started, an error event after. Core decides what follows a failure; here it is carried out.
  *
  * The struct lives in the exchange's arena: request_finish comes before the last call on the
  * exchange, and nothing touches either after it. */
@@ -25,7 +27,7 @@
 
 struct request {
     struct owner owner; /* first: see http_exchange_user */
-    LIST_ENTRY(request) link;
+    LIST_ENTRY(request) link, held_link;
     struct lane *lane;
     struct http_exchange *exchange;
     const struct http_request *http;
@@ -34,9 +36,13 @@ struct request {
     struct access_grant grant;
     struct fleet *fleet; /* as of the last dispatch; a reference */
     struct openai_request openai;
-    struct span model_json; /* the model as the client wrote it, quotes included */
-    uint16_t model;
+    struct span model_json;      /* the model as the client wrote it, quotes included */
+    struct span other_json;      /* the other one that may answer instead, likewise */
+    uint16_t model, other_model; /* MODEL_NONE: no other */
+    uint16_t priority;           /* enum priority */
     bool committed, started;
+    bool held;                 /* core keeps it: in a list of its lane */
+    uint64_t held_ns;          /* since when */
     uint32_t considered, rule; /* of the last decision */
     float hit_tokens;          /* that it expected to be cached */
     uint64_t arrived_ns, routed_ns;
@@ -68,6 +74,10 @@ void request_dispatched(struct request *r, bool fresh_connection);
 void request_arrived_event(struct lane *lane, const struct openai_request *o, uint64_t id,
                            uint16_t model, uint64_t key_id, const struct http_request *http,
                            struct event *ret_event);
+
+/* What core decided about a request that it held. Nothing happens when it is gone. */
+struct inbox_entry;
+void request_resume(struct lane *lane, const struct inbox_entry *entry);
 
 /* The gateway stops: end it with an error. The request is gone after this. */
 void request_abort(struct request *r);

@@ -233,13 +233,17 @@ why(const struct decision *d, uint32_t node)
     return WHY_COUNT;
 }
 
-/* Idle, half full and all but full; and flooded. */
+/* Idle, half full and all but full; and flooded. Admission, which would let nobody go there, is
+ * left out: this is about the choice. */
 static void
 four_loads(struct world *w, float far_ms)
 {
     static const float running[] = {0.0f, 30.0f, 60.0f, 64.0f}, waiting[] = {0, 0, 0, 40};
+    struct event tuning = {.kind = EVENT_TUNING, .tuning = tuning_default};
 
     world_open(w, 8, RULE_TIME, 1);
+    tuning.tuning.without = WITHOUT_ADMISSION;
+    world_step(w, tuning);
     for (uint32_t node = 0; node < 4; node++) {
         world_node(w, node, 0, node == 0 ? far_ms : 5.0f, 0, MODEL_READY);
         world_report(w, node, running[node], waiting[node]);

@@ -39,10 +39,12 @@ test_faster_is_not_closer(void)
     world_report(&w, 1, 0.0f, 0.0f);
     CHECK(world_arrive(&w, 1, 0) == 1, "the idle far node answers before the flooded near one");
     CHECK(why(&w, 1) == WHY_CHOSEN, "the decision says who was chosen");
-    CHECK(why(&w, 0) == WHY_SLOWER, "and that the near one is slower");
+    CHECK(why(&w, 0) == WHY_COUNT, "the near one, at its limit, is not even weighed");
     CHECK(why(&w, 2) == WHY_ABSENT, "and that the nearest does not have the model");
+    world_report(&w, 0, 60.0f, 8.0f);
+    CHECK(world_arrive(&w, 2, 0) == 1 && why(&w, 0) == WHY_SLOWER, "or only slower");
     world_report(&w, 0, 0.0f, 0.0f);
-    CHECK(world_arrive(&w, 2, 0) == 0, "once the near one is idle it wins");
+    CHECK(world_arrive(&w, 3, 0) == 0, "once the near one is idle it wins");
     world_close(&w);
 }
 
@@ -155,11 +157,12 @@ test_refusals(void)
     world_failed(&w, 4, 1, FAILURE_BUSY, 0);
     CHECK(w.actions.list[0].refuse.refusal == REFUSAL_ALL_TRIED, "the only node is busy");
     world_arrive(&w, 5, 2);
-    CHECK(w.actions.list[0].refuse.refusal == REFUSAL_FULL &&
-              w.actions.list[0].refuse.retry_after_ms > 0.0f,
-          "and while it is, others are told when to come again");
+    CHECK(w.actions.list[0].kind == ACTION_HOLD, "and while it is, others are held");
     w.now_ns += 1100 * WORLD_MS;
     world_step(&w, (struct event){.kind = EVENT_TICK});
+    CHECK(w.actions.count == 1 && w.actions.list[0].kind == ACTION_DISPATCH &&
+              w.actions.list[0].dispatch.request == 5,
+          "until time lets them go");
     CHECK(world_arrive(&w, 6, 2) == 2, "a busy time ends");
     for (uint64_t id = 100; id < 200; id++)
         world_arrive(&w, id, 2);

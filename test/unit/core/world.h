@@ -92,6 +92,7 @@ world_arrive(struct world *w, uint64_t id, uint16_t model)
                                              .body_bytes = 2100,
                                              .max_tokens = 100,
                                              .stream = 1,
+                                             .other_model = MODEL_NONE,
                                              .deadline_ms = NAN,
                                              .only_node = NODE_ANY}});
     if (w->actions.count != 1 || w->actions.list[0].kind != ACTION_DISPATCH)
