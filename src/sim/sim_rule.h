@@ -40,4 +40,7 @@ struct sim_rule {
 const struct sim_rule *sim_rule_find(const char *name);
 /* One by one; NULL past the end. */
 const struct sim_rule *sim_rule_at(size_t index);
+/* Names of all rules that a world takes, core's first; NULL past the end. They live for ever. */
+const char *sim_rule_name(size_t index);
+#define SIM_RULE_NAMES_MAX 32u
 #endif
