@@ -452,7 +452,9 @@ pool_prefix(struct pool *pool)
                  f->list[i].border == f->deepest);
     if (f->session_last != NONE)
         pool_hit(pool, f->session_last, 0.0f, true);
-    if (f->count == 0 && (core->tuning.without & WITHOUT_PREFIX) == 0)
+    /* The ring is our own idea: a rule of others knows only what it sent. */
+    if (f->count == 0 && pool->rule->wants != RULE_WANTS_SEEN &&
+        (core->tuning.without & WITHOUT_PREFIX) == 0)
         pool_ring(pool);
 }
 
@@ -683,6 +685,7 @@ pick(struct pool *pool, size_t count, struct rng *rng)
                                .count = count,
                                .last_node = core->models[r->arrived.model].last_node,
                                .now_ns = pool->now_ns,
+                               .soft_ms = pool->soft_ms,
                                .state = core->rule_state};
     size_t at;
 

@@ -16,6 +16,7 @@ struct rule_seen {
     float queue_tokens, kv_tokens_used, kv_tokens_cap; /* as reported; NAN unknown */
     float own_requests, own_waiting;                   /* ours in flight; not started */
     float own_queue_tokens, own_kv_tokens;             /* ours: prefill not started; reserved */
+    float others_queue_tokens, others_kv_tokens;       /* as reported, ours taken off */
     float slots;                                       /* 0 unknown */
     struct curve curve;                                /* of its class for the model */
     float residual;                                    /* our learned factor on its times */
@@ -55,6 +56,7 @@ struct rule_input {
     uint32_t last_node; /* the choice before this one for the same model; NODE_ANY: none */
     uint64_t now_ns;
     float temperature; /* of a softmin, in sigmas of the difference; 0: the cheapest */
+    float soft_ms;     /* how soon the first token should come, for the cost alone */
     struct rule_request request;
     void *state; /* as core_use_rule gave it */
 };

@@ -15,6 +15,7 @@
 #define CORE_START_NS      UINT64_C(1000000000) /* core's clock begins here: 0 means never */
 #define CONNECTION_IDLE_NS UINT64_C(60000000000)
 #define REQUESTS_AT_ONCE   65536u
+#define PREFIX_ENTRIES     (1u << 18)
 
 static void act(struct sim_world *w, struct sim_gateway *g);
 
@@ -123,12 +124,13 @@ use_rule(struct sim_world *w, struct sim_gateway *g, uint32_t index)
                                    .gateways = w->options.gateways,
                                    .gateway = index,
                                    .seed = w->options.seed,
+                                   .tuning = &w->options.tuning,
                                    .world = w};
 
     if (rule == NULL)
         return ERR_OK;
     for (uint32_t i = 0; i < rule->knob_count; i++)
-        knobs[i] = isnan(w->options.knobs[i]) ? rule->knobs[i].value : w->options.knobs[i];
+        knobs[i] = isnan(w->options.knobs[i]) ? sim_rule_knob(rule, i) : w->options.knobs[i];
     g->rule_state = calloc(1, rule->state_bytes + rule->node_bytes * w->options.nodes + 1);
     if (g->rule_state == NULL)
         return ERR_MEMORY;
@@ -151,6 +153,7 @@ sim_gateway_open(struct sim_world *w, uint32_t index)
         .placements_max = w->options.nodes,
         .requests_max = REQUESTS_AT_ONCE,
         .own_region = g->region,
+        .prefix_entries_max = PREFIX_ENTRIES,
     };
     size_t bytes = core_bytes(&config);
     uintptr_t at;
@@ -221,6 +224,15 @@ connection_take(struct sim_world *w, struct sim_connections *c)
     return true;
 }
 
+float
+sim_gateway_rounds(const struct sim_world *w, uint32_t gateway, uint32_t node)
+{
+    const struct sim_connections *c = &w->gateways[gateway].connections[node];
+    bool kept = c->busy > 0 || w->now_ns - c->used_ns <= CONNECTION_IDLE_NS;
+
+    return kept && c->busy < c->open ? 1.0f : 2.0f;
+}
+
 static void
 attempt_start(struct sim_world *w, struct sim_gateway *g, const struct action_dispatch *d)
 {
@@ -256,8 +268,10 @@ attempt_start(struct sim_world *w, struct sim_gateway *g, const struct action_di
     wait_add(g, attempt, r->serial, w->now_ns + (uint64_t)((double)d->first_limit_ms * 1e6));
     ms = sim_net_one_way_ms(&w->net, &w->net_rng, g->region, n->region) +
          sim_net_body_ms(&w->net, g->region, n->region, r->prompt_bytes, a->fresh);
-    if (!w->net.cut[g->region][n->region])
+    if (!w->net.cut[g->region][n->region]) {
+        sim_node_expect(w, attempt);
         sim_put(w, ms, SIM_SUBMIT, attempt, r->serial);
+    }
     tell(w, g);
 }
 
@@ -275,6 +289,7 @@ attempt_over(struct sim_world *w, struct sim_gateway *g, uint32_t attempt)
     if (a->news != SIM_NONE)
         sim_report_free(w, a->news);
     a->news = SIM_NONE;
+    sim_node_arrived(w, attempt);
     sim_node_forget(w, attempt);
     a->node = SIM_NONE;
 }

@@ -226,6 +226,41 @@ sim_node_forget(struct sim_world *w, uint32_t attempt)
 }
 
 void
+sim_node_expect(struct sim_world *w, uint32_t attempt)
+{
+    struct sim_request *r = &w->requests[attempt / ATTEMPTS_MAX];
+    struct sim_attempt *a = &r->attempts[attempt % ATTEMPTS_MAX];
+    struct sim_coming *coming = &w->nodes[a->node].coming;
+    struct engine_request request = {.prompt_tokens = r->prompt_tokens,
+                                     .output_tokens = r->output_tokens};
+
+    request.block_count = sim_load_blocks(w, r);
+    request.blocks = w->blocks;
+    a->coming = true;
+    a->coming_tokens = r->prompt_tokens;
+    if (request.block_count > 0)
+        a->coming_tokens -= engine_cached_tokens(w->nodes[a->node].engine, &request);
+    coming->requests += 1.0;
+    coming->prompt_tokens += r->prompt_tokens;
+    coming->uncached_tokens += a->coming_tokens;
+}
+
+void
+sim_node_arrived(struct sim_world *w, uint32_t attempt)
+{
+    struct sim_request *r = &w->requests[attempt / ATTEMPTS_MAX];
+    struct sim_attempt *a = &r->attempts[attempt % ATTEMPTS_MAX];
+    struct sim_coming *coming = &w->nodes[a->node].coming;
+
+    if (!a->coming)
+        return;
+    a->coming = false;
+    coming->requests -= 1.0; /* sums of whole numbers: nothing drifts */
+    coming->prompt_tokens -= r->prompt_tokens;
+    coming->uncached_tokens -= a->coming_tokens;
+}
+
+void
 sim_node_submit(struct sim_world *w, uint32_t attempt, uint32_t serial)
 {
     struct sim_request *r = sim_request_of(w, attempt, serial);
@@ -235,6 +270,7 @@ sim_node_submit(struct sim_world *w, uint32_t attempt, uint32_t serial)
 
     if (a == NULL || a->node == SIM_NONE)
         return; /* given up on its way */
+    sim_node_arrived(w, attempt);
     if (w->nodes[a->node].is_down) {
         answer_failure(w, attempt, serial, FAILURE_CONNECT);
         return;

@@ -13,7 +13,8 @@ struct sim_world;
 
 struct sim_knob { /* a constant that a search may tune */
     const char *name;
-    double value, min, max;
+    double value; /* as published, or as near as that can be said */
+    double min, max;
     bool is_log; /* searched by its logarithm */
 };
 
@@ -21,6 +22,7 @@ struct sim_rule_setup {
     const double *knobs; /* in the order of the rule's */
     uint32_t nodes, gateways, gateway;
     uint64_t seed;
+    const struct event_tuning *tuning;
     struct sim_world *world; /* for bounds alone */
 };
 
@@ -33,14 +35,14 @@ struct sim_rule {
     void (*init)(void *state, const struct sim_rule_setup *setup);
     const struct sim_knob *knobs;
     size_t knob_count;
-    bool is_bound; /* knows what no gateway can know */
+    const double *tuned; /* what the search found for the knobs; NULL: they stay as published */
+    bool is_bound; /* judged apart: it knows what no gateway of its kind can know */
 };
 
 /* By name, or NULL. */
 const struct sim_rule *sim_rule_find(const char *name);
+/* A knob's value unless the options say otherwise. index < knob_count. */
+double sim_rule_knob(const struct sim_rule *rule, size_t index);
 /* One by one; NULL past the end. */
 const struct sim_rule *sim_rule_at(size_t index);
-/* Names of all rules that a world takes, core's first; NULL past the end. They live for ever. */
-const char *sim_rule_name(size_t index);
-#define SIM_RULE_NAMES_MAX 32u
 #endif

@@ -16,6 +16,7 @@
 #include "sim/sim_world.h"
 #include "sim/trace.h"
 
+#define SIM_MODELS_MAX   3u
 #define SIM_CLASSES_MAX  16u
 #define SIM_NONE         UINT32_MAX
 #define SIM_REQUESTS_MAX (1u << 20) /* in flight */
@@ -49,8 +50,9 @@ struct sim_attempt {
     uint32_t news; /* report that rides on what comes next; SIM_NONE */
     uint32_t failure;
     uint32_t node_next, node_prev; /* of its node: attempts that the node knows */
-    bool at_node, fresh;
-    uint32_t nth; /* of its gateway at this node */
+    bool at_node, fresh, coming;   /* coming: sent, and not there yet */
+    double coming_tokens;          /* of those, what it has not cached */
+    uint32_t nth;                  /* of its gateway at this node */
     float predicted_first_ms, floor_first_ms, hit_tokens;
     uint64_t dispatched_ns, first_ns; /* first_ns: 0, or when the first token gets to the gateway */
 };
@@ -90,6 +92,7 @@ struct sim_node {
     uint64_t wake_ns; /* UINT64_MAX: asleep */
     uint32_t wake_version, epoch;
     uint32_t first_attempt;
+    struct sim_coming coming;
 };
 
 struct sim_wait { /* of a gateway: attempts in the order of their limit */
@@ -200,7 +203,12 @@ void sim_gateway_broken(struct sim_world *w, uint32_t attempt, uint32_t serial);
 void sim_gateway_late(struct sim_world *w, uint32_t attempt, uint32_t serial);
 void sim_gateway_news(struct sim_world *w, uint32_t gateway, const struct sim_report *report);
 void sim_gateway_rtt(struct sim_world *w, uint32_t gateway, uint32_t node);
+/* Round trips that a request of this gateway would cost at the node now. */
+float sim_gateway_rounds(const struct sim_world *w, uint32_t gateway, uint32_t node);
 
+/* The attempt is on its way to its node; it is there, or never will be. */
+void sim_node_expect(struct sim_world *w, uint32_t attempt);
+void sim_node_arrived(struct sim_world *w, uint32_t attempt);
 void sim_node_submit(struct sim_world *w, uint32_t attempt, uint32_t serial);
 /* The gateway gave it up: tell the node, from this region. */
 void sim_node_cancel(struct sim_world *w, uint32_t attempt, uint32_t from_region);

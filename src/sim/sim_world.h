@@ -16,6 +16,10 @@
 
 struct sim_world;
 
+struct sim_error {
+    char message[256];
+};
+
 /* The world owns nothing of trace and rtt, which outlive it. ERR_ARG: options do not fit each
  * other, ERR_NOT_FOUND: nothing is known between two regions it needs; *ret_error says it.
  * ERR_MEMORY. */
@@ -33,9 +37,18 @@ double sim_world_capacity(const struct sim_world *w);
 /* Virtual time, from the start. */
 double sim_world_now_ms(const struct sim_world *w);
 
-/* For bounds: what is true of a node now, as predict wants it, towards a gateway. */
+/* What all gateways sent to a node and what is not there yet. */
+struct sim_coming {
+    double requests, prompt_tokens;
+    double uncached_tokens; /* of those, what the node did not have when they were sent */
+};
+
+/* For bounds: what is true of a node now, as predict wants it, towards a gateway. Who is down or
+ * cut off will be ready in SIM_NEVER_MS. */
+#define SIM_NEVER_MS 1e9f
 void sim_world_truth(struct sim_world *w, uint32_t gateway, uint32_t node, uint16_t model,
                      struct predict_node *ret_node);
+void sim_world_coming(const struct sim_world *w, uint32_t node, struct sim_coming *ret_coming);
 /* The true lengths of a request (id as core has it), and what of its prompt the node has cached. */
 void sim_world_request(struct sim_world *w, uint64_t id, uint32_t node,
                        struct predict_request *ret_request);
