@@ -33,6 +33,9 @@ bench-decision: all
 	@build/bench/bench_decision
 bench-engine: all
 	@build/bench/bench_engine
+# How near the engine model is to public measurements (ISOCHRONE_DATA); minutes of all CPUs.
+bench-engine-fit: all
+	@build/bench/bench_engine_fit
 
 # What Debian has and is missing here, for building and testing.
 deps:
@@ -44,4 +47,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine deps install clean
+.PHONY: all test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-engine-fit deps install clean

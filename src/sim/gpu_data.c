@@ -322,13 +322,16 @@ take_spec(struct gpu_data *d, struct data_table *t, const struct origin *origin)
     return r.err;
 }
 
-enum { M_MODEL, M_LAYERS, M_PARAMS, M_ACTIVE, M_KV };
+enum { M_MODEL, M_LAYERS, M_PARAMS, M_ACTIVE, M_KV, M_EXPERTS, M_EXPERTS_TOKEN, M_LATENT };
 static const struct data_column model_columns[] = {
     [M_MODEL] = {"model", false},
     [M_LAYERS] = {"num_hidden_layers", true},
     [M_PARAMS] = {"params_b_computed", false},
     [M_ACTIVE] = {"active_params_b_computed", true},
     [M_KV] = {"kv_bytes_per_token_16bit", true},
+    [M_EXPERTS] = {"num_experts", true},
+    [M_EXPERTS_TOKEN] = {"experts_per_tok", true},
+    [M_LATENT] = {"kv_lora_rank", true},
 };
 
 static enum err
@@ -345,6 +348,9 @@ take_model(struct gpu_data *d, struct data_table *t, const struct origin *origin
     read_quantity(&r, M_PARAMS, &row->params);
     read_quantity(&r, M_ACTIVE, &row->active_params);
     read_quantity(&r, M_KV, &row->kv_bytes_per_token);
+    read_count(&r, M_EXPERTS, &row->experts);
+    read_count(&r, M_EXPERTS_TOKEN, &row->experts_per_token);
+    row->latent = data_table_text(t, M_LATENT).bytes > 0;
     row->params *= 1e9;
     row->active_params *= 1e9;
     d->model_count += r.err == ERR_OK;

@@ -64,8 +64,10 @@ struct gpu_spec {
 struct gpu_model {
     char model[GPU_NAME_BYTES];
     uint32_t layers;
-    double params, active_params; /* whole numbers of parameters, not billions */
-    double kv_bytes_per_token;    /* at 16 bit */
+    double params, active_params;        /* whole numbers of parameters, not billions */
+    double kv_bytes_per_token;           /* at 16 bit */
+    uint32_t experts, experts_per_token; /* of a layer */
+    bool latent; /* KV is one latent vector (MLA): each tensor parallel rank keeps all of it */
 };
 
 struct gpu_data {
