@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 
 #include "base/must.h"
 #include "sim/sim_rule.h"
+#include "sim/sim_scenario.h"
 
 #define STEPS 100u /* of a run, a frame each */
 
@@ -101,6 +103,38 @@ curves(const struct sim_options *o, const struct sim_stats *s, struct sim_result
     free(values);
 }
 
+void
+sim_batch_command(const struct sim_job *job, char *text, size_t size)
+{
+    char line[SIM_SCENARIO_LINE_BYTES_MAX];
+    struct sim_scenario s;
+
+    sim_scenario_init(&s);
+    s.options = job->options;
+    if (sim_scenario_line(&s, line, sizeof(line)) != ERR_OK)
+        (void)snprintf(line, sizeof(line), "{...}");
+    (void)snprintf(text, size, "isochrone sim%s%s --set '%s'", job->data_words != NULL ? " " : "",
+                   job->data_words != NULL ? job->data_words : "", line);
+}
+
+static void result_fail(const struct sim_job *job, struct sim_result *r, enum err err,
+                        const char *format, ...) PRINTF_LIKE(4, 5);
+/* What went wrong, with the job that it happened to. */
+static void
+result_fail(const struct sim_job *job, struct sim_result *r, enum err err, const char *format, ...)
+{
+    char command[SIM_SCENARIO_LINE_BYTES_MAX + 1024u], what[sizeof(struct sim_error)];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(what, sizeof(what), format, args);
+    va_end(args);
+    sim_batch_command(job, command, sizeof(command));
+    r->err = err;
+    (void)snprintf(r->error, sizeof(r->error), "rule %s, seed %llu: %s\n  repeat: %s",
+                   job->options.rule, (unsigned long long)job->options.seed, what, command);
+}
+
 /* told(user, share): how far it is; NULL: nobody wants to know. */
 static void
 run_one(const struct sim_job *job, void (*told)(void *user, double share), void *user,
@@ -116,8 +150,7 @@ run_one(const struct sim_job *job, void (*told)(void *user, double share), void 
     memset(r, 0, sizeof(*r));
     r->err = sim_world_open(o, job->trace, job->rtt, &w, &error);
     if (r->err != ERR_OK) {
-        (void)snprintf(r->error, sizeof(r->error), "rule %s, seed %llu: %s", o->rule,
-                       (unsigned long long)o->seed, error.message);
+        result_fail(job, r, r->err, "%s", error.message);
         return;
     }
     do {
@@ -265,11 +298,9 @@ finish(struct batch *b, struct worker *k)
     if (k->bytes == sizeof(k->room)) {
         memcpy(r, k->room + sizeof(struct frame), sizeof(*r));
     } else {
-        r->err = ERR_CLOSED;
-        (void)snprintf(r->error, sizeof(r->error), "rule %s, seed %llu: the run ended by %s %d",
-                       o->rule, (unsigned long long)o->seed,
-                       WIFSIGNALED(status) ? "signal" : "status",
-                       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        result_fail(&b->jobs[k->job], r, ERR_CLOSED, "the run ended by %s %d",
+                    WIFSIGNALED(status) ? "signal" : "status",
+                    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     }
     b->done++;
     b->work_done += cost(&b->jobs[k->job]);

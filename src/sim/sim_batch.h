@@ -17,14 +17,15 @@
 #define SIM_CURVE_POINTS      201u /* quantiles 0, 0.005 .. 1 */
 #define SIM_TIME_BINS         48u  /* of the counted part of a run */
 #define SIM_EXTRAS_MAX        32u
-#define SIM_RESULT_TEXT_BYTES 4096u
+#define SIM_RESULT_TEXT_BYTES 12288u
 #define SIM_WORKERS_MAX       256u
 
 struct sim_job {
     struct sim_options options; /* its rule's name outlives the batch, as do the next two */
     const struct trace *trace;
     const struct rtt_data *rtt;
-    uint32_t nth_min; /* prediction errors only from this request of a gateway at a node on */
+    const char *data_words; /* "--trace X --rtt Y", for the command that repeats it; NULL: none */
+    uint32_t nth_min;       /* prediction errors only from this request of a gateway at a node on */
     /* Whatever else is wanted of a world that ended, in the worker; NULL: nothing. ret_extras is
      * zeroed. */
     void (*measure)(const struct sim_job *job, struct sim_world *w,
@@ -34,7 +35,7 @@ struct sim_job {
 
 struct sim_result {
     enum err err;                      /* not ERR_OK: nothing but error holds */
-    char error[SIM_RESULT_TEXT_BYTES]; /* what happened, and the job that it happened to */
+    char error[SIM_RESULT_TEXT_BYTES]; /* what happened, to which job, the command to repeat it */
     struct sim_figures figures;
     struct sim_stats counts; /* without samples */
     double capacity_rps;
@@ -66,6 +67,8 @@ struct sim_batch_options {
 MUST_USE enum err sim_batch_run(const struct sim_job *jobs, size_t count,
                                 const struct sim_batch_options *options,
                                 struct sim_result *ret_results);
+/* The command that runs the job alone; text is ended by a zero, cut where it does not fit. */
+void sim_batch_command(const struct sim_job *job, char *text, size_t size);
 /* One run in this very process. */
 void sim_batch_run_one(const struct sim_job *job, struct sim_result *ret_result);
 #endif

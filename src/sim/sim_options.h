@@ -5,14 +5,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "core/event.h"
 #include "sim/sim_net.h"
 
-#define SIM_NODES_MAX      131072u
-#define SIM_GATEWAYS_MAX   64u
-#define SIM_FAULTS_MAX     64u
-#define SIM_LOAD_STEPS_MAX 16u
-#define SIM_KNOBS_MAX      8u
+#define SIM_NODES_MAX       131072u
+#define SIM_GATEWAYS_MAX    64u
+#define SIM_FAULTS_MAX      64u
+#define SIM_LOAD_STEPS_MAX  16u
+#define SIM_KNOBS_MAX       8u
+#define SIM_MODELS_MAX      3u
+#define SIM_DURATION_MS_MAX 604800000.0 /* a week */
 
 enum sim_fault_kind {
     SIM_FAULT_NODE_DOWN, /* connections are refused, what runs there is cut */
@@ -40,8 +43,7 @@ struct sim_options {
     const char *rule;            /* core's, or one of sim/rule */
     double knobs[SIM_KNOBS_MAX]; /* of the rule; NAN: its default */
     uint32_t nodes, gateways, regions;
-    uint32_t models;    /* 1: 8B on mixed hardware; 3: 8B, 32B and 70B */
-    uint32_t placed_on; /* other models that a node has on its disk, beside the one it runs */
+    uint32_t models;               /* 1: 8B on mixed hardware; 3: 8B, 32B and 70B */
     double duration_ms, warmup_ms; /* what arrives in the warm-up is not counted */
     double load;                   /* arrivals over what the fleet can take within the SLO */
     struct sim_load_step load_steps[SIM_LOAD_STEPS_MAX];
@@ -77,5 +79,15 @@ struct sim_options {
     uint32_t fault_count;
 };
 
+struct sim_error {
+    char message[256];
+};
+
 void sim_options_init(struct sim_options *o);
+/* Is every figure in its range, and does every fault hit something that is there? ERR_ARG:
+ * *ret_error says which is not, by its name in a scenario. */
+MUST_USE enum err sim_options_check(const struct sim_options *o, struct sim_error *ret_error);
+/* The same for one fault. */
+MUST_USE enum err sim_options_check_fault(const struct sim_options *o, const struct sim_fault *f,
+                                          struct sim_error *ret_error);
 #endif

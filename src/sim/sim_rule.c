@@ -59,6 +59,17 @@ sim_rule_find(const char *name)
     return NULL;
 }
 
+const char *
+sim_rule_name(size_t index)
+{
+    const struct sim_rule *rule;
+
+    if (index < RULE_COUNT)
+        return rule_by_id((uint32_t)index)->name;
+    rule = sim_rule_at(index - RULE_COUNT);
+    return rule == NULL ? NULL : rule->rule.name;
+}
+
 double
 sim_rule_knob(const struct sim_rule *rule, size_t index)
 {

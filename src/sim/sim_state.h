@@ -16,7 +16,6 @@
 #include "sim/sim_world.h"
 #include "sim/trace.h"
 
-#define SIM_MODELS_MAX   3u
 #define SIM_CLASSES_MAX  16u
 #define SIM_NONE         UINT32_MAX
 #define SIM_REQUESTS_MAX (1u << 20) /* in flight */

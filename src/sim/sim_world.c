@@ -11,38 +11,24 @@
 
 #define DRAIN_MS 300000.0 /* after the last arrival, for what still runs */
 
+/* What the options and the data have to do with each other. */
 static enum err
-options_check(const struct sim_options *o, const struct trace *trace, const struct rtt_data *rtt,
-              struct sim_error *ret_error)
+data_check(const struct sim_options *o, const struct trace *trace, const struct rtt_data *rtt,
+           struct sim_error *ret_error)
 {
-    const char *wrong = NULL;
-    bool is_known = sim_rule_find(o->rule) != NULL;
+    enum err err = sim_options_check(o, ret_error);
 
-    for (uint32_t i = 0; i < RULE_COUNT; i++)
-        is_known = is_known || strcmp(rule_by_id(i)->name, o->rule) == 0;
-    if (!is_known)
-        wrong = "there is no rule of this name";
-    else if (o->nodes < o->regions || o->nodes < o->models || o->nodes > SIM_NODES_MAX)
-        wrong = "nodes: at least one a region, and at most 131072";
-    else if (o->regions < 1 || o->regions > SIM_REGIONS_MAX || o->regions > rtt->rtt.count)
-        wrong = "regions: at least 1, at most 64, and no more than the round trips name";
-    else if (o->gateways < 1 || o->gateways > SIM_GATEWAYS_MAX)
-        wrong = "gateways: 1 to 64";
-    else if (o->models < 1 || o->models > SIM_MODELS_MAX)
-        wrong = "models: 1 to 3";
-    else if (!(o->load > 0.0) || o->load > 100.0)
-        wrong = "load: above 0, at most 100";
-    else if (!(o->duration_ms > o->warmup_ms) || !(o->warmup_ms >= 0.0))
-        wrong = "duration: longer than the warm-up";
-    else if (!(o->heartbeat_ms >= 1.0) || !(o->rtt_every_ms >= 1.0))
-        wrong = "heartbeat: at least 1 ms";
-    else if (!(o->hidden_speed >= 0.0) || o->hidden_speed > 0.9)
-        wrong = "hidden speed: 0 to 0.9";
+    if (err != ERR_OK)
+        return err;
+    if (o->regions > rtt->rtt.count)
+        (void)snprintf(ret_error->message, sizeof(ret_error->message),
+                       "regions: %u, but %s has round trips of %u", o->regions, rtt->name,
+                       (unsigned)rtt->rtt.count);
     else if (trace->count < 2 || !(trace->span_ms > 0.0))
-        wrong = "the trace needs two requests at different times";
-    if (wrong == NULL)
+        (void)snprintf(ret_error->message, sizeof(ret_error->message),
+                       "trace: %s needs two requests at different times", trace->name);
+    else
         return ERR_OK;
-    (void)snprintf(ret_error->message, sizeof(ret_error->message), "%s", wrong);
     return ERR_ARG;
 }
 
@@ -65,7 +51,7 @@ sim_world_open(const struct sim_options *options, const struct trace *trace,
                struct sim_error *ret_error)
 {
     struct sim_world *w;
-    enum err err = options_check(options, trace, rtt, ret_error);
+    enum err err = data_check(options, trace, rtt, ret_error);
 
     if (err != ERR_OK)
         return err;

@@ -16,10 +16,6 @@
 
 struct sim_world;
 
-struct sim_error {
-    char message[256];
-};
-
 /* The world owns nothing of trace and rtt, which outlive it. ERR_ARG: options do not fit each
  * other, ERR_NOT_FOUND: nothing is known between two regions it needs; *ret_error says it.
  * ERR_MEMORY. */

@@ -84,7 +84,7 @@ check_good(struct sim_job *jobs, struct sim_result *alone, struct sim_result *to
     CHECK(sim_batch_run(jobs, JOBS, &many, together) == ERR_OK, "three workers");
     for (uint32_t i = 0; i < JOBS; i++) {
         CHECK(same(&alone[i], &together[i]), "the same whoever runs beside it");
-        CHECK(together[i].extras[0] == jobs[i].options.seed, "in the order of the jobs");
+        CHECK(together[i].extras[0] == (double)jobs[i].options.seed, "in the order of the jobs");
         CHECK(together[i].extras[1] == (double)together[i].figures.count &&
                   together[i].figures.count > 10,
               "what was measured");
@@ -112,6 +112,8 @@ check_bad(struct sim_job *jobs, const struct sim_result *good, struct sim_result
     CHECK(results[DYING].err == ERR_CLOSED, "a worker died");
     CHECK(strstr(results[DYING].error, "rule time, seed 3") != NULL, "its job is named");
     CHECK(strstr(results[DYING].error, "status 7") != NULL, "and how it ended");
+    CHECK(strstr(results[DYING].error, "repeat: isochrone sim --set '{seed: 3, nodes: 12,") != NULL,
+          "and what repeats it");
     CHECK(results[WRONG].err == ERR_ARG && strstr(results[WRONG].error, "no rule") != NULL,
           "a world that cannot be says why");
     CHECK(same(&results[0], &good[0]) && same(&results[JOBS - 1], &good[JOBS - 1]),
