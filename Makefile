@@ -37,6 +37,13 @@ bench-engine: all
 bench-engine-fit: all
 	@build/bench/bench_engine_fit
 
+# How good the decision is, in the simulator: tables in build/experiments, `figure` lines. On public
+# data when ISOCHRONE_DATA names them; without it on a built-in load, and the figures say so.
+experiments: all
+	@build/bench/experiments
+experiments-quick: all
+	@build/bench/experiments --quick
+
 # What Debian has and is missing here, for building and testing.
 deps:
 	@packaging/deps.sh build test engine
@@ -47,4 +54,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-engine-fit deps install clean
+.PHONY: all experiments experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-engine-fit deps install clean

@@ -112,6 +112,7 @@ struct event_tuning {
     float ext_part;       /* of the delay put on those that decode there */
     float late_factor;    /* on what passes the soft deadline */
     float soft_first_ms;  /* the soft deadline where the client gave none */
+    float queue_part;     /* of queue_ms once more: a price on queueing itself */
     float kv_ms;          /* price of a full KV cache; quadratic from kv_from on */
     float kv_from;        /* share of the KV capacity, 0..1 */
     float temperature;    /* of the softmin, in sigmas of the difference */

@@ -43,6 +43,6 @@ price_node(const struct event_tuning *tuning, float soft_ms, const struct predic
     p->ext_ms = tuning->ext_part * ext_ms(node, request);
     p->late_ms = tuning->late_factor * above_zero(terms->first_ms - soft_ms);
     p->kv_ms = tuning->kv_ms * kv_need(tuning, node, request);
-    p->cost_ms = terms->first_ms + tuning->done_part * terms->done_ms + p->ext_ms + p->late_ms +
-                 p->kv_ms;
+    p->cost_ms = terms->first_ms + tuning->queue_part * terms->queue_ms +
+                 tuning->done_part * terms->done_ms + p->ext_ms + p->late_ms + p->kv_ms;
 }

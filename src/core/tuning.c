@@ -8,6 +8,7 @@ const struct event_tuning tuning_default = {
     .ext_part = 0.1f,
     .late_factor = 5.0f,
     .soft_first_ms = 300.0f,
+    .queue_part = 0.0f, /* it gains nothing: doc/experiments.md, E4 */
     .kv_ms = 1000.0f,
     .kv_from = 0.7f,
     .temperature = 0.25f,
@@ -32,6 +33,7 @@ static const struct range ranges[] = {
     {offsetof(struct event_tuning, ext_part), 10.0f},
     {offsetof(struct event_tuning, late_factor), 1000.0f},
     {offsetof(struct event_tuning, soft_first_ms), 1e6f},
+    {offsetof(struct event_tuning, queue_part), 100.0f},
     {offsetof(struct event_tuning, kv_ms), 1e6f},
     {offsetof(struct event_tuning, kv_from), 0.99f},
     {offsetof(struct event_tuning, temperature), 100.0f},

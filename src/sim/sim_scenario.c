@@ -254,6 +254,7 @@ static const struct schema_key tuning_keys[] = {
     {"ext_part", sim_value_float, TUNING(ext_part), "0.1", 0, 10, NULL},
     {"late_factor", sim_value_float, TUNING(late_factor), "5", 0, 1000, NULL},
     {"soft_first_ms", sim_value_float, TUNING(soft_first_ms), "300", 0, 1000000, NULL},
+    {"queue_part", sim_value_float, TUNING(queue_part), "0", 0, 100, NULL},
     {"kv_ms", sim_value_float, TUNING(kv_ms), "1000", 0, 1000000, NULL},
     {"kv_from", sim_value_float, TUNING(kv_from), "0.7", 0, 1, NULL},
     {"temperature", sim_value_float, TUNING(temperature), "0.25", 0, 100, NULL},

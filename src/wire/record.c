@@ -34,6 +34,7 @@ static const struct field tuning_fields[] = {
     FIELD(F32, event, tuning.ext_part),
     FIELD(F32, event, tuning.late_factor),
     FIELD(F32, event, tuning.soft_first_ms),
+    FIELD(F32, event, tuning.queue_part),
     FIELD(F32, event, tuning.kv_ms),
     FIELD(F32, event, tuning.kv_from),
     FIELD(F32, event, tuning.temperature),
