@@ -337,6 +337,35 @@ jitter_add(struct region_path *path, float over_ms)
     path->jitter_ms += JITTER_PART * (min_f(max_f(0.0f, over_ms), most) - path->jitter_ms);
 }
 
+static void
+regions_swap(struct core *core, uint32_t place)
+{
+    uint8_t *order = core->region_order, nearer = order[place + 1];
+
+    order[place + 1] = order[place];
+    order[place] = nearer;
+    core->region_place[order[place]] = (uint8_t)place;
+    core->region_place[order[place + 1]] = (uint8_t)(place + 1);
+}
+
+static bool
+regions_wrong(const struct core *core, uint32_t place)
+{
+    return core->paths[core->region_order[place]].rtt_ms >
+           core->paths[core->region_order[place + 1]].rtt_ms;
+}
+
+/* Its round trip changed: keep the regions in order. */
+static void
+regions_sort(struct core *core, uint32_t region)
+{
+    for (uint32_t i = core->region_place[region]; i > 0 && regions_wrong(core, i - 1); i--)
+        regions_swap(core, i - 1);
+    for (uint32_t i = core->region_place[region];
+         i + 1 < core->config.regions_max && regions_wrong(core, i); i++)
+        regions_swap(core, i);
+}
+
 void
 capacity_rtt(struct core *core, const struct event_rtt *e)
 {
@@ -362,6 +391,7 @@ capacity_rtt(struct core *core, const struct event_rtt *e)
         path->rtt_ms = hot->rtt_ms;
     else
         path->rtt_ms += REGION_RTT_PART * (hot->rtt_ms - path->rtt_ms);
+    regions_sort(core, hot->region);
     if (hot->connections == 0) /* it was measured over one that is kept */
         hot->connections = 1;
     if (core->nearest == NONE || !node_known(core, core->nearest) ||

@@ -142,8 +142,11 @@ pool_fullest(struct pool *pool, size_t slot, uint32_t most)
 {
     const struct core *core = pool->core;
     uint32_t mask = core->bucket_masks[slot] & READY_MASK, left = most;
+    /* What its bucket says more than the emptiest is what a node is busier. */
     float left_ms = pool->goal.first_ms - core->paths[core->config.own_region].rtt_ms;
 
+    if (mask != 0)
+        left_ms += index_bucket_ms((uint32_t)__builtin_ctz(mask));
     for (uint32_t bucket = BUCKET_READY_LAST + 1; bucket > 0 && left > 0; bucket--) {
         if ((mask & (1u << (bucket - 1))) != 0 && index_bucket_ms(bucket - 1) <= left_ms)
             left -= pool_bucket(pool, slot, bucket - 1, left);
@@ -219,18 +222,19 @@ pool_elsewhere(struct pool *pool)
 {
     const struct core *core = pool->core;
     uint32_t model = pool->r->arrived.model, count = 0, left = pool->elsewhere_max, placement;
-    uint64_t regions = core->models[model].region_mask;
+    uint32_t most = pool->elsewhere_max;
     struct region_rank ranks[TUNING_CANDIDATES_MAX];
     struct region_walk walks[CORE_REGIONS_MAX];
 
-    regions &= ~(UINT64_C(1) << core->config.own_region);
-    for (; regions != 0; regions &= regions - 1) {
-        uint32_t region = (uint32_t)__builtin_ctzll(regions);
+    for (uint32_t i = 0; i < core->config.regions_max; i++) {
+        uint32_t region = core->region_order[i];
         uint32_t mask = core->bucket_masks[index_slot(core, model, region)] & READY_MASK;
-        if (mask == 0)
+        if (mask == 0 || region == core->config.own_region)
             continue;
+        if (count == most && core->paths[region].rtt_ms >= ranks[most - 1].rough_ms)
+            break; /* nor is anything behind it near enough */
         walks[region] = (struct region_walk){mask, NONE};
-        count = rank_insert(ranks, count, pool->elsewhere_max,
+        count = rank_insert(ranks, count, most,
                             (struct region_rank){walk_rough_ms(core, region, mask), region});
     }
     while (left > 0 && count > 0) {
@@ -245,7 +249,7 @@ pool_elsewhere(struct pool *pool)
         count--;
         if (more) {
             best.rough_ms = walk_rough_ms(core, best.region, w->mask);
-            count = rank_insert(ranks, count, pool->elsewhere_max, best);
+            count = rank_insert(ranks, count, most, best);
         }
     }
 }
@@ -746,8 +750,8 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
                                   .any_p90_ms = INFINITY,
                                   .idle_p90_ms = INFINITY};
     explain_begin(core, now_ns, r, ret_decision);
-    prefix_look(core, r, holders, &pool.found);
     pool_collect(&pool);
+    prefix_look(core, r, holders, &pool.found); /* fetched since it arrived */
     if (pool.count == 0) {
         ret_choice->refusal = refusal_of(&pool);
         return;

@@ -140,6 +140,8 @@ tables_empty(struct core *core)
         core->request_heads[i] = NONE;
     for (uint32_t i = 0; i < c->regions_max; i++)
         core->paths[i].rtt_ms = CAPACITY_REGION_UNKNOWN_MS;
+    for (uint32_t i = 0; i < CORE_REGIONS_MAX; i++)
+        core->region_order[i] = core->region_place[i] = (uint8_t)i;
     learn_output_init(&core->outputs, c->models_max);
     for (uint32_t m = 0; m < c->models_max; m++) {
         learn_init_model(core, m);

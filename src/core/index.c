@@ -13,24 +13,21 @@
 #include "core/price.h"
 #include "core/ring.h"
 
-const float index_bucket_edges[BUCKET_READY_LAST + 1] = {
-    0.0f,    16.0f,   20.0f,   25.0f,   31.3f,   39.1f,   48.8f,   61.0f,  76.3f,  95.4f,
-    119.2f,  149.0f,  186.3f,  232.8f,  291.0f,  363.8f,  454.7f,  568.4f, 710.5f, 888.2f,
-    1110.2f, 1387.8f, 1734.7f, 2168.4f, 2710.5f, 3388.1f, 4235.2f, 5294.0f};
+const float index_bucket_edges[INDEX_BUCKETS] = {
+    0.0f,    16.0f,   20.0f,   25.0f,   31.3f,    39.1f,    48.8f,    61.0f,
+    76.3f,   95.4f,   119.2f,  149.0f,  186.3f,   232.8f,   291.0f,   363.8f,
+    454.7f,  568.4f,  710.5f,  888.2f,  1110.2f,  1387.8f,  1734.7f,  2168.4f,
+    2710.5f, 3388.1f, 4235.2f, 5294.0f, INFINITY, INFINITY, INFINITY, INFINITY};
 
+/* The last edge that is not above ms, without a branch that depends on it. */
 static uint32_t
 bucket_of_ms(float ms)
 {
-    uint32_t low = 0, high = BUCKET_READY_LAST;
+    uint32_t bucket = 0;
 
-    while (low < high) { /* the last edge that is not above ms */
-        uint32_t middle = (low + high + 1) / 2;
-        if (ms >= index_bucket_edges[middle])
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return low;
+    for (uint32_t step = INDEX_BUCKETS / 2; step > 0; step /= 2)
+        bucket += step * (ms >= index_bucket_edges[bucket + step]);
+    return bucket;
 }
 
 /* What the model's usual request would cost there, but for the way. */

@@ -7,8 +7,9 @@
  * through the placements; nothing is allocated. */
 #include "core/state.h"
 
-/* Lower ends of the ready buckets: from the first on, each a quarter above the one before. */
-extern const float index_bucket_edges[BUCKET_READY_LAST + 1];
+/* Lower ends of the ready buckets: from the first on, each a quarter above the one before. The
+ * others have none. */
+extern const float index_bucket_edges[INDEX_BUCKETS];
 
 #define INDEX_READY_MASK ((1u << (BUCKET_READY_LAST + 1)) - 1) /* of bucket_masks */
 

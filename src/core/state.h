@@ -255,6 +255,7 @@ struct core {
     uint32_t *bucket_heads;    /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
     uint32_t *bucket_masks;    /* [model * regions_max + region] */
     struct region_path *paths; /* by region */
+    uint8_t region_order[CORE_REGIONS_MAX], region_place[CORE_REGIONS_MAX]; /* nearest first */
     struct request *requests;
     uint32_t *request_heads;
     struct candidate *scratch; /* nodes_max: for rules that look at all */
