@@ -596,27 +596,22 @@ price_all(const struct pool *pool)
 {
     const struct core *core = pool->core;
     float best = INFINITY, second = INFINITY, stick_most;
-    size_t best_at = 0;
 
     for (size_t i = 0; i < pool->count; i++) {
         struct candidate *c = &pool->list[i];
         price(pool, c);
-        if (c->terms.first_ms < best) {
-            second = best;
-            best = c->terms.first_ms;
-            best_at = i;
-        } else if (c->terms.first_ms < second) {
-            second = c->terms.first_ms;
-        }
+        second = min_f(second, max_f(best, c->terms.first_ms));
+        best = min_f(best, c->terms.first_ms);
     }
+    if (pool->count == 1)
+        second = best; /* nowhere else: the same again */
     stick_most = stick_most_ms(pool);
     for (size_t i = 0; i < pool->count; i++) {
         struct candidate *c = &pool->list[i];
-        float redo = i == best_at ? second : best, detect_ms = ISOLATION_DETECT_GUESS_MS;
+        float redo = c->terms.first_ms == best ? second : best;
+        float detect_ms = ISOLATION_DETECT_GUESS_MS;
         float p_fail = (float)core->hot[c->node].p_fail * (1.0f / SHARE_ONE);
-        if (isinf(redo))
-            redo = c->terms.first_ms; /* nowhere else: the same again */
-        if (p_fail > FAIL_SEEN)       /* the cold record: one more cache line */
+        if (p_fail > FAIL_SEEN) /* the cold record: one more cache line */
             detect_ms = core->cold[c->node].detect_ms;
         c->fail_ms = p_fail * (detect_ms + redo);
         c->stick_ms = c->hit_tokens > 0.0f ? stick_ms(pool, c, stick_most) : 0.0f;

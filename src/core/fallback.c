@@ -10,22 +10,30 @@
 
 #define FIND_MAX (2 * TUNING_CANDIDATES_MAX)
 
+/* So long ago; 1 at least, when only what never was is older. */
+static uint64_t
+moment_before(uint64_t now_ns, float ms)
+{
+    uint64_t ns = (uint64_t)((double)ms * 1e6);
+
+    return now_ns > ns ? now_ns - ns : 1;
+}
+
 enum fallback_age
 fallback_age(const struct core *core, uint64_t now_ns, const struct candidate *list, size_t count)
 {
+    uint64_t old_ns = moment_before(now_ns, core->tuning.fresh_ms);
+    uint64_t stale_ns = moment_before(now_ns, core->tuning.stale_ms);
     uint32_t heard = 0, old = 0, stale = 0;
 
     if (capacity_alone(core))
         return FALLBACK_FRESH;
     for (size_t i = 0; i < count; i++) {
-        const struct node_hot *hot = &core->hot[list[i].node];
-        float age_ms = now_ns > hot->report_ns ? ns_to_ms(now_ns - hot->report_ns) : 0.0f;
+        uint64_t report_ns = core->hot[list[i].node].report_ns;
 
-        if ((hot->flags & NODE_FLAG_REPORTS) == 0)
-            continue; /* it never tells: our own count is what there is */
-        heard++;
-        old += age_ms > core->tuning.fresh_ms;
-        stale += age_ms > core->tuning.stale_ms;
+        heard += report_ns != 0; /* who never tells is known by our own count alone, always */
+        old += report_ns - 1 < old_ns - 1;
+        stale += report_ns - 1 < stale_ns - 1;
     }
     if (2 * stale > heard)
         return FALLBACK_STALE;
