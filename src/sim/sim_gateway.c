@@ -10,12 +10,13 @@
 #include "engine/engine_table.h"
 #include "sim/sim_state.h"
 
-#define CORE_ALIGN_BYTES   64u
-#define TICK_MS            10.0
-#define CORE_START_NS      UINT64_C(1000000000) /* core's clock begins here: 0 means never */
-#define CONNECTION_IDLE_NS UINT64_C(60000000000)
-#define REQUESTS_AT_ONCE   65536u
-#define PREFIX_ENTRIES     (1u << 18)
+#define CORE_ALIGN_BYTES      64u
+#define TICK_MS               10.0
+#define CORE_START_NS         UINT64_C(1000000000) /* core's clock begins here: 0 means never */
+#define CONNECTION_IDLE_NS    UINT64_C(60000000000)
+#define REQUESTS_AT_ONCE      65536u
+#define PREFIX_ENTRIES_A_NODE 2048u
+#define PREFIX_ENTRIES_MAX    4194304u
 
 static void act(struct sim_world *w, struct sim_gateway *g);
 
@@ -140,6 +141,17 @@ use_rule(struct sim_world *w, struct sim_gateway *g, uint32_t index)
     return ERR_OK;
 }
 
+/* As the gateway has it; none where no two prompts have anything in common. */
+static uint32_t
+prefix_entries(const struct sim_world *w)
+{
+    uint64_t wanted = (uint64_t)w->options.nodes * PREFIX_ENTRIES_A_NODE;
+
+    if (w->trace->block_tokens == 0)
+        return 0;
+    return wanted < PREFIX_ENTRIES_MAX ? (uint32_t)wanted : PREFIX_ENTRIES_MAX;
+}
+
 enum err
 sim_gateway_open(struct sim_world *w, uint32_t index)
 {
@@ -153,7 +165,7 @@ sim_gateway_open(struct sim_world *w, uint32_t index)
         .placements_max = w->options.nodes,
         .requests_max = REQUESTS_AT_ONCE,
         .own_region = g->region,
-        .prefix_entries_max = PREFIX_ENTRIES,
+        .prefix_entries_max = prefix_entries(w),
     };
     size_t bytes = core_bytes(&config);
     uintptr_t at;
@@ -479,6 +491,7 @@ sim_gateway_done(struct sim_world *w, uint32_t attempt, uint32_t serial)
                                           .attempt = attempt % ATTEMPTS_MAX + 1,
                                           .prompt_tokens = r->prompt_tokens,
                                           .cached_tokens = r->cached_tokens,
+                                          .cached_known = 1,
                                           .output_tokens = r->output_tokens,
                                           .engine_prefill_ms = NAN,
                                           .engine_decode_ms = NAN};
