@@ -48,8 +48,8 @@ struct pool {
     uint32_t own_region_max, elsewhere_max; /* of a sample */
     float soft_ms; /* how soon the first token should come, for the cost alone */
     struct prefix_found found;
-    uint32_t ring[RING_ASKED]; /* placements that the ring says, where nobody is known to hold
-                                  anything */
+    uint32_t ring[RING_ASKED]; /* placements that the ring says; NONE */
+    float ring_tokens, common_tokens;
     struct admit_room room;
     float need_tokens; /* room for KV */
     bool full;         /* these are at their limits: nothing can go there now */
@@ -428,19 +428,33 @@ pool_ring(struct pool *pool)
     const struct prefix_chain *chain = r->chain;
     bool is_known = chain != NULL && chain->count > 0;
     uint64_t hash = is_known ? chain->hashes[0] : r->arrived.tenant * UINT64_C(0x9e3779b97f4a7c15);
-    float hit_tokens = is_known ? m->ring_hit * prefix_hit_tokens(core, r, chain->count - 1) : 0.0f;
     uint32_t region;
 
     if (!is_known && (r->arrived.tenant == 0 || r->arrived.prompt_bytes < prefix_border_bytes(0)))
         return;
+    if (is_known)
+        pool->ring_tokens = prefix_hit_tokens(core, r, chain->count - 1);
     region = ring_region(core, r->arrived.model);
     for (uint32_t i = 0; i < RING_ASKED; i++) { /* the lesser loaded of them */
         uint32_t p = ring_at(core, r->arrived.model, region, (uint32_t)(hash >> (40 + 8 * i)));
         if (p == NONE)
             continue;
-        pool_hit(pool, p, hit_tokens, true);
+        pool_hit(pool, p, m->guess_hit[PREFIX_GUESS_RING] * pool->ring_tokens, true);
         pool->ring[i] = is_known ? p : NONE;
     }
+}
+
+/* More nodes hold its first borders than are remembered: any of them may. */
+static void
+pool_common(struct pool *pool)
+{
+    const struct model_record *m = &pool->core->models[pool->r->arrived.model];
+    float hit_tokens;
+
+    pool->common_tokens = prefix_hit_tokens(pool->core, pool->r, pool->found.common - 1);
+    hit_tokens = m->guess_hit[PREFIX_GUESS_COMMON] * pool->common_tokens;
+    for (size_t i = 0; i < pool->count; i++)
+        pool->list[i].hit_tokens = max_f(pool->list[i].hit_tokens, hit_tokens);
 }
 
 /* The sample is collected; now those that are in it for their caches. */
@@ -456,9 +470,16 @@ pool_prefix(struct pool *pool)
                  f->list[i].border == f->deepest);
     if (f->session_last != NONE)
         pool_hit(pool, f->session_last, 0.0f, true);
-    /* The ring is our own idea: a rule of others knows only what it sent. */
-    if (f->count == 0 && pool->rule->wants != RULE_WANTS_SEEN &&
-        (core->tuning.without & WITHOUT_PREFIX) == 0)
+    /* Guesses are our own idea: a rule of others knows only what it sent. */
+    if (pool->rule->wants == RULE_WANTS_SEEN || (core->tuning.without & WITHOUT_PREFIX) != 0)
+        return;
+    if (f->common > 0)
+        pool_common(pool);
+    else if (f->count == 0 && f->stale.placement != NONE)
+        pool_hit(pool, f->stale.placement,
+                 prefix_chance(f->stale.age) * prefix_hit_tokens(core, pool->r, f->stale.border),
+                 true);
+    else if (f->count == 0)
         pool_ring(pool);
 }
 
@@ -659,6 +680,31 @@ split_by_room(struct pool *pool, struct choice *ret_choice)
     return count;
 }
 
+/* On what grounds it is expected to have any of the prompt. */
+static void
+choice_hit(const struct pool *pool, const struct candidate *c, struct choice *ret_choice)
+{
+    const struct prefix_found *f = &pool->found;
+
+    ret_choice->guess = PREFIX_GUESS_NONE;
+    ret_choice->hit_age = NAN;
+    if (f->count == 0 && c->placement == f->stale.placement)
+        ret_choice->hit_age = f->stale.age;
+    for (uint32_t i = 0; i < f->count; i++) {
+        if (f->list[i].placement == c->placement)
+            ret_choice->hit_age = f->list[i].age;
+    }
+    if (!isnan(ret_choice->hit_age))
+        return;
+    if (c->placement == pool->ring[0] || c->placement == pool->ring[1]) {
+        ret_choice->guess = PREFIX_GUESS_RING;
+        ret_choice->guess_tokens = pool->ring_tokens;
+    } else if (f->common > 0) {
+        ret_choice->guess = PREFIX_GUESS_COMMON;
+        ret_choice->guess_tokens = pool->common_tokens;
+    }
+}
+
 /* The chosen one, and what the prefix index knew of it. */
 static void
 choice_take(const struct pool *pool, const struct candidate *c, struct choice *ret_choice)
@@ -666,12 +712,7 @@ choice_take(const struct pool *pool, const struct candidate *c, struct choice *r
     ret_choice->placement = c->placement;
     ret_choice->chosen = *c;
     ret_choice->matched = prefix_matched(pool->r, &pool->found);
-    ret_choice->by_ring = c->placement == pool->ring[0] || c->placement == pool->ring[1];
-    ret_choice->hit_age = NAN;
-    for (uint32_t i = 0; i < pool->found.count; i++) {
-        if (pool->found.list[i].placement == c->placement)
-            ret_choice->hit_age = pool->found.list[i].age;
-    }
+    choice_hit(pool, c, ret_choice);
 }
 
 /* The rule's choice among the first `count`. */

@@ -14,8 +14,9 @@ struct choice {
      * probability of 0.9, at the best one with room (INFINITY: none has), at the best of all, and
      * were there no queue. */
     float best_p90_ms, any_p90_ms, idle_p90_ms;
-    float hit_age;    /* of the tokens it is expected to hold; NAN: none */
-    bool by_ring;     /* nobody was known to hold any, and the ring says this one */
+    float hit_age;  /* of the tokens it is expected to hold; NAN: none */
+    uint32_t guess; /* enum prefix_guess: not known to hold any */
+    float guess_tokens;
     uint64_t matched; /* the deepest border that anybody holds; 0: none */
 };
 

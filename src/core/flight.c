@@ -145,7 +145,8 @@ flight_dispatch(struct core *core, struct request *r, const struct choice *choic
     r->net_ms = terms->net_ms;
     r->hit_tokens = choice->chosen.hit_tokens;
     r->hit_age = choice->hit_age;
-    r->hit_by_ring = choice->by_ring;
+    r->guess = choice->guess;
+    r->guess_tokens = choice->guess_tokens;
     r->taught = false;
     learn_chosen(core, r, &choice->chosen);
     core->models[r->arrived.model].last_node = r->node;

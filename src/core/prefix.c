@@ -23,15 +23,16 @@
 #define PLACE_MASK     ((1u << PREFIX_PLACE_BITS) - 1)
 #define CACHE_TOKENS   100000.0f /* where nobody knows the KV capacity */
 #define CACHE_PART_MIN 0.05f     /* of it that stays for prefixes, however much runs */
-#define FACTOR_MAX     16.0f     /* host memory behind the accelerator's */
-#define FACTOR_MIN     (1.0f / 16.0f)
-#define FACTOR_UP      1.02f /* both: one in six that was thought old and there is not */
-#define FACTOR_DOWN    0.9f
-#define OLD            0.5f /* age from which a hit says something of the size */
-#define RATIO_MIN      0.5f
-#define RATIO_MAX      2.0f
-#define RATIO_PART     0.05f
-#define RING_PART      0.02f
+#define LN_CLASS_MAX   3.5f      /* host memory behind the accelerator's */
+#define LN_NODE_MAX    1.5f
+#define LN_UP          0.02f /* both: one in six that was thought old and there is not */
+#define LN_DOWN        (-0.1f)
+#define LN_FOUND       0.1f  /* it was thought gone and is there */
+#define OLD            0.5f  /* age from which a hit says something of the size */
+#define STALE          4.0f  /* age from which nobody looks */
+#define RATIO_NEAR     1.25f /* further off, something else was cached than what was expected */
+#define RATIO_PART     0.02f
+#define GUESS_PART     0.02f
 #define RATE_TAU_S     10.0
 #define SESSION_SALT   0x9e3779b97f4a7c15u
 #define NOTHING        0u /* matched: an honest hash is 0 once in 2^64 */
@@ -68,14 +69,14 @@ ways_of(const struct prefix_bucket *b, uint32_t tag)
     return ways;
 }
 
-/* The age of an entry in sizes of its cache; over 1: it counts no more. */
+/* The age of an entry in sizes of its cache; over 1: it should be gone. */
 static float
 age_of(const struct core *core, const struct prefix_bucket *b, uint32_t way)
 {
     const struct prefix_cache *c = &core->prefix.caches[b->places[way] & PLACE_MASK];
     uint32_t age = c->clock - b->stamps[way];
 
-    if (c->generation != b->places[way] >> PREFIX_PLACE_BITS || age > c->size_tokens)
+    if (c->generation != b->places[way] >> PREFIX_PLACE_BITS)
         return INFINITY;
     return (float)age / max_f(1.0f, (float)c->size_tokens);
 }
@@ -139,11 +140,16 @@ look(const struct core *core, const struct request *r, uint32_t border, struct p
     for (uint32_t ways = ways_of(b, (uint32_t)key); ways != 0; ways &= ways - 1) {
         uint32_t way = (uint32_t)__builtin_ctz(ways);
         float age = age_of(core, b, way);
-        if (age > 1.0f)
+        if (age > 1.0f) {
+            if (age < STALE && (f->stale.placement == NONE || border > f->stale.border))
+                f->stale = (struct prefix_holder){b->places[way] & PLACE_MASK, border, age};
             continue;
+        }
         holders++;
         found_add(f, b->places[way] & PLACE_MASK, border, age);
     }
+    if (holders == PREFIX_HOLDERS_MAX && border >= f->common)
+        f->common = border + 1;
     if (holders == 0 || (f->deepest_count > 0 && border <= f->deepest))
         return holders > 0;
     f->deepest = border;
@@ -171,9 +177,9 @@ prefix_look(const struct core *core, const struct request *r, uint32_t most,
     struct prefix_found *f = ret_found;
     uint32_t borders, above;
 
-    f->count = f->deepest = f->deepest_count = f->from = f->to = 0;
+    f->count = f->deepest = f->deepest_count = f->common = f->from = f->to = 0;
     f->most = most;
-    f->session_last = NONE;
+    f->session_last = f->stale.placement = NONE;
     if (core->prefix.buckets == NULL || (core->tuning.without & WITHOUT_PREFIX) != 0)
         return;
     if (r->arrived.session != 0)
@@ -328,21 +334,28 @@ enter(struct core *core, uint64_t key, uint32_t place, uint32_t clock)
     b->stamps[0] = clock;
 }
 
+static struct class_learned *
+class_of_node(const struct core *core, uint32_t model, const struct node_hot *hot)
+{
+    return &core->learned[(size_t)model * core->config.classes_max + hot->class];
+}
+
 /* The prompt is in this cache now: its clock goes on, by others' requests too. */
 static uint32_t
 cache_advance(struct core *core, const struct prefix_dispatch *d)
 {
     struct prefix_cache *c = &core->prefix.caches[d->placement];
     const struct node_hot *hot = &core->hot[core->links[d->placement].node];
-    const struct class_curve *cc = capacity_class(core, core->placements[d->placement].model,
-                                                  hot->class);
+    uint32_t model = core->placements[d->placement].model;
+    const struct class_curve *cc = capacity_class(core, model, hot->class);
+    float learned = c->size_ln + class_of_node(core, model, hot)->cache_ln;
     float cap = hot->kv_tokens_cap > 0.0f  ? hot->kv_tokens_cap
                 : cc->kv_tokens_cap > 0.0f ? cc->kv_tokens_cap
                                            : CACHE_TOKENS;
     float room = max_f(CACHE_PART_MIN * cap, cap - hot->others_kv_tokens - hot->own_kv_tokens);
     float share = max_f(1.0f, (float)hot->share) / SHARE_ONE;
 
-    c->size_tokens = (uint32_t)min_f(room * c->factor, 2e9f);
+    c->size_tokens = (uint32_t)min_f(room * (float)fmath_exp((double)learned), 2e9f);
     c->clock += (uint32_t)min_f(max_f(0.0f, d->uncached_tokens) / share, 1e9f);
     return c->clock;
 }
@@ -381,36 +394,43 @@ prefix_settle(struct core *core)
 
 /* Something was expected there, because it had been sent before. */
 static void
-learn_cache(struct model_record *m, struct prefix_cache *c, const struct request *r, float cached)
+learn_cache(struct core *core, const struct request *r, uint32_t placement, float cached)
 {
-    if (cached < 0.5f * r->hit_tokens) {
-        c->factor = max_f(FACTOR_MIN, c->factor * FACTOR_DOWN);
-        return;
-    }
-    if (r->hit_age > OLD)
-        c->factor = min_f(FACTOR_MAX, c->factor * FACTOR_UP);
-    m->hit_ratio += RATIO_PART * (m->hit_ratio * cached / r->hit_tokens - m->hit_ratio);
-    m->hit_ratio = min_f(RATIO_MAX, max_f(RATIO_MIN, m->hit_ratio));
+    struct model_record *m = &core->models[r->arrived.model];
+    struct class_learned *class = class_of_node(core, r->arrived.model, &core->hot[r->node]);
+    struct prefix_cache *c = &core->prefix.caches[placement];
+    float ratio = cached * prefix_chance(r->hit_age) / r->hit_tokens, step = 0.0f;
+
+    if (r->hit_age > 1.0f)
+        step = ratio > 0.5f ? LN_FOUND : 0.0f;
+    else if (ratio < 0.5f)
+        step = LN_DOWN;
+    else if (r->hit_age > OLD)
+        step = LN_UP;
+    c->size_ln = min_f(LN_NODE_MAX, max_f(-LN_NODE_MAX, c->size_ln + step));
+    class->cache_ln = min_f(LN_CLASS_MAX, max_f(-LN_CLASS_MAX, class->cache_ln + step));
+    if (ratio < RATIO_NEAR && ratio > 1.0f / RATIO_NEAR)
+        m->hit_ratio *= 1.0f + RATIO_PART * (ratio - 1.0f);
 }
 
 void
 prefix_ended(struct core *core, const struct request *r, const struct event_ended *e)
 {
     struct model_record *m = &core->models[r->arrived.model];
-    float cached = (float)e->cached_tokens, all;
+    float cached = (float)e->cached_tokens;
     uint32_t p;
 
     if (core->prefix.buckets == NULL || r->node == NODE_ANY || r->chain == NULL ||
         (e->cached_known == 0 && e->cached_tokens == 0))
         return;
-    if (r->hit_by_ring) {
-        all = prefix_hit_tokens(core, r, r->chain->count - 1);
-        m->ring_hit += RING_PART * (min_f(1.0f, cached / max_f(1.0f, all)) - m->ring_hit);
+    if (r->guess != PREFIX_GUESS_NONE) {
+        float *hit = &m->guess_hit[r->guess];
+        *hit += GUESS_PART * (min_f(1.0f, cached / max_f(1.0f, r->guess_tokens)) - *hit);
         return;
     }
     p = readiness_find(core, r->node, r->arrived.model);
     if (p != NONE && !isnan(r->hit_age) && r->hit_tokens > 0.0f)
-        learn_cache(m, &core->prefix.caches[p], r, cached);
+        learn_cache(core, r, p, cached);
 }
 
 /* ---- Caches. */
@@ -420,7 +440,7 @@ prefix_new(struct core *core, uint32_t placement)
 {
     if (core->prefix.buckets == NULL)
         return;
-    core->prefix.caches[placement].factor = 1.0f;
+    core->prefix.caches[placement].size_ln = 0.0f;
     prefix_forget(core, placement);
 }
 

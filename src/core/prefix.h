@@ -33,7 +33,7 @@ struct request;
 struct prefix_holder {
     uint32_t placement;
     uint32_t border; /* it holds the text up to here, at least */
-    float age;       /* of that, in sizes of its cache: 0 .. 1 */
+    float age;       /* of that, in sizes of its cache; over 1: it should be gone */
 };
 
 /* Who holds what of one prompt. */
@@ -41,9 +41,11 @@ struct prefix_found {
     uint32_t count, most;   /* of list; at most so many are looked for */
     uint32_t deepest;       /* border, with count > 0 */
     uint32_t deepest_count; /* how many hold that one */
+    uint32_t common;        /* first borders that more nodes hold than are remembered */
     uint32_t from, to;      /* borders in between that are still to be looked at */
     uint32_t session_last;  /* where its conversation was last; NONE */
     struct prefix_holder list[PREFIX_FOUND_MAX];
+    struct prefix_holder stale; /* who has most of what should be gone; placement NONE: nobody */
 };
 
 /* ---- A decision. The index is far larger than any cache, so what will be looked at is fetched
@@ -65,6 +67,13 @@ void prefix_look_closer(const struct core *core, const struct request *r,
 uint64_t prefix_matched(const struct request *r, const struct prefix_found *found);
 /* Tokens of the prompt that lie before a border, less than all of them. */
 float prefix_hit_tokens(const struct core *core, const struct request *r, uint32_t border);
+/* How likely something of this age is still there. How large a cache is nobody tells us: who looks
+ * a little beyond what is known of it learns when it is larger. */
+static inline float
+prefix_chance(float age)
+{
+    return age <= 1.0f ? 1.0f : 1.0f / (age * age);
+}
 /* How often per second a request shares just this much with earlier ones. */
 float prefix_rate(const struct core *core, uint64_t now_ns, uint64_t matched);
 

@@ -133,6 +133,7 @@ struct class_residual {
 };
 
 struct class_learned { /* and how far that was off; all 0 until a node of it is seen */
+    float cache_ln;    /* what its nodes' prefix caches keep, over what is thought: ln */
     bool begun;
     struct curve_filter filter;
     struct class_residual first, step;
@@ -156,8 +157,16 @@ _Static_assert(CORE_NODES_MAX *CORE_NODE_MODELS_MAX <= 1u << PREFIX_PLACE_BITS, 
 struct prefix_cache {     /* the prefix cache of a placement */
     uint32_t clock;       /* prompt tokens computed there, others' too; wraps */
     uint32_t size_tokens; /* of that many it keeps what it computed */
-    float factor;         /* learned: what was really kept, over what should have been */
+    float size_ln;        /* learned: what it keeps, over what is thought of its class: ln */
     uint32_t generation;  /* 1 .. PREFIX_GENERATIONS - 1: entries of another one are dead */
+};
+
+/* Where a node is not known to hold the beginning of a prompt, and may all the same. */
+enum prefix_guess {
+    PREFIX_GUESS_NONE = 0,
+    PREFIX_GUESS_RING,   /* nobody is known to; other gateways send the same where the ring says */
+    PREFIX_GUESS_COMMON, /* more nodes hold it than are remembered */
+    PREFIX_GUESS_COUNT
 };
 
 struct prefix_rate { /* how often a border is the deepest that a request shares with others */
@@ -195,7 +204,7 @@ struct model_record {
     float retry_tokens;
     uint64_t retry_ns;
     float hit_ratio; /* tokens that were cached over those expected, where any were */
-    float ring_hit;  /* of a prompt unknown here, the part that the ring's node had cached */
+    float guess_hit[PREFIX_GUESS_COUNT];    /* the part of a guess that was cached, on average */
     uint64_t class_seen_ns[PRIORITIES_MAX]; /* when one of the class came last */
     uint64_t released_ns; /* when a held one was let go last, or the first began to wait */
     float release_ms;     /* mean time between two */
@@ -214,8 +223,9 @@ struct request {
     uint64_t held_ns;                 /* since when */
     float held_ms;                    /* before that, in all */
     float prompt_tokens, output_tokens, hit_tokens;
-    float hit_age;    /* of what was expected, in sizes of the cache: 0 .. 1; NAN: nothing was */
-    bool hit_by_ring; /* nobody was known to hold its beginning; it went where the ring says */
+    float hit_age;      /* of what was expected, in sizes of the cache: 0 .. 1; NAN: nothing was */
+    uint32_t guess;     /* enum prefix_guess */
+    float guess_tokens; /* all that might be cached if the guess is right */
     float first_ms, net_ms; /* predicted */
     struct work work; /* what the rest of first_ms consists of; all 0: not to be learned from */
     float queue_part; /* share of it that is queue */
