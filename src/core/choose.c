@@ -699,7 +699,7 @@ choice_hit(const struct pool *pool, const struct candidate *c, struct choice *re
     if (c->placement == pool->ring[0] || c->placement == pool->ring[1]) {
         ret_choice->guess = PREFIX_GUESS_RING;
         ret_choice->guess_tokens = pool->ring_tokens;
-    } else if (f->common > 0) {
+    } else if (pool->common_tokens > 0.0f) {
         ret_choice->guess = PREFIX_GUESS_COMMON;
         ret_choice->guess_tokens = pool->common_tokens;
     }
