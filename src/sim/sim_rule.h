@@ -47,5 +47,5 @@ double sim_rule_knob(const struct sim_rule *rule, size_t index);
 const struct sim_rule *sim_rule_at(size_t index);
 /* Names of all rules that a world takes, core's first; NULL past the end. They live for ever. */
 const char *sim_rule_name(size_t index);
-#define SIM_RULE_NAMES_MAX 32u
+#define SIM_RULE_NAMES_MAX 128u
 #endif
