@@ -83,6 +83,8 @@ step asan-ubsan sanitized asan address,undefined && tests asan --no-suite house
 step fuzz-corpora env FUZZ_SECONDS=0 test/fuzz/fuzz.sh
 step gcc-O2 gcc_O2
 step replay test/e2e/replay.sh $gate/{gcc,gcc-O2,clang-O2,asan}/src/cli/isochrone
+step simulated $gate/gcc/test/sim/sim_random 60
+step simulated-asan $gate/asan/test/sim/sim_random 20
 step tsan sanitized tsan thread && tests tsan --suite threads
 
 passed=$(grep -c '^ok' $results)

@@ -106,6 +106,11 @@ struct model_view {
     float output_tokens_mean;
     uint64_t requests_total;
 };
+/* Requests that it knows of, and those of them that it holds. */
+struct core_load_view {
+    uint32_t requests, held;
+};
+void core_view_load(const struct core *core, struct core_load_view *ret_view);
 /* The prefix index. */
 struct prefix_view {
     uint64_t entries, entries_max;

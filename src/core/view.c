@@ -143,3 +143,9 @@ core_view_prefix(const struct core *core, struct prefix_view *ret_view)
                                                               PREFIX_WAYS,
                                      .evictions = core->prefix.evictions};
 }
+
+void
+core_view_load(const struct core *core, struct core_load_view *ret_view)
+{
+    *ret_view = (struct core_load_view){core->requests_in_flight, core->fair.held};
+}

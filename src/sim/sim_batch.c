@@ -21,7 +21,8 @@
 #include "sim/sim_rule.h"
 #include "sim/sim_scenario.h"
 
-#define STEPS 100u /* of a run, a frame each */
+#define STEPS  100u /* of a run, a frame each */
+#define CHECKS 10u  /* in each such part of its arrivals */
 
 enum frame_kind { FRAME_PROGRESS = 1, FRAME_RESULT };
 
@@ -143,6 +144,7 @@ run_one(const struct sim_job *job, void (*told)(void *user, double share), void 
     const struct sim_options *o = &job->options;
     struct sim_slo slo = {o->slo_first_ms, o->slo_first_per_token_ms, o->slo_step_ms};
     double began_s = cpu_s(), step_ms = o->duration_ms / STEPS, at_ms = 0.0;
+    uint32_t pieces = 0;
     struct sim_error error;
     struct sim_world *w;
     struct sim_stats *s;
@@ -155,20 +157,25 @@ run_one(const struct sim_job *job, void (*told)(void *user, double share), void 
     }
     do {
         at_ms += step_ms;
+        if (pieces++ % (STEPS / CHECKS) == 0)
+            sim_world_check(w);
         if (told != NULL)
             told(user, fmin(1.0, (at_ms - step_ms) / o->duration_ms));
     } while (sim_world_run(w, at_ms));
     s = sim_world_stats(w);
+    r->ended_ms = sim_world_now_ms(w);
+    sim_world_finish(w);
     sim_stats_figures(s, &slo, 0.0, INFINITY, job->nth_min, &r->figures);
     curves(o, s, r);
     r->counts = *s;
     r->counts.samples = NULL;
     r->counts.count = r->counts.room = 0;
     r->capacity_rps = sim_world_capacity(w);
-    r->ended_ms = sim_world_now_ms(w);
     knobs_note(o, r);
     if (job->measure != NULL)
         job->measure(job, w, r->extras);
+    if (s->violations > 0)
+        result_fail(job, r, ERR_ARG, "%s", s->violation);
     sim_world_close(w);
     r->cpu_s = cpu_s() - began_s;
 }

@@ -1,12 +1,23 @@
 /* sim_fault - what goes wrong, by plan. */
 #include "sim/sim_state.h"
 
+/* More faults than one may keep a node down. */
 static void
-down(struct sim_world *w, uint32_t node, bool is_down)
+down(struct sim_world *w, uint32_t node, bool begins)
 {
-    w->nodes[node].is_down = is_down;
-    if (is_down)
+    uint32_t *count = &w->nodes[node].down;
+
+    *count += begins ? 1u : -1u;
+    if (begins && *count == 1)
         sim_node_crash(w, node);
+}
+
+static void
+cut(struct sim_world *w, uint32_t a, uint32_t b, bool begins)
+{
+    w->net.cut[a][b] += begins ? 1u : -1u;
+    if (begins && w->net.cut[a][b] == 1)
+        w->net.cut_ms[a][b] = sim_now_ms(w);
 }
 
 static void
@@ -17,11 +28,10 @@ apply(struct sim_world *w, const struct sim_fault *f, bool begins)
         down(w, f->a, begins);
         break;
     case SIM_FAULT_NODE_SLOW:
-        engine_set_slow(w->nodes[f->a].engine, begins ? f->factor : 1.0);
-        w->nodes[f->a].slow = begins ? f->factor : 1.0;
+        sim_node_slow(w, f->a, begins ? f->factor : 1.0);
         break;
     case SIM_FAULT_NODE_MUTE:
-        w->nodes[f->a].is_mute = begins;
+        w->nodes[f->a].mute += begins ? 1u : -1u;
         break;
     case SIM_FAULT_REGION_DOWN:
         for (uint32_t i = 0; i < w->options.nodes; i++) {
@@ -30,7 +40,8 @@ apply(struct sim_world *w, const struct sim_fault *f, bool begins)
         }
         break;
     case SIM_FAULT_PARTITION:
-        w->net.cut[f->a][f->b] = w->net.cut[f->b][f->a] = begins;
+        cut(w, f->a, f->b, begins);
+        cut(w, f->b, f->a, begins);
         break;
     case SIM_FAULT_REPORTS_LOST:
         w->gateways[f->a].report_loss = begins ? f->factor : w->options.report_loss;

@@ -149,13 +149,33 @@ node_capacity(const struct sim_world *w, const struct engine_speed *s, double sp
     return best;
 }
 
+void
+sim_fleet_engine(struct sim_world *w, uint32_t node)
+{
+    struct sim_node *n = &w->nodes[node];
+    const struct engine_speed *speed = &w->classes[n->class].speed[n->model];
+    uint64_t seed = (w->options.seed * 1000003u + node) ^ (uint64_t)n->restarts << 48;
+    struct engine_params p;
+
+    engine_table_vllm(&p);
+    p.hidden_speed = n->speed;
+    p.step_noise = w->options.step_noise;
+    p.models_max = 1;
+    p.quiet_tokens = !w->options.exact_tokens;
+    p.prefix_block_tokens = w->trace->block_tokens;
+    p.host_cache_tokens = w->options.host_cache * speed->kv_tokens_cap;
+    p.host_ms_per_token = engine_table_kv_bytes(kinds[n->model].params_b) / HOST_BYTES_PER_MS;
+    must(engine_open(&p, seed, &n->engine) == ERR_OK);
+    must(engine_model(n->engine, 0, speed, ENGINE_MODEL_READY, 0.0) == ERR_OK);
+    engine_set_slow(n->engine, n->slow);
+}
+
 static void
 node_init(struct sim_world *w, uint32_t index, uint32_t region, uint32_t model)
 {
     const struct model_kind *kind = &kinds[model];
     struct sim_node *n = &w->nodes[index];
     const char *gpu = kind->gpus[draw(&w->rng, kind->gpu_shares, 6)];
-    struct engine_params p;
 
     n->region = (uint16_t)region;
     n->model = (uint16_t)model;
@@ -166,17 +186,7 @@ node_init(struct sim_world *w, uint32_t index, uint32_t region, uint32_t model)
     n->wake_ns = UINT64_MAX;
     n->first_attempt = SIM_NONE;
     n->epoch = 1;
-    engine_table_vllm(&p);
-    p.hidden_speed = n->speed;
-    p.step_noise = w->options.step_noise;
-    p.models_max = 1;
-    p.quiet_tokens = !w->options.exact_tokens;
-    p.prefix_block_tokens = w->trace->block_tokens;
-    p.host_cache_tokens = w->options.host_cache * w->classes[n->class].speed[model].kv_tokens_cap;
-    p.host_ms_per_token = engine_table_kv_bytes(kind->params_b) / HOST_BYTES_PER_MS;
-    must(engine_open(&p, w->options.seed * 1000003u + index, &n->engine) == ERR_OK);
-    must(engine_model(n->engine, 0, &w->classes[n->class].speed[model], ENGINE_MODEL_READY, 0.0) ==
-         ERR_OK);
+    sim_fleet_engine(w, index);
     w->capacity[model] += node_capacity(w, &w->classes[n->class].speed[model], n->speed);
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/must.h"
 #include "engine/engine_table.h"
-#include "sim/sim_state.h"
+#include "sim/sim_check.h"
 
 #define CORE_ALIGN_BYTES      64u
 #define TICK_MS               10.0
@@ -25,6 +25,7 @@ step(struct sim_world *w, struct sim_gateway *g)
 {
     w->stats.core_steps++;
     core_step(g->core, CORE_START_NS + w->now_ns, &w->event, &w->actions);
+    sim_check_actions(w, g);
 }
 
 /* An event into the core, and what follows. */
@@ -100,7 +101,7 @@ tell_start(struct sim_world *w, struct sim_gateway *g)
         .ttft_goal_ms = o->configured_slo ? (float)o->slo_first_ms : NAN,
         .tpot_goal_ms = o->configured_slo ? (float)o->slo_step_ms : NAN,
         .first_limit_ms = (float)o->first_limit_ms,
-        .idle_limit_ms = 60000.0f};
+        .idle_limit_ms = (float)SIM_IDLE_LIMIT_MS};
     for (uint32_t i = 0; i < RULE_COUNT; i++) {
         if (strcmp(rule_by_id(i)->name, o->rule) == 0)
             w->event.settings.rule = i;
@@ -258,11 +259,13 @@ attempt_start(struct sim_world *w, struct sim_gateway *g, const struct action_di
     must(d->request == core_id(slot, r->serial) && d->attempt <= ATTEMPTS_MAX);
     *a = (struct sim_attempt){.node = d->node,
                               .news = SIM_NONE,
+                              .is_hedge = d->hedge != 0,
                               .predicted_first_ms = d->first_ms,
                               .floor_first_ms = NAN,
                               .dispatched_ns = w->now_ns};
     for (uint32_t i = 0; i < w->actions.decision.candidate_count; i++) {
-        if (w->actions.decision.candidates[i].node == d->node)
+        if (w->actions.decision.request == d->request &&
+            w->actions.decision.candidates[i].node == d->node)
             a->hit_tokens = w->actions.decision.candidates[i].hit_tokens;
     }
     if (r->tries == 0 && r->held_ns != 0)
@@ -283,6 +286,9 @@ attempt_start(struct sim_world *w, struct sim_gateway *g, const struct action_di
     if (!w->net.cut[g->region][n->region]) {
         sim_node_expect(w, attempt);
         sim_put(w, ms, SIM_SUBMIT, attempt, r->serial);
+    } else if (a->fresh) {
+        a->failure = FAILURE_CONNECT;
+        sim_put(w, SIM_CONNECT_LIMIT_MS, SIM_BROKEN, attempt, r->serial);
     }
     tell(w, g);
 }
@@ -334,6 +340,7 @@ refuse(struct sim_world *w, struct sim_gateway *g, const struct action_refuse *a
     uint32_t slot = (uint32_t)(a->request & (SIM_REQUESTS_MAX - 1));
     struct sim_request *r = &w->requests[slot];
 
+    w->stats.refused_all++;
     if (r->counted) {
         w->stats.refused++;
         w->stats.refused_by[a->refusal % 16]++;
@@ -468,7 +475,13 @@ sample_add(struct sim_world *w, const struct sim_request *r, const struct sim_at
         .was_held = r->held_ns != 0,
     };
 
-    w->stats.hedges_won += r->counted && r->hedged && r->answering != 0;
+    sim_check_sample(w, r, a, &s);
+    w->stats.answered_all++;
+    w->stats.answered_prompt_tokens += r->prompt_tokens;
+    w->stats.answered_output_tokens += r->output_tokens;
+    if (!r->counted)
+        return;
+    w->stats.hedges_won += r->hedged && r->answering != 0;
     sim_stats_add(&w->stats, &s);
 }
 
@@ -484,8 +497,7 @@ sim_gateway_done(struct sim_world *w, uint32_t attempt, uint32_t serial)
         return;
     g = &w->gateways[r->gateway];
     news_ride(w, a, r->gateway);
-    if (r->counted)
-        sample_add(w, r, a);
+    sample_add(w, r, a);
     w->event.kind = EVENT_ENDED;
     w->event.ended = (struct event_ended){.request = core_id(slot, serial),
                                           .attempt = attempt % ATTEMPTS_MAX + 1,
@@ -560,7 +572,7 @@ sim_gateway_rtt(struct sim_world *w, uint32_t gateway, uint32_t node)
     const struct sim_node *n = &w->nodes[node];
 
     sim_put(w, w->options.rtt_every_ms, SIM_RTT, gateway, node);
-    if (n->is_down || w->net.cut[g->region][n->region])
+    if (n->down > 0 || w->net.cut[g->region][n->region])
         return;
     w->event.kind = EVENT_RTT;
     w->event.rtt = (struct event_rtt){

@@ -17,7 +17,8 @@
 struct sim_net {
     uint32_t regions;
     double rtt_ms[SIM_REGIONS_MAX][SIM_REGIONS_MAX]; /* there and back */
-    bool cut[SIM_REGIONS_MAX][SIM_REGIONS_MAX];      /* partition */
+    uint32_t cut[SIM_REGIONS_MAX][SIM_REGIONS_MAX];  /* by so many partitions */
+    double cut_ms[SIM_REGIONS_MAX][SIM_REGIONS_MAX]; /* since when */
     double jitter;                                   /* mean, as a share of the round trip */
     double jitter_ms;                                /* and beside it */
     double loss;         /* probability that a message loses a segment */

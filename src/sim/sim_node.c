@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "sim/sim_state.h"
+#include "sim/sim_check.h"
 
 #define OUTPUTS_MAX  256u
 #define END_AFTER_NS 1000u /* an answer's end does not overtake its beginning */
@@ -109,6 +109,21 @@ way_back_ms(struct sim_world *w, uint32_t node, const struct sim_request *r)
                               w->gateways[r->gateway].region);
 }
 
+/* The network swallows what the node says, and with it the connection: who has heard its beginning
+ * notices the silence, who has not runs into the limit on the first token. */
+static void
+lost(struct sim_world *w, uint32_t attempt, uint32_t serial)
+{
+    struct sim_request *r = sim_request_of(w, attempt, serial);
+    struct sim_attempt *a = &r->attempts[attempt % ATTEMPTS_MAX];
+    double cut_ms = w->net.cut_ms[w->nodes[a->node].region][w->gateways[r->gateway].region];
+
+    if (a->first_ns == 0)
+        return;
+    a->failure = FAILURE_STALL;
+    sim_put(w, cut_ms + SIM_IDLE_LIMIT_MS - sim_now_ms(w), SIM_BROKEN, attempt, serial);
+}
+
 static void
 output(struct sim_world *w, uint32_t node, const struct engine_output *o)
 {
@@ -124,6 +139,14 @@ output(struct sim_world *w, uint32_t node, const struct engine_output *o)
     a = r == NULL ? NULL : &r->attempts[attempt % ATTEMPTS_MAX];
     if (a == NULL || a->node != node)
         return;
+    if (w->nodes[node].down > 0)
+        sim_check_failed(w, "node %u answers, and is down", (unsigned)node);
+    if (w->net.cut[w->nodes[node].region][w->gateways[r->gateway].region]) {
+        lost(w, attempt, serial);
+        return;
+    }
+    if (!is_first && a->first_ns == 0)
+        return; /* its beginning was lost: so is the connection */
     at_ns = (uint64_t)((o->at_ms + way_back_ms(w, node, r)) * 1e6);
     if (is_first) {
         r->cached_tokens = engine_request_cached(w->nodes[node].engine, o->id);
@@ -131,9 +154,7 @@ output(struct sim_world *w, uint32_t node, const struct engine_output *o)
     } else if (at_ns < a->first_ns + END_AFTER_NS) {
         at_ns = a->first_ns + END_AFTER_NS;
     }
-    if (w->net.cut[w->nodes[node].region][w->gateways[r->gateway].region])
-        return;
-    if (w->options.piggyback && !w->nodes[node].is_mute && a->news == SIM_NONE)
+    if (w->options.piggyback && w->nodes[node].mute == 0 && a->news == SIM_NONE)
         a->news = report_make(w, node, 1);
     sim_queue_put(&w->queue, at_ns, is_first ? SIM_FIRST : SIM_DONE, attempt, serial);
 }
@@ -169,6 +190,10 @@ answer_failure(struct sim_world *w, uint32_t attempt, uint32_t serial, enum fail
     struct sim_request *r = sim_request_of(w, attempt, serial);
     struct sim_attempt *a = &r->attempts[attempt % ATTEMPTS_MAX];
 
+    if (w->net.cut[w->nodes[a->node].region][w->gateways[r->gateway].region]) {
+        lost(w, attempt, serial);
+        return;
+    }
     a->failure = (uint32_t)failure;
     sim_put(w, way_back_ms(w, a->node, r), SIM_BROKEN, attempt, serial);
 }
@@ -271,7 +296,7 @@ sim_node_submit(struct sim_world *w, uint32_t attempt, uint32_t serial)
     if (a == NULL || a->node == SIM_NONE)
         return; /* given up on its way */
     sim_node_arrived(w, attempt);
-    if (w->nodes[a->node].is_down) {
+    if (w->nodes[a->node].down > 0) {
         answer_failure(w, attempt, serial, FAILURE_CONNECT);
         return;
     }
@@ -289,6 +314,9 @@ sim_node_submit(struct sim_world *w, uint32_t attempt, uint32_t serial)
         return;
     }
     w->stats.submitted++;
+    if (a->is_hedge)
+        w->stats.hedge_prefill_tokens += r->prompt_tokens -
+                                         engine_cached_tokens(w->nodes[a->node].engine, &request);
     attempt_link(w, attempt, a);
     wake_later(w, a->node);
 }
@@ -313,6 +341,7 @@ sim_node_cancel(struct sim_world *w, uint32_t attempt, uint32_t from_region)
         }
         i = w->cancel_count++;
     }
+    w->cancels_coming++;
     w->cancels[i] = (struct sim_cancel){.id = engine_id(attempt, r->serial), .node = node};
     sim_put(w, sim_net_one_way_ms(&w->net, &w->net_rng, from_region, w->nodes[node].region),
             SIM_CANCEL, i, 0);
@@ -323,6 +352,7 @@ sim_node_cancelled(struct sim_world *w, uint32_t cancel)
 {
     struct sim_cancel c = w->cancels[cancel];
 
+    w->cancels_coming--;
     w->cancels[cancel].next_free = w->cancel_free;
     w->cancel_free = cancel;
     run(w, c.node);
@@ -340,7 +370,7 @@ sim_node_beat(struct sim_world *w, uint32_t node)
     bool hears[SIM_GATEWAYS_MAX];
 
     sim_put(w, w->options.heartbeat_ms * (0.95 + 0.1 * rng_unit(&w->rng)), SIM_BEAT, node, 0);
-    if (n->is_down || n->is_mute)
+    if (n->down > 0 || n->mute > 0)
         return;
     for (uint32_t g = 0; g < w->options.gateways; g++) {
         double lost = w->gateways[g].report_loss;
@@ -358,18 +388,46 @@ sim_node_beat(struct sim_world *w, uint32_t node)
     }
 }
 
+void
+sim_node_truth(const struct sim_world *w, uint32_t node, struct engine_truth *ret_truth)
+{
+    const struct sim_node *n = &w->nodes[node];
+
+    engine_truth(n->engine, sim_now_ms(w), 0, ret_truth);
+    ret_truth->prompt_tokens_total += n->before.prompt_tokens_total;
+    ret_truth->cached_tokens_total += n->before.cached_tokens_total;
+    ret_truth->output_tokens_total += n->before.output_tokens_total;
+    ret_truth->requests_total += n->before.requests_total;
+    ret_truth->preemptions_total += n->before.preemptions_total;
+}
+
+void
+sim_node_slow(struct sim_world *w, uint32_t node, double factor)
+{
+    run(w, node);
+    w->nodes[node].slow = factor;
+    engine_set_slow(w->nodes[node].engine, factor);
+    wake_later(w, node);
+}
+
 /* It goes down: what runs there is cut, its caches are gone. */
 void
 sim_node_crash(struct sim_world *w, uint32_t node)
 {
     struct sim_node *n = &w->nodes[node];
+    struct engine_truth t;
 
+    run(w, node);
     while (n->first_attempt != SIM_NONE) {
         uint32_t attempt = n->first_attempt;
         struct sim_request *r = &w->requests[attempt / ATTEMPTS_MAX];
-        engine_cancel(n->engine, sim_now_ms(w), engine_id(attempt, r->serial));
         sim_node_forget(w, attempt);
         answer_failure(w, attempt, r->serial, FAILURE_EOF);
     }
+    sim_node_truth(w, node, &t);
+    n->before = t;
+    engine_close(n->engine);
+    n->restarts++;
+    sim_fleet_engine(w, node);
     wake_later(w, node);
 }

@@ -75,14 +75,3 @@ sim_rule_knob(const struct sim_rule *rule, size_t index)
 {
     return rule->tuned != NULL ? rule->tuned[index] : rule->knobs[index].value;
 }
-
-const char *
-sim_rule_name(size_t index)
-{
-    const struct sim_rule *rule;
-
-    if (index < RULE_COUNT)
-        return rule_by_id((uint32_t)index)->name;
-    rule = sim_rule_at(index - RULE_COUNT);
-    return rule == NULL ? NULL : rule->rule.name;
-}

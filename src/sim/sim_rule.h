@@ -36,7 +36,7 @@ struct sim_rule {
     const struct sim_knob *knobs;
     size_t knob_count;
     const double *tuned; /* what the search found for the knobs; NULL: they stay as published */
-    bool is_bound; /* judged apart: it knows what no gateway of its kind can know */
+    bool is_bound;       /* judged apart: it knows what no gateway of its kind can know */
 };
 
 /* By name, or NULL. */

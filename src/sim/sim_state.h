@@ -16,9 +16,11 @@
 #include "sim/sim_world.h"
 #include "sim/trace.h"
 
-#define SIM_CLASSES_MAX  16u
-#define SIM_NONE         UINT32_MAX
-#define SIM_REQUESTS_MAX (1u << 20) /* in flight */
+#define SIM_CLASSES_MAX      16u
+#define SIM_NONE             UINT32_MAX
+#define SIM_IDLE_LIMIT_MS    60000.0 /* as gateways have them */
+#define SIM_CONNECT_LIMIT_MS 2000.0
+#define SIM_REQUESTS_MAX     (1u << 20) /* in flight */
 
 enum sim_kind {
     SIM_CLIENT,      /* a: stream of clients: its next request */
@@ -49,9 +51,10 @@ struct sim_attempt {
     uint32_t news; /* report that rides on what comes next; SIM_NONE */
     uint32_t failure;
     uint32_t node_next, node_prev; /* of its node: attempts that the node knows */
-    bool at_node, fresh, coming;   /* coming: sent, and not there yet */
-    double coming_tokens;          /* of those, what it has not cached */
-    uint32_t nth;                  /* of its gateway at this node */
+    bool at_node, fresh, is_hedge;
+    bool coming;          /* sent, and not there yet */
+    double coming_tokens; /* of those, what it has not cached */
+    uint32_t nth;         /* of its gateway at this node */
     float predicted_first_ms, floor_first_ms, hit_tokens;
     uint64_t dispatched_ns, first_ns; /* first_ns: 0, or when the first token gets to the gateway */
 };
@@ -87,8 +90,10 @@ struct sim_node {
     uint16_t region, class, model;
     double speed; /* hidden */
     double slow;
-    bool is_down, is_mute;
-    uint64_t wake_ns; /* UINT64_MAX: asleep */
+    uint32_t down, mute; /* by so many faults */
+    uint32_t restarts;
+    struct engine_truth before; /* sums of engines before the restarts */
+    uint64_t wake_ns;           /* UINT64_MAX: asleep */
     uint32_t wake_version, epoch;
     uint32_t first_attempt;
     struct sim_coming coming;
@@ -150,7 +155,7 @@ struct sim_world {
     struct sim_report *reports;
     uint32_t report_count, report_room, report_free;
     struct sim_cancel *cancels;
-    uint32_t cancel_count, cancel_room, cancel_free;
+    uint32_t cancel_count, cancel_room, cancel_free, cancels_coming;
     uint64_t *blocks; /* room for one prompt's */
     uint32_t block_room;
     struct event event;
@@ -182,6 +187,8 @@ sim_request_of(struct sim_world *w, uint32_t attempt, uint32_t serial)
 /* ---- Who does what. */
 MUST_USE enum err sim_fleet_open(struct sim_world *w);
 void sim_fleet_close(struct sim_world *w);
+/* A new engine at the node, as fast as its options say. */
+void sim_fleet_engine(struct sim_world *w, uint32_t node);
 /* Of all requests, before models that nobody runs are left out. */
 double sim_fleet_request_share(uint32_t model);
 MUST_USE enum err sim_load_open(struct sim_world *w);
@@ -217,6 +224,10 @@ void sim_node_forget(struct sim_world *w, uint32_t attempt);
 void sim_node_wake(struct sim_world *w, uint32_t node, uint32_t version);
 void sim_node_beat(struct sim_world *w, uint32_t node);
 void sim_node_crash(struct sim_world *w, uint32_t node);
+/* Every step takes so many times as long from now on. */
+void sim_node_slow(struct sim_world *w, uint32_t node, double factor);
+/* What its engine says, and in sums those before it too. */
+void sim_node_truth(const struct sim_world *w, uint32_t node, struct engine_truth *ret_truth);
 void sim_node_close(struct sim_world *w);
 /* Let go of the report. */
 void sim_report_free(struct sim_world *w, uint32_t report);

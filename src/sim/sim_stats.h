@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SIM_VIOLATION_BYTES 256u
+
 struct sim_sample {
     float sent_ms;           /* from the start, by the client */
     float first_ms, done_ms; /* at the client, after it sent */
@@ -25,8 +27,15 @@ struct sim_stats {
     uint64_t arrived, refused, refused_by[16], failed, degraded, hedges, hedges_won;
     uint64_t refused_class[3], arrived_class[3];
     /* of all */
-    uint64_t requests, events, core_steps, preemptions, submitted;
-    double prefill_tokens, hedge_prefill_tokens; /* uncached, of engines */
+    uint64_t requests, events, core_steps, submitted;
+    /* of engines, known when the world is finished */
+    uint64_t preemptions, prefill_tokens; /* uncached */
+    uint64_t hedge_prefill_tokens;        /* of them, at most, for attempts beside another one */
+    uint64_t answered_all, refused_all;   /* of requests: each ended in one of both ways */
+    uint64_t answered_prompt_tokens, answered_output_tokens;
+    uint64_t digest;     /* of all that the cores wanted */
+    uint64_t violations; /* of what must hold in every world (sim_check); the first one: */
+    char violation[SIM_VIOLATION_BYTES];
 };
 
 void sim_stats_fini(struct sim_stats *s);

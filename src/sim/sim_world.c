@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "base/must.h"
-#include "sim/sim_state.h"
+#include "sim/sim_check.h"
 
-#define DRAIN_MS 300000.0 /* after the last arrival, for what still runs */
+#define DRAIN_MS  300000.0 /* after the last arrival, for what still runs */
+#define SETTLE_MS 300000.0 /* after that, for what nobody waits for any more */
+#define LOOK_MS   100.0
 
 /* What the options and the data have to do with each other. */
 static enum err
@@ -160,6 +162,8 @@ sim_world_run(struct sim_world *w, double until_ms)
     struct sim_event e;
 
     while (sim_queue_take(&w->queue, &e)) {
+        if (e.at_ns < w->now_ns)
+            sim_check_failed(w, "an event of the past");
         w->now_ns = e.at_ns;
         w->stats.events++;
         happen(w, &e);
@@ -169,6 +173,46 @@ sim_world_run(struct sim_world *w, double until_ms)
             return true;
     }
     return false;
+}
+
+static bool
+is_idle(const struct sim_world *w)
+{
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        if (w->nodes[i].wake_ns != UINT64_MAX)
+            return false;
+    }
+    return w->cancels_coming == 0;
+}
+
+void
+sim_world_finish(struct sim_world *w)
+{
+    uint64_t last_ns = w->now_ns + (uint64_t)(SETTLE_MS * 1e6), look_ns = w->now_ns;
+    struct sim_event e;
+
+    while (w->now_ns < last_ns && (w->now_ns < look_ns || !is_idle(w))) {
+        if (w->now_ns >= look_ns)
+            look_ns = w->now_ns + (uint64_t)(LOOK_MS * 1e6);
+        if (!sim_queue_take(&w->queue, &e))
+            break;
+        w->now_ns = e.at_ns;
+        happen(w, &e);
+    }
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        struct engine_truth t;
+
+        sim_node_truth(w, i, &t);
+        w->stats.preemptions += t.preemptions_total;
+        w->stats.prefill_tokens += t.prompt_tokens_total - t.cached_tokens_total;
+    }
+    sim_check_end(w);
+}
+
+void
+sim_world_check(struct sim_world *w)
+{
+    sim_check_now(w);
 }
 
 struct sim_stats *
@@ -217,7 +261,7 @@ sim_world_truth(struct sim_world *w, uint32_t gateway, uint32_t node, uint16_t m
         .residual_step = (float)slower,
         .iteration_left_ms = (float)(t.iteration_left_ms / slower),
         .ready_in_ms =
-            n->is_down || w->net.cut[w->gateways[gateway].region][n->region] ? SIM_NEVER_MS : 0.0f,
+            n->down > 0 || w->net.cut[w->gateways[gateway].region][n->region] ? SIM_NEVER_MS : 0.0f,
         .path = {.rtt_ms = (float)w->net.rtt_ms[w->gateways[gateway].region][n->region],
                  .bytes_per_ms = (float)w->net.bytes_per_ms},
     };

@@ -25,7 +25,12 @@ MUST_USE enum err sim_world_open(const struct sim_options *options, const struct
 void sim_world_close(struct sim_world *w);
 /* Run on to at_ms; true: something is left to do. */
 bool sim_world_run(struct sim_world *w, double until_ms);
-/* All that ended so far. */
+/* Between two runs: does all hold that must hold in every world? What does not is in the stats. It
+ * looks at everything: not to be done often. */
+void sim_world_check(struct sim_world *w);
+/* After the last run: what is still on its way gets there, and everything is checked once more. */
+void sim_world_finish(struct sim_world *w);
+/* All that ended so far. stats->violations: what must hold in every world did not. */
 struct sim_stats *sim_world_stats(struct sim_world *w);
 /* Requests a second that the fleet can take within the SLO, all models together. */
 double sim_world_capacity(const struct sim_world *w);
