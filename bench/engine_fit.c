@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "sim/fit_report.h"
+#include "sim/fit_requests.h"
 
 static const char *
 data_folder(int argc, char **argv)
@@ -14,6 +15,18 @@ data_folder(int argc, char **argv)
         if (strcmp(argv[i], "--data") == 0)
             return argv[i + 1];
     return getenv("ISOCHRONE_DATA");
+}
+
+static enum err
+replay_runs(const struct gpu_data *data)
+{
+    static struct fit_run runs[FIT_RUNS_MAX];
+    size_t count;
+    enum err err = fit_requests(data, runs, &count);
+
+    if (err == ERR_OK)
+        fit_requests_print(runs, count, stdout);
+    return err;
 }
 
 int
@@ -38,10 +51,11 @@ main(int argc, char **argv)
     if (err == ERR_OK) {
         fit_report_print(&report, stdout);
         fit_report_close(&report);
-    } else {
+        err = replay_runs(&data);
+    }
+    if (err != ERR_OK)
         fprintf(stderr, "engine_fit: %s/gpu: %s\n", folder,
                 err == ERR_NOT_FOUND ? "no measured points of serving" : err_name(err));
-    }
     gpu_data_close(&data);
     return err == ERR_OK ? 0 : 1;
 }

@@ -20,7 +20,7 @@
 #define STEPS_TRY     15u
 #define CLEARLY       0.8 /* of the cost */
 #define LN_WILD       3.0 /* the engine cannot run it */
-#define LN_PARAM_MIN  -16.0
+#define LN_PARAM_MIN  -20.0
 #define LN_PARAM_MAX  9.0
 #define BUDGET_USUAL  8192u
 #define VISIBLE_PIECE 20u /* TensorRT-LLM and SGLang stream in pieces for throughput */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "engine/engine_table.h"
 #include "sim/sim_stats.h"
 
 #define RATIOS_MIN 3u /* engines of other models, for an efficiency */
@@ -173,7 +174,7 @@ held(const struct fit_row *rows, size_t i, enum fit_split split)
     uint64_t h = hash_group(rows[i].point);
     uint32_t place = 0;
 
-    if (split == FIT_SPLIT_UNSEEN)
+    if (split == FIT_SPLIT_UNSEEN || split == FIT_SPLIT_TABLE)
         return true;
     if (split == FIT_SPLIT_CURVES)
         return ((rows[i].curve ^ (h >> 20)) & 1) != 0;
@@ -201,8 +202,8 @@ struct job { /* of one thread */
     enum err err;
 };
 
-/* The median of fitted over specified, over engines of this server and of models of another size;
- * 1 when these are few. */
+/* The median of fitted over specified, over engines of this server and of models of this kind, with
+ * or without experts, but of another size; 1 when these are few. */
 static double
 efficiency(const struct job *j, const struct fit_group *of, uint32_t param)
 {
@@ -212,10 +213,39 @@ efficiency(const struct job *j, const struct fit_group *of, uint32_t param)
         const struct fit_group *g = &j->groups[i];
 
         if (g->fitted > 0 && strcmp(g->point->backend, of->point->backend) == 0 &&
-            g->specs.model_params != of->specs.model_params && g->specs.params[param] > 0)
+            g->specs.model_params != of->specs.model_params && g->specs.params[param] > 0 &&
+            (g->specs.expert_share > 0) == (of->specs.expert_share > 0))
             j->ratios[n++] = g->engine.params[param] / g->specs.params[param];
     }
     return n >= RATIOS_MIN ? sim_quantile(j->ratios, n, 0.5) : 1;
+}
+
+/* The engine as base/speed_table has it. False: not there. */
+static bool
+by_table(const struct fit_group *g, struct fit_engine *engine)
+{
+    const struct gpu_point *p = g->point;
+    size_t letters = strcspn(p->system, "_");
+    char class[GPU_NAME_BYTES + 16];
+    struct engine_speed speed;
+    struct engine_params params;
+
+    if ((p->precision[0] != '\0' && strcmp(p->precision, "bf16") != 0) || engine->expert_share > 0)
+        return false;
+    snprintf(class, sizeof(class), "%.*s", (int)letters, p->system);
+    if (p->tensor_parallel > 1)
+        snprintf(class + letters, sizeof(class) - letters, "x%u", p->tensor_parallel);
+    if (engine_table_speed(g->specs.model_params / 1e9, span_of(class), &speed) != ERR_OK)
+        return false;
+    engine_table_vllm(&params);
+    engine->prefill_budget = params.prefill_budget;
+    engine->params[FIT_A] = speed.a_ms;
+    engine->params[FIT_B] = speed.b_ms;
+    engine->params[FIT_C] = speed.c_ms;
+    engine->params[FIT_T0] = speed.t0_ms;
+    engine->params[FIT_TK] = speed.tk_ms;
+    engine->params[FIT_TB] = speed.tb_ms;
+    return true;
 }
 
 static enum err
@@ -246,8 +276,12 @@ check_group(struct job *j, struct fit_group *g, enum fit_split split)
     for (size_t i = 0; i < g->count; i++)
         if (!held(rows, i, split))
             j->train[fitted++] = rows[i];
-    if (fitted == 0 && split != FIT_SPLIT_UNSEEN)
+    if (split == FIT_SPLIT_POINTS)
+        g->engine = engine;
+    if (fitted == 0 && split < FIT_SPLIT_UNSEEN)
         return ERR_OK; /* nothing to judge by */
+    if (split == FIT_SPLIT_TABLE && !by_table(g, &engine))
+        return ERR_OK;
     err = fit_rows(j->train, fitted, &engine);
     for (size_t i = 0; err == ERR_OK && i < g->count; i++) {
         size_t at = g->first + judged;
@@ -369,7 +403,8 @@ check_all(struct fit_report *r, uint32_t threads)
     c.from = FIT_SPLIT_POINTS;
     c.to = FIT_SPLIT_CURVES;
     err = check_groups(&c, r->groups, threads);
-    c.from = c.to = FIT_SPLIT_UNSEEN; /* needs the engines that were fitted */
+    c.from = FIT_SPLIT_UNSEEN; /* needs the engines that were fitted */
+    c.to = FIT_SPLIT_TABLE;
     if (err == ERR_OK)
         err = check_groups(&c, r->groups, threads);
     if (err == ERR_OK)
@@ -426,12 +461,13 @@ print_group(const struct fit_group *g, FILE *to)
 void
 fit_report_print(const struct fit_report *report, FILE *to)
 {
-    static const char *const suffix[FIT_SPLITS] = {"", "_other_lengths", "_unseen"};
+    static const char *const suffix[FIT_SPLITS] = {"", "_other_lengths", "_unseen", "_table"};
 
-    fprintf(to,
-            "%-7s %-20s %-32s %-9s %-4s tp dp  fit  all  points      curves       unseen"
-            "       a b c t0 tk tb front expert\n",
-            "server", "version", "model", "system", "");
+    fprintf(
+        to,
+        "%-7s %-20s %-32s %-9s %-4s tp dp  fit  all  points      curves       unseen       table"
+        "       a b c t0 tk tb front expert\n",
+        "server", "version", "model", "system", "");
     for (size_t i = 0; i < report->group_count; i++)
         print_group(&report->groups[i], to);
     fprintf(to, "rows %zu, repeated %zu, too large for one engine %zu\n", report->row_count,

@@ -15,6 +15,8 @@ enum fit_split {                   /* what is kept from the fit */
                                       that has more than one: other lengths */
                  FIT_SPLIT_UNSEEN, /* every row of the engine: specifications, with efficiencies
                                       from engines of other models */
+                 FIT_SPLIT_TABLE,  /* every row; speeds as base/speed_table has them, for engines of
+                                      16 bit whose class is there */
                  FIT_SPLITS
 };
 

@@ -560,7 +560,7 @@ test_table(void)
 
     CHECK(engine_table_speed(8, SPAN_LIT("H100"), &s) == ERR_OK && s.b_ms == 0.028, "8B on H100");
     CHECK(engine_table_speed(70, SPAN_LIT("h200x2"), &s) == ERR_OK && s.t0_ms == 22.7, "70B");
-    CHECK(engine_table_speed(16.06, SPAN_LIT("4090"), &s) == ERR_OK && near(s.b_ms, 0.308),
+    CHECK(engine_table_speed(16.06, SPAN_LIT("4090"), &s) == ERR_OK && near(s.b_ms, 0.162),
           "twice the size, half the speed");
     CHECK(engine_table_kv_bytes(7) == 32 * 4096 && engine_table_kv_bytes(70) == 80 * 4096,
           "KV of a token");

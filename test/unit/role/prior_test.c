@@ -36,12 +36,12 @@ main(void)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         CHECK(prior_params_b(span_of(names[i].name)) == names[i].params_b, names[i].name);
     prior_curve(SPAN_LIT("m-8b"), 0.0, SPAN_LIT("h100"), 1.0, &known);
-    prior_curve(SPAN_LIT("m-8b"), 0.0, SPAN_LIT("4090"), 1.0, &slower);
+    prior_curve(SPAN_LIT("m-8b"), 0.0, SPAN_LIT("l40s"), 1.0, &slower);
     prior_curve(SPAN_LIT("m-8b"), 0.0, SPAN_LIT("h100"), 1.3, &scaled);
     prior_curve(SPAN_LIT("m"), 0.0, SPAN_LIT("abacus"), 1.0, &unknown);
     CHECK(finite_curve(&known) && finite_curve(&slower) && finite_curve(&unknown),
           "a curve for everything");
-    CHECK(slower.curve.b_ms > known.curve.b_ms, "a 4090 prefills slower than an h100");
+    CHECK(slower.curve.b_ms > known.curve.b_ms, "an l40s prefills slower than an h100");
     CHECK(unknown.curve.b_ms > known.curve.b_ms && unknown.curve.b_ms < slower.curve.b_ms,
           "an unknown card is middle of the road");
     CHECK(unknown.guess == 1 && known.guess == 0, "and said to be a guess");
