@@ -3,9 +3,10 @@
 /* admit - may it go now, and if not, what then (routing.md, "Admission").
  *
  * A request goes when some node begins its answer in time with a probability of 0.9; without a
- * deadline, when some node has room (limit). Else it is held here, where the order can still be
- * changed (fair), as long as waiting can help: until even an idle node would be too late. Else it
- * goes to the other model that its client allows. Else it is refused.
+ * deadline, when some node has room (limit). Room is also a matter of pace, where one is asked for
+ * (slo.tpot_p90): a node whose steps would become longer has none. Else it is held here, where the
+ * order can still be changed (fair), as long as waiting can help: until even an idle node would be
+ * too late. Else it goes to the other model that its client allows. Else it is refused.
  *
  * Before the queue is so long that deadlines are missed, some of the newcomers are turned away:
  * with a probability of clamp((U - 0.75)/0.25)^2. U is the part of a request's patience that the

@@ -24,11 +24,13 @@
 #include "core/ring.h"
 #include "core/tuning.h"
 
-#define LOADING_MAX 2u
-#define RING_ASKED  2u /* slots of the ring */
-#define READY_MASK  INDEX_READY_MASK
-#define FULL_MAX    8u    /* full nodes looked at, to say why and for how long */
-#define FAIL_SEEN   0.02f /* below it, how long a failure takes to notice is a guess */
+#define LOADING_MAX  2u
+#define RING_ASKED   2u /* slots of the ring */
+#define READY_MASK   INDEX_READY_MASK
+#define PACE_KEEP    0.8f /* of the goal: those that come later lengthen steps too */
+#define PACE_STRETCH 1.25f
+#define FULL_MAX     8u    /* full nodes looked at, to say why and for how long */
+#define FAIL_SEEN    0.02f /* below it, how long a failure takes to notice is a guess */
 
 _Static_assert(2 * TUNING_CANDIDATES_MAX + LOADING_MAX + PREFIX_HOLDERS_MAX + 1 + RING_ASKED <=
                    CANDIDATES_TIME_MAX,
@@ -54,6 +56,7 @@ struct pool {
     float need_tokens; /* room for KV */
     bool full;         /* these are at their limits: nothing can go there now */
     bool any_room;     /* limits do not count */
+    float pace_ms;     /* goal for the time of a step; NAN: none */
     bool dated;        /* there is a goal, so times must be known */
 };
 
@@ -520,6 +523,28 @@ soft_ms(const struct core *core, uint64_t now_ns, const struct request *r)
     return max_f(0.0f, ms - ns_to_ms(now_ns - r->arrived_ns));
 }
 
+/* Would the steps of those that run there still be as short as they should be? Where others send
+ * too, each of ours since the last report stands for some of theirs, and so does this one: they see
+ * the same room. A goal that hardly an idle node meets is stretched, or all would be left idle. */
+static bool
+keeps_pace(const struct pool *pool, const struct candidate *c, const struct predict_node *node)
+{
+    const struct node_hot *hot = &pool->core->hot[c->node];
+    float step_ms = c->terms.step_ms / max_f(node->residual, 1e-3f), others;
+    float idle_ms = predict_step_ms(&node->curve, 1.0f, pool->need_tokens), most_ms;
+
+    if (node->running + node->waiting < 1.0f)
+        return true;
+    if (hot->share < 65535u) {
+        others = (SHARE_ONE / max_f((float)hot->share, 1.0f) - 1.0f) *
+                 (1.0f + hot->own_recent_tokens / max_f(pool->r->prompt_tokens, 1.0f));
+        step_ms += others * (node->curve.tb_ms + node->curve.tk_ms * 0.001f * pool->need_tokens);
+    }
+    most_ms = PACE_KEEP * pool->room.part * pool->pace_ms;
+    return step_ms * node->residual_step <=
+           max_f(most_ms, PACE_STRETCH * idle_ms * node->residual_step);
+}
+
 /* May the request go there now? Those in the buckets of ready ones are not at their limits: it
  * remains to be seen whether its KV fits. */
 static bool
@@ -527,11 +552,15 @@ has_room(const struct pool *pool, const struct candidate *c, const struct predic
 {
     if (pool->full)
         return false;
-    if (pool->any_room || (pool->room.part == 1.0f &&
-                           (node->kv_tokens_cap <= 0.0f ||
-                            node->kv_tokens_used + pool->need_tokens <= node->kv_tokens_cap)))
+    if (pool->any_room)
         return true;
-    return c->terms.queue_ms <= pool->room.queue_ms + c->terms.net_ms &&
+    if (pool->pace_ms == pool->pace_ms && !keeps_pace(pool, c, node))
+        return false;
+    if (pool->room.part == 1.0f &&
+        (node->kv_tokens_cap <= 0.0f ||
+         node->kv_tokens_used + pool->need_tokens <= node->kv_tokens_cap))
+        return true;
+    return c->terms.queue_ms <= pool->room.queue_ms + c->terms.net_ms + c->terms.step_ms &&
            limit_room(pool->core, pool->now_ns, c->placement, pool->need_tokens, pool->room.part);
 }
 
@@ -770,6 +799,8 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
                         .elsewhere_max = core->tuning.elsewhere_max,
                         .soft_ms = soft_ms(core, now_ns, r),
                         .need_tokens = r->prompt_tokens + r->output_tokens,
+                        .pace_ms = isnan(r->arrived.tpot_goal_ms) ? core->settings.tpot_goal_ms
+                                                                  : r->arrived.tpot_goal_ms,
                         .dated = is_dated(core, r),
                         .ring = {NONE, NONE}};
     uint32_t holders = rule->wants == RULE_WANTS_SEEN ? PREFIX_FOUND_MAX : PREFIX_HOLDERS_MAX;
