@@ -44,6 +44,10 @@ experiments: all
 experiments-quick: all
 	@build/bench/experiments --quick
 
+# The constants of every rule by one search, ours among them: hours on one core.
+tune: all
+	@build/bench/bench_tune
+
 # What Debian has and is missing here, for building and testing.
 deps:
 	@packaging/deps.sh build test engine
@@ -54,4 +58,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all experiments experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-engine-fit deps install clean
+.PHONY: all experiments experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-engine-fit tune deps install clean

@@ -774,7 +774,7 @@ pick(struct pool *pool, size_t count, struct rng *rng)
                                           .prompt_tokens = r->prompt_tokens,
                                           .output_tokens = r->output_tokens};
     if (r->chain != NULL && r->chain->count > 0)
-        input.request.prefix_hash = r->chain->hashes[0];
+        input.request.chain = r->chain;
     at = pool->rule->choose(&input, rng);
     must(at < count);
     return at;

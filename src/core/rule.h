@@ -47,7 +47,7 @@ struct rule_request {
     uint64_t id, session; /* session 0: none */
     uint16_t model, tenant;
     float prompt_tokens, output_tokens; /* as estimated */
-    uint64_t prefix_hash;               /* of the first border of its prompt; 0: unknown */
+    const struct prefix_chain *chain;   /* of its prompt, count >= 1; NULL: unknown */
 };
 
 struct rule_input {

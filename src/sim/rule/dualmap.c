@@ -3,22 +3,39 @@
  * 2602.06502): the one that has more of the prompt cached, unless its time to first token would
  * exceed the SLO; then, and when neither has more, the one that would answer first.
  *
- * A prompt that nobody can hash (unknown text, no conversation) gets two nodes drawn at random. Its
- * rings of instances are rendezvous hashing here: the same two nodes as long as both are there. Not
- * modelled: moving requests that wait from hot to cold instances; a gateway has handed them over.
- * dualmap: rings by capacity, a node's own prefill rate, and the round trip. dualmap_plain: rings
- * with all nodes alike, and no network. */
+ * How much of the beginning is hashed is a knob: what all share, as a system prompt, would put all
+ * of them on two nodes. A prompt that nobody can hash (unknown text, no conversation) gets two
+ * nodes drawn at random. Its rings of instances are rendezvous hashing here: the same two nodes as
+ * long as both are there. Not modelled: moving requests that wait from hot to cold instances; a
+ * gateway has handed them over. dualmap: rings by capacity, a node's own prefill rate, and the
+ * round trip. dualmap_plain: rings with all nodes alike, and no network. */
 #include "sim/rule/rule_tools.h"
 #include "sim/rule/rules.h"
 
+enum { SLO_MS, KEY_KIB, KNOBS };
+
 struct dualmap {
-    double slo_ms;
+    double knob[KNOBS];
 };
 
 static void
 dualmap_init(void *state, const struct sim_rule_setup *setup)
 {
-    ((struct dualmap *)state)->slo_ms = setup->knobs[0];
+    struct dualmap *s = state;
+
+    for (uint32_t i = 0; i < KNOBS; i++)
+        s->knob[i] = setup->knobs[i];
+}
+
+/* What two prompts have in common that belong together; 0: nothing is known of it. */
+static uint64_t
+key_of(const struct dualmap *s, const struct rule_request *r)
+{
+    uint32_t border = (uint32_t)(s->knob[KEY_KIB] + 0.5) - 1; /* borders are KiB up to 64 */
+
+    if (r->chain == NULL)
+        return r->session;
+    return r->chain->hashes[border < r->chain->count ? border : r->chain->count - 1];
 }
 
 /* Where the key belongs on the ring with this salt; input->count > 1: never `except`. */
@@ -57,13 +74,11 @@ static size_t
 choose(const struct rule_input *input, struct rng *rng, bool weighted)
 {
     const struct dualmap *s = input->state;
-    uint64_t key = input->request.prefix_hash;
+    uint64_t key = key_of(s, &input->request);
     const struct candidate *c[2];
     size_t two[2], warm;
     double ms[2];
 
-    if (key == 0)
-        key = input->request.session;
     if (key == 0)
         key = rng_u64(rng);
     key = rule_mix(key);
@@ -75,7 +90,7 @@ choose(const struct rule_input *input, struct rng *rng, bool weighted)
     }
     if (c[0]->hit_tokens != c[1]->hit_tokens) {
         warm = c[1]->hit_tokens > c[0]->hit_tokens;
-        if (ms[warm] <= s->slo_ms)
+        if (ms[warm] <= s->knob[SLO_MS])
             return two[warm];
     }
     if (ms[0] == ms[1])
@@ -95,8 +110,9 @@ dualmap_plain_choose(const struct rule_input *input, struct rng *rng)
     return choose(input, rng, false);
 }
 
-static const struct sim_knob knobs[] = {
+static const struct sim_knob knobs[KNOBS] = {
     {"slo_ms", 1000.0, 20.0, 20000.0, true},
+    {"key_kib", 4.0, 1.0, 64.0, true},
 };
 
 const struct sim_rule sim_rule_dualmap = {
@@ -105,7 +121,7 @@ const struct sim_rule sim_rule_dualmap = {
     .state_bytes = sizeof(struct dualmap),
     .init = dualmap_init,
     .knobs = knobs,
-    .knob_count = 1,
+    .knob_count = KNOBS,
 };
 
 const struct sim_rule sim_rule_dualmap_plain = {
@@ -114,5 +130,5 @@ const struct sim_rule sim_rule_dualmap_plain = {
     .state_bytes = sizeof(struct dualmap),
     .init = dualmap_init,
     .knobs = knobs,
-    .knob_count = 1,
+    .knob_count = KNOBS,
 };

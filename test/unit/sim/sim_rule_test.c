@@ -181,6 +181,8 @@ struct subject {
     double knobs[SIM_KNOBS_MAX];
 };
 
+static const struct prefix_chain chain = {.count = 2, .hashes = {99, 98}};
+
 static void
 subject_open(struct subject *s, const char *name)
 {
@@ -200,7 +202,7 @@ subject_open(struct subject *s, const char *name)
         .now_ns = SECOND,
         .state = calloc(1, s->rule->state_bytes + 16 * s->rule->node_bytes + 1)};
     s->input.request = (struct rule_request){
-        .id = 1, .tenant = 3, .prompt_tokens = 1000, .output_tokens = 100, .prefix_hash = 99};
+        .id = 1, .tenant = 3, .prompt_tokens = 1000, .output_tokens = 100, .chain = &chain};
     if (s->input.state == NULL)
         abort();
     if (s->rule->init != NULL)
