@@ -96,7 +96,7 @@ world_report(struct world *w, uint32_t node, struct actions *actions)
                                      .waiting = running > 30.0f ? (float)rng_below(&w->rng, 8) : 0,
                                      .prefill_tokens_in_flight = NAN,
                                      .kv_tokens_used = running * 900.0f,
-                                     .kv_tokens_cap = 400000.0f,
+                                     .kv_tokens_cap = 4e6f, /* nobody is refused */
                                      .slots = NAN,
                                      .age_ms = 20.0f};
     step(w, &e, actions);
