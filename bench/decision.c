@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/must.h"
 #include "base/rng.h"
@@ -35,6 +36,8 @@
 #define PREFIX_ENTRIES 4194304u
 
 #define THREADS 2u
+
+#define LARGE_PAGE_BYTES 2097152u
 
 struct world {
     struct core *core; /* stepped here, with a clock of its own; or: */
@@ -136,11 +139,16 @@ static void
 world_open(struct world *w, uint32_t nodes)
 {
     struct core_config c = world_config(nodes);
-    size_t bytes = core_bytes(&c);
+    size_t bytes = core_bytes(&c), offset, scattered;
 
     memset(w, 0, sizeof(*w));
-    w->memory = aligned_alloc(64, bytes);
+    bytes += LARGE_PAGE_BYTES - bytes % LARGE_PAGE_BYTES;
+    w->memory = aligned_alloc(LARGE_PAGE_BYTES, bytes);
     must(w->memory != NULL);
+    core_scattered(&c, &offset, &scattered); /* as the gateway's door does */
+    offset += LARGE_PAGE_BYTES - offset % LARGE_PAGE_BYTES;
+    if (scattered > 2 * LARGE_PAGE_BYTES)
+        (void)madvise((char *)w->memory + offset, scattered - LARGE_PAGE_BYTES, MADV_HUGEPAGE);
     memset(w->memory, 0, bytes);
     must(core_init(w->memory, bytes, &c, &w->core) == ERR_OK);
     world_fill(w, nodes);

@@ -48,8 +48,9 @@ struct pool {
     enum decision_mode mode;
     struct goal goal;
     uint32_t own_region_max, elsewhere_max; /* of a sample */
-    float soft_ms; /* how soon the first token should come, for the cost alone */
-    struct prefix_found found;
+    float soft_ms;             /* how soon the first token should come, for the cost alone */
+    struct prefix_found found; /* good once it was looked for */
+    bool looked;
     uint32_t ring[RING_ASKED]; /* placements that the ring says; NONE */
     float ring_tokens, common_tokens;
     struct admit_room room;
@@ -307,6 +308,18 @@ pool_full(struct pool *pool)
     pool->full = pool->count > 0 && pool->r->arrived.only_node == NODE_ANY;
 }
 
+/* Who has the beginning of the prompt: the first look, once. */
+static void
+pool_look(struct pool *pool)
+{
+    if (pool->looked)
+        return;
+    pool->looked = true;
+    prefix_look(pool->core, pool->r,
+                pool->rule->wants == RULE_WANTS_SEEN ? PREFIX_FOUND_MAX : PREFIX_HOLDERS_MAX,
+                &pool->found);
+}
+
 /* Some of the ready ones: all, if they are few. */
 static void
 pool_sample(struct pool *pool)
@@ -317,6 +330,7 @@ pool_sample(struct pool *pool)
         pool_all(pool, READY_MASK);
     } else {
         pool_own_region(pool);
+        pool_look(pool); /* what it looks at next is fetched meanwhile */
         pool_elsewhere(pool);
     }
 }
@@ -803,7 +817,6 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
                                                                   : r->arrived.tpot_goal_ms,
                         .dated = is_dated(core, r),
                         .ring = {NONE, NONE}};
-    uint32_t holders = rule->wants == RULE_WANTS_SEEN ? PREFIX_FOUND_MAX : PREFIX_HOLDERS_MAX;
     struct candidate *list;
     size_t at = 0, count, room, sampled;
 
@@ -818,7 +831,7 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
                                   .idle_p90_ms = INFINITY};
     explain_begin(core, now_ns, r, ret_decision);
     pool_collect(&pool);
-    prefix_look(core, r, holders, &pool.found); /* fetched since it arrived */
+    pool_look(&pool);
     if (pool.count == 0) {
         ret_choice->refusal = refusal_of(&pool);
         return;

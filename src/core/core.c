@@ -95,11 +95,11 @@ layout_of(const struct core_config *c)
     l.scratch = part(&at, c->nodes_max, sizeof(struct candidate));
     l.fair = part(&at, 1, fair_bytes(c));
     if (c->prefix_entries_max > 0) {
-        l.prefixes = part(&at, prefix_buckets(c), sizeof(struct prefix_bucket));
         l.caches = part(&at, c->placements_max, sizeof(struct prefix_cache));
         l.rates = part(&at, PREFIX_RATES, sizeof(struct prefix_rate));
         l.chains = part(&at, c->requests_max, sizeof(struct prefix_chain));
         l.ring = part(&at, slots * RING_SLOTS, sizeof(uint32_t));
+        l.prefixes = part(&at, prefix_buckets(c), sizeof(struct prefix_bucket)); /* at the end */
     }
     l.bytes = at;
     return l;
@@ -122,6 +122,15 @@ size_t
 core_bytes(const struct core_config *c)
 {
     return config_good(c) ? layout_of(c).bytes : 0;
+}
+
+void
+core_scattered(const struct core_config *c, size_t *ret_offset, size_t *ret_bytes)
+{
+    struct layout l = layout_of(c);
+
+    *ret_offset = c->prefix_entries_max > 0 ? l.prefixes : l.bytes;
+    *ret_bytes = l.bytes - *ret_offset;
 }
 
 static void

@@ -42,6 +42,10 @@ struct core;
 /* Bytes that core_init needs for *c; 0 when a field is out of range. */
 size_t core_bytes(const struct core_config *c);
 
+/* The part of it that is read a line here and a line there, for a good configuration: where large
+ * pages save the most. */
+void core_scattered(const struct core_config *c, size_t *ret_offset, size_t *ret_bytes);
+
 /* Build a core in memory[bytes], 64-byte aligned and zeroed, which the caller owns and frees after
  * the last use of *ret_core. ERR_ARG: a field is out of range, or bytes < core_bytes(c). */
 MUST_USE enum err core_init(void *memory, size_t bytes, const struct core_config *c,

@@ -3,16 +3,21 @@
  */
 #include "role/gateway/decide.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "base/must.h"
 #include "io/clock.h"
+#include "io/log.h"
 #include "role/gateway/fleet.h"
 #include "role/gateway/recorder.h"
 
 #define CORE_ALIGN_BYTES   64u
+#define LARGE_PAGE_BYTES   2097152u
 #define HOLD_FIRST_LOG2_NS 5u
 
 struct door {
@@ -26,6 +31,19 @@ struct door {
     _Atomic uint64_t fleet_generation;
     void *memory; /* of the core */
 };
+
+/* Where there are any; the rest of the memory stays in small ones, of which few may be touched. */
+static void
+use_large_pages(const struct core_config *config, uintptr_t memory)
+{
+    size_t offset, bytes;
+
+    core_scattered(config, &offset, &bytes);
+    memory = (memory + offset + LARGE_PAGE_BYTES - 1) & ~(uintptr_t)(LARGE_PAGE_BYTES - 1);
+    if (bytes >= 2 * LARGE_PAGE_BYTES &&
+        madvise((void *)memory, bytes - LARGE_PAGE_BYTES, MADV_HUGEPAGE) != 0)
+        log_debug("no large pages: %s", strerror(errno));
+}
 
 enum err
 decide_open(const struct core_config *config, struct recorder *recorder, bool measure,
@@ -55,6 +73,7 @@ decide_open(const struct core_config *config, struct recorder *recorder, bool me
         goto out;
     uintptr_t aligned = ((uintptr_t)door->memory + CORE_ALIGN_BYTES - 1) &
                         ~(uintptr_t)(CORE_ALIGN_BYTES - 1);
+    use_large_pages(config, aligned);
     err = core_init((void *)aligned, bytes, config, &door->core);
     if (err != ERR_OK)
         goto out;
