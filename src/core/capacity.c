@@ -564,7 +564,7 @@ capacity_reserve(struct core *core, struct request *r)
     hot->own_queue_tokens += uncached;
     hot->own_recent_tokens += uncached;
     hot->own_kv_tokens += r->prompt_tokens + r->output_tokens;
-    index_node(core, r->node);
+    index_node_later(core, r->node);
 }
 
 void

@@ -680,7 +680,7 @@ price_all(const struct pool *pool)
         c->fail_ms = p_fail * (detect_ms + redo);
         c->stick_ms = c->hit_tokens > 0.0f ? stick_ms(pool, c, stick_most) : 0.0f;
         c->cost_ms += c->fail_ms - c->stick_ms;
-        if (pool->mode != DECISION_TIME)
+        if (pool->mode == DECISION_STALE || pool->mode == DECISION_SUSPICION)
             c->cost_ms = fallback_cost_ms(core, c->placement);
     }
 }

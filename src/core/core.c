@@ -215,7 +215,7 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
         core->prefix.ring = (uint32_t *)(void *)(base + l.ring);
         core->prefix.bucket_mask = prefix_buckets(c) - 1;
     }
-    core->nearest = NONE;
+    core->nearest = core->moved = NONE;
     rng_init(&core->rng, c->seed);
     tables_empty(core);
     *ret_core = core;
@@ -432,6 +432,7 @@ core_step(struct core *core, uint64_t now_ns, const struct event *event,
     if (now_ns > core->now_ns)
         core->now_ns = now_ns;
     prefix_settle(core);
+    index_settle(core);
     switch ((enum event_kind)event->kind) {
     case EVENT_ARRIVED:
         step_arrived(core, event, ret_actions);

@@ -159,6 +159,24 @@ index_node(struct core *core, uint32_t node)
 }
 
 void
+index_settle(struct core *core)
+{
+    uint32_t node = core->moved;
+
+    core->moved = NONE;
+    if (node != NONE && node_known(core, node))
+        index_node(core, node);
+}
+
+void
+index_node_later(struct core *core, uint32_t node)
+{
+    if (core->moved != node)
+        index_settle(core);
+    core->moved = node;
+}
+
+void
 index_rotate(struct core *core, uint32_t placement)
 {
     const struct placement *p = &core->placements[placement];

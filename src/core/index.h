@@ -19,6 +19,9 @@ void index_remove(struct core *core, uint32_t placement);
 void index_placement(struct core *core, uint32_t placement);
 /* The same for every model of the node. */
 void index_node(struct core *core, uint32_t node);
+/* The same, but at the beginning of the next step: no client needs to wait for that. */
+void index_node_later(struct core *core, uint32_t node);
+void index_settle(struct core *core);
 /* It was chosen: let its equals come first next time. */
 void index_rotate(struct core *core, uint32_t placement);
 

@@ -247,6 +247,7 @@ struct core {
     struct rng rng;
     uint32_t node_end; /* nodes used are below */
     uint32_t sweep;    /* where the next tick goes on */
+    uint32_t moved;    /* a node that may be in another bucket now, from the next step on; NONE */
     uint32_t nearest;  /* node with the least round trip, whatever it has; NONE */
     uint32_t placement_free, request_free, request_mask;
     uint32_t requests_in_flight;
