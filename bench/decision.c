@@ -3,8 +3,9 @@
  * A core with N nodes over 24 regions, 8 models and 6 hardware classes; requests arrive, start and
  * end as they would, reports and ticks come in between (each node once a second at 2,000
  * requests/s), so that caches are as cold as in life. Only the step of EVENT_ARRIVED is timed:
- * candidates, prediction, choice, reservation and explanation. Then the same through the gateway's
- * door with two threads, to see how long the lock is held. Parsing is not in it. */
+ * candidates, prediction, choice, reservation and explanation. Once more without prefixes, and once
+ * with news so old that our own count decides, over all nodes (fallback). Then the same through the
+ * gateway's door with two threads, to see how long the lock is held. Parsing is not in it. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -19,12 +20,13 @@
 #include "io/clock.h"
 #include "role/gateway/decide.h"
 
-#define REGIONS   24u
-#define MODELS    8u
-#define CLASSES   6u
-#define IN_FLIGHT 4096u
-#define DECISIONS 200000u
-#define STEP_NS   500000u /* 2,000 requests a second */
+#define REGIONS        24u
+#define MODELS         8u
+#define CLASSES        6u
+#define EACH_IN_FLIGHT 16u /* of a node */
+#define IN_FLIGHT      4096u
+#define DECISIONS      200000u
+#define STEP_NS        500000u /* 2,000 requests a second */
 
 /* Every other request goes on with one of these conversations; its first borders are a system
  * prompt's, which many share, and each turn adds one. */
@@ -35,7 +37,10 @@
 #define LAST_BORDERS   70u
 #define PREFIX_ENTRIES 4194304u
 
-#define THREADS 2u
+#define THREADS    2u
+#define SILENCE_NS UINT64_C(10000000000)
+#define PLAIN      1u /* prompts share nothing */
+#define SILENT     2u /* the last reports are so old */
 
 #define LARGE_PAGE_BYTES 2097152u
 
@@ -45,13 +50,14 @@ struct world {
     void *memory;
     struct rng rng;
     uint64_t now_ns;
-    uint32_t nodes;
+    uint32_t nodes, in_flight; /* of which as many at once as have room */
     struct {
         uint64_t id;
         uint32_t node;
     } ring[IN_FLIGHT];
     uint64_t next_id, id_stride; /* so that two threads never use one id */
     bool plain;                  /* no prompt shares anything */
+    bool silent;                 /* no more reports */
     uint16_t turns[CONVERSATIONS];
 };
 
@@ -125,6 +131,7 @@ world_fill(struct world *w, uint32_t nodes)
     struct actions actions;
 
     w->nodes = nodes;
+    w->in_flight = nodes * EACH_IN_FLIGHT < IN_FLIGHT ? nodes * EACH_IN_FLIGHT : IN_FLIGHT;
     w->next_id = 1;
     w->id_stride = 1;
     w->now_ns = 1000000000u;
@@ -187,7 +194,7 @@ world_turn(struct world *w, struct actions *actions)
 {
     uint64_t id = w->next_id, began_ns, took_ns;
     static _Thread_local struct event e; /* only what is used of it is written */
-    size_t at = id / w->id_stride % IN_FLIGHT, reports = w->nodes / 2000u + 1;
+    size_t at = id / w->id_stride % w->in_flight, reports = w->nodes / 2000u + 1;
 
     w->next_id += w->id_stride;
     w->now_ns += STEP_NS;
@@ -223,7 +230,7 @@ world_turn(struct world *w, struct actions *actions)
         started.started = (struct event_started){.request = id - 200 * w->id_stride, .attempt = 1};
         step(w, &started, actions);
     }
-    for (size_t i = 0; i < reports; i++)
+    for (size_t i = 0; i < reports && !w->silent; i++)
         world_report(w, (uint32_t)rng_below(&w->rng, w->nodes), actions);
     if (id % 20 == 0)
         step(w, &(struct event){.kind = EVENT_TICK}, actions);
@@ -239,22 +246,24 @@ by_value(const void *a, const void *b)
 }
 
 static void
-measure(uint32_t nodes, bool plain, const char *suffix)
+measure(uint32_t nodes, uint32_t parts, const char *suffix)
 {
     static uint64_t took_ns[DECISIONS];
     static struct world w;
     struct actions actions;
 
     world_open(&w, nodes);
-    w.plain = plain;
+    w.plain = (parts & PLAIN) != 0;
+    w.silent = (parts & SILENT) != 0;
+    w.now_ns += w.silent ? SILENCE_NS : 0;
     for (uint32_t i = 0; i < IN_FLIGHT + 20000u; i++) /* until it is as full as it stays */
         world_turn(&w, &actions);
     for (uint32_t i = 0; i < DECISIONS; i++)
         took_ns[i] = world_turn(&w, &actions);
     qsort(took_ns, DECISIONS, sizeof(took_ns[0]), by_value);
-    printf("figure decision_p50_ns%s %llu ns\n", suffix,
+    printf("figure e9_decision_p50_ns%s %llu ns\n", suffix,
            (unsigned long long)took_ns[DECISIONS / 2]);
-    printf("figure decision_p99_ns%s %llu ns\n", suffix,
+    printf("figure e9_decision_p99_ns%s %llu ns\n", suffix,
            (unsigned long long)took_ns[DECISIONS / 100 * 99]);
     free(w.memory);
 }
@@ -309,11 +318,12 @@ main(void)
     struct host_use before, after;
 
     host_use_read(&before);
-    measure(100, false, "_at_100");
-    measure(1000, false, "_at_1000");
-    measure(100000, false, "_at_100000");
-    measure(10000, true, "_without_prefix");
-    measure(10000, false, "");
+    measure(100, 0, "_100");
+    measure(1000, 0, "_1k");
+    measure(10000, 0, "");
+    measure(100000, 0, "_100k");
+    measure(10000, PLAIN, "_without_prefix");
+    measure(10000, SILENT, "_fallback");
     measure_lock(10000);
     host_use_read(&after);
     host_use_print_cpu(&before, &after);
