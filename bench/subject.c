@@ -73,7 +73,7 @@ write_keys(const char *directory)
 
     arena_init(&arena, ARENA_BYTES);
     keys_sha256(span_of(SUBJECT_API_KEY), hash);
-    must(keys_line(span_of("bench"), hash, 0, 0, &arena, &line) == ERR_OK);
+    must(keys_line(span_of("bench"), hash, 0, 0, PRIORITY_NORMAL, &arena, &line) == ERR_OK);
     fprintf(f, "keys:\n%.*s", (int)line.bytes, line.data);
     arena_fini(&arena);
     must(fclose(f) == 0);

@@ -113,12 +113,19 @@ why_words(const struct candidate *c, const struct candidate *chosen, char *text,
     static const struct {
         const char *why, *words;
     } table[] = {
-        {"chosen", "chosen"},          {"tied", "tie: by lot"},
-        {"absent", "lacks the model"}, {"not_ready", "model not ready"},
-        {"draining", "is draining"},   {"failing", "keeps failing"},
-        {"full", "is full"},           {"tried", "failed before"},
-        {"rule", "by the rule"},       {"busier_fits", "kept free"},
+        {"chosen", "chosen"},
+        {"tied", "tie: by lot"},
+        {"absent", "lacks the model"},
+        {"not_ready", "model not ready"},
+        {"draining", "is draining"},
+        {"failing", "keeps failing"},
+        {"full", "is full"},
+        {"tried", "failed before"},
+        {"rule", "by the rule"},
+        {"busier_fits", "kept free"},
         {"stale", "more of ours"},
+        {"late", "would be late"},
+        {"others_first", "others wait for it"},
     };
     char more[CLI_NUMBER_BYTES];
 
@@ -151,6 +158,8 @@ refusal_words(const char *refusal)
         {"all_tried", "no node was left to try"},
         {"request", "the engine says that the request itself is wrong"},
         {"started", "it failed after a part of the answer had been passed on"},
+        {"shed", "more is asked than the nodes can do, and its class is turned away in part"},
+        {"deadline", "no node could begin the answer in time"},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -213,11 +222,27 @@ print_outcome(const cJSON *d, const struct candidate *chosen, bool is_dry)
     const char *refusal = cli_json_text(d, "refusal"), *failure = cli_json_text(d, "failure");
     double actual_first_ms = cli_json_number(d, "actual_first_ms");
     double actual_ms = cli_json_number(d, "actual_ms");
+    double hold_ms = cli_json_number(d, "hold_ms"), held_ms = cli_json_number(d, "held_ms");
+    const char *admission = cli_json_text(d, "admission");
     char predicted[CLI_NUMBER_BYTES], actual[CLI_NUMBER_BYTES];
 
+    if (chosen == NULL && (isfinite(hold_ms) || strcmp(admission, "held") == 0)) {
+        fputs(is_dry ? "would be held here until there is room" : "held here until there was room",
+              stdout);
+        if (isfinite(hold_ms)) {
+            cli_milliseconds(hold_ms, predicted);
+            printf(", expected in %s", predicted);
+        }
+        putchar('\n');
+        return;
+    }
     if (chosen == NULL) {
         printf("not sent to any node: %s\n", refusal_words(refusal));
         return;
+    }
+    if (held_ms > 0.0) {
+        cli_milliseconds(held_ms, predicted);
+        printf("after %s here, ", predicted);
     }
     put_where(chosen);
     cli_milliseconds(chosen->first_ms, predicted);

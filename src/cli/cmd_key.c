@@ -32,6 +32,7 @@ const char cmd_key_help[] =
     "      --file FILE             the key file (keys.yaml); made if it is not there\n"
     "      --concurrency N         requests at once; without it no limit\n"
     "      --tokens-per-minute N   without it no limit\n"
+    "      --priority CLASS        high, normal or low: who goes first when not all can (normal)\n"
     "      --json                  name and key as JSON\n"
     "\n"
     "Clients send it as `Authorization: Bearer isk-...`. To take a key back, delete its line.\n"
@@ -41,6 +42,7 @@ const char cmd_key_help[] =
 struct key_add {
     const char *name, *path;
     uint64_t concurrency, tokens_per_minute;
+    enum priority priority;
     bool json;
     char text[KEY_TEXT_SIZE]; /* the key */
 };
@@ -106,8 +108,8 @@ addition_make(const struct key_add *k, struct span old, struct arena *arena,
     else if (old.data[old.bytes - 1] != '\n')
         head = "\n";
     keys_sha256(span_of(k->text), sha256);
-    if (keys_line(span_of(k->name), sha256, (uint32_t)k->concurrency, k->tokens_per_minute, arena,
-                  &line) != ERR_OK ||
+    if (keys_line(span_of(k->name), sha256, (uint32_t)k->concurrency, k->tokens_per_minute,
+                  k->priority, arena, &line) != ERR_OK ||
         arena_printf(arena, ret_addition, "%s%.*s", head, (int)line.bytes, line.data) != ERR_OK ||
         arena_printf(arena, &whole, "%.*s%.*s", (int)old.bytes, old.data, (int)ret_addition->bytes,
                      ret_addition->data) != ERR_OK)
@@ -180,6 +182,7 @@ options_parse(int argc, char **argv, struct key_add *k)
         {"file", required_argument, NULL, 'f'},
         {"concurrency", required_argument, NULL, 'c'},
         {"tokens-per-minute", required_argument, NULL, 't'},
+        {"priority", required_argument, NULL, 'p'},
         {"json", no_argument, NULL, 'j'},
         {NULL, 0, NULL, 0},
     };
@@ -195,6 +198,10 @@ options_parse(int argc, char **argv, struct key_add *k)
             good = good && limit_parse(optarg, KEY_TOKENS_PER_MINUTE_MAX, &k->tokens_per_minute);
         else if (option == 'j')
             k->json = true;
+        else if (option == 'p' && keys_priority(span_of(optarg), &k->priority) == ERR_OK)
+            continue;
+        else if (option == 'p')
+            return fputs("key: --priority is high, normal or low\n", stderr), false;
         else
             return false;
     }
@@ -216,7 +223,7 @@ options_parse(int argc, char **argv, struct key_add *k)
 int
 cmd_key(int argc, char **argv)
 {
-    struct key_add k = {.path = KEY_FILE_DEFAULT};
+    struct key_add k = {.path = KEY_FILE_DEFAULT, .priority = PRIORITY_NORMAL};
     struct arena arena;
     enum err err;
 

@@ -37,7 +37,7 @@ struct status {
     bool ready;
     cJSON *readyz, *readiness, *capacity;
     double nodes, nodes_ready, nodes_ejected;
-    double suspicion, in_flight, ttft_count, ttft_sum_s, error_count, error_sum_s;
+    double suspicion, in_flight, held, ttft_count, ttft_sum_s, error_count, error_sum_s;
     double bucket_le_s[STATUS_BUCKETS_MAX], bucket_count[STATUS_BUCKETS_MAX]; /* cumulative */
     size_t bucket_total;
     struct model models[STATUS_MODELS_MAX];
@@ -136,6 +136,7 @@ take_sample(struct status *s, const struct prometheus_sample *sample)
         double *value;
     } plain[] = {
         {"isochrone_requests_in_flight", &s->in_flight},
+        {"isochrone_requests_held", &s->held},
         {"isochrone_self_suspicion", &s->suspicion},
         {"isochrone_ttft_seconds_count", &s->ttft_count},
         {"isochrone_ttft_seconds_sum", &s->ttft_sum_s},
@@ -242,6 +243,8 @@ print_verdict(const struct status *s)
     snprintf(line, sizeof(line), ", %zu model%s, %.0f request%s in flight", s->model_count,
              s->model_count == 1 ? "" : "s", s->in_flight, s->in_flight == 1.0 ? "" : "s");
     fputs(line, stdout);
+    if (s->held > 0.0)
+        printf(", %.0f held", s->held);
     if (isfinite(ttft_ms)) {
         double step = ttft_ms >= 100.0 ? pow(10.0, floor(log10(ttft_ms)) - 1.0) : 1.0;
 
@@ -312,6 +315,7 @@ print_json(const struct status *s)
     add_number(json, "nodes_ejected", s->nodes_ejected);
     cJSON_AddBoolToObject(json, "self_suspicion", s->suspicion > 0.0);
     add_number(json, "requests_in_flight", s->in_flight);
+    add_number(json, "requests_held", s->held);
     add_number(json, "ttft_p95_ms", ttft_quantile_ms(s, STATUS_QUANTILE));
     add_number(json, "ttft_error_percent", error_percent(s));
     list = cJSON_AddArrayToObject(json, "models");

@@ -19,7 +19,7 @@
 #define DRIFT_KEEP     0.95f
 #define SLOWDOWN_MAX   100.0f
 #define BUSY_KEEP      0.8f   /* of what was in flight when the node said 429 */
-#define MORE_SLOTS     0.125f /* of its slots may wait at the node, and one more */
+#define MORE_SLOTS     0.125f /* of its slots may wait at the node; at least one request */
 #define MORE_KV        1.1f   /* of its KV capacity may be promised */
 
 static float
@@ -46,7 +46,7 @@ limit_room(const struct core *core, uint64_t now_ns, uint32_t placement, float n
     if (requests < 1.0f)
         return true;
     slots = (float)hot->slots;
-    if (slots > 0.0f && requests >= part * (slots + MORE_SLOTS * slots + 1.0f))
+    if (slots > 0.0f && requests >= part * (slots + max_f(1.0f, MORE_SLOTS * slots)))
         return false;
     cap = kv_cap(core, placement);
     return cap <= 0.0f || kv + need_tokens <= part * MORE_KV * cap;

@@ -407,6 +407,12 @@ static const struct schema_key limit_keys[] = {
      LIMIT_NS},
     {.name = "idle", .read = schema_duration_ns, AT(idle_ns), .example = "60s", LIMIT_NS},
     {.name = "drain", .read = schema_duration_ns, AT(drain_ns), .example = "30s", LIMIT_NS},
+    {.name = "holds_max",
+     .read = schema_u32,
+     AT(holds_max),
+     .example = "1024",
+     .min = 1,
+     .max = CONFIG_HOLDS_MAX},
     {.name = NULL},
 };
 
@@ -476,6 +482,7 @@ config_defaults(struct config *ret_config)
         .idle_ns = (uint64_t)60 * SECOND_NS,
         .drain_ns = (uint64_t)30 * SECOND_NS,
         .threads = 1,
+        .holds_max = 1024,
         .rule = RULE_TIME,
         .ttft_goal_ms = (double)NAN,
         .tpot_goal_ms = (double)NAN,

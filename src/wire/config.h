@@ -13,6 +13,7 @@
  *   threads: N                                      1 (1..64)
  *   limits: {body_bytes_max, buffers_bytes_max}     64MiB, 1GiB
  *   limits: {connect, first_byte, idle, drain}      2s, 120s, 60s, 30s
+ *   limits: {holds_max}                             1024 requests that wait for room
  *   rule: time|nearest|least_request|round_robin|random
  *   slo: {ttft_p90, tpot_p90}                       none
  *   prefix: {scope: tenant|network, secret: file:PATH}   tenant; a secret of this process
@@ -40,6 +41,7 @@
 #define CONFIG_NAME_BYTES_MAX       63u  /* of regions, engines ... */
 #define CONFIG_MODEL_NAME_BYTES_MAX 255u /* of models and aliases */
 #define CONFIG_THREADS_MAX          64u
+#define CONFIG_HOLDS_MAX            65536u
 #define CONFIG_SLOTS_MAX            65536u
 #define CONFIG_PARAMS_B_MAX         100000.0
 
@@ -73,7 +75,8 @@ struct config {
     struct span admin_token_file;
     uint64_t body_bytes_max, buffers_bytes_max;
     uint64_t connect_ns, first_byte_ns, idle_ns, drain_ns;
-    uint32_t threads; /* I/O threads; 1 by default */
+    uint32_t threads;   /* I/O threads; 1 by default */
+    uint32_t holds_max; /* requests that wait here for room at a node */
     enum rule_id rule;
     double ttft_goal_ms, tpot_goal_ms; /* NAN none */
     bool prefix_network;               /* prefix.scope: whoever asks, equal prompts are equal */

@@ -135,7 +135,7 @@ put_limits(struct text *t, const struct config *c)
         put(t, ", %s: ", times[i].name);
         put_duration(t, times[i].ns);
     }
-    put(t, "}\n");
+    put(t, ", holds_max: %" PRIu32 "}\n", c->holds_max);
 }
 
 static void

@@ -55,6 +55,34 @@ read_sha256(struct schema_reader *r, const struct schema_key *key,
         schema_bad_value(r, key, node, "64 hexadecimal digits (`isochrone key add` writes them)");
 }
 
+static const char *const priority_names[PRIORITIES_MAX] = {
+    [PRIORITY_HIGH] = "high", [PRIORITY_NORMAL] = "normal", [PRIORITY_LOW] = "low"};
+
+enum err
+keys_priority(struct span text, enum priority *ret_priority)
+{
+    for (unsigned i = 0; i < PRIORITIES_MAX; i++) {
+        if (span_eq_text(text, priority_names[i])) {
+            *ret_priority = (enum priority)i;
+            return ERR_OK;
+        }
+    }
+    return ERR_NOT_FOUND;
+}
+
+/* struct key_entry */
+static void
+read_priority(struct schema_reader *r, const struct schema_key *key,
+              const struct yaml_tree_node *node, void *base)
+{
+    struct key_entry *entry = base;
+
+    if (!schema_is_scalar(r, key, node))
+        return;
+    if (keys_priority(node->text, &entry->priority) != ERR_OK)
+        schema_bad_value(r, key, node, "high, normal or low");
+}
+
 #define AT(member_) .offset = offsetof(struct key_entry, member_)
 
 static const struct schema_key entry_keys[] = {
@@ -70,6 +98,7 @@ static const struct schema_key entry_keys[] = {
      AT(tokens_per_minute_max),
      .example = "100000",
      .max = KEY_TOKENS_PER_MINUTE_MAX},
+    {.name = "priority", .read = read_priority, .example = "high"},
     {.name = NULL},
 };
 
@@ -105,6 +134,7 @@ read_entries(struct schema_reader *r, const struct schema_key *key,
         return;
     }
     for (const struct yaml_tree_node *n = node->first; n != NULL; n = n->next) {
+        keys->list[keys->count].priority = PRIORITY_NORMAL;
         schema_read(r, entry_keys, "a key", n, &keys->list[keys->count++]);
         if (n->type != YAML_TREE_MAPPING)
             continue;
@@ -158,14 +188,15 @@ keys_find(const struct keys *keys, struct span key_text)
 
 enum err
 keys_line(struct span name, const unsigned char sha256[KEY_SHA256_BYTES], uint32_t concurrency_max,
-          uint64_t tokens_per_minute_max, struct arena *arena, struct span *ret_line)
+          uint64_t tokens_per_minute_max, enum priority priority, struct arena *arena,
+          struct span *ret_line)
 {
     static const char digits[] = "0123456789abcdef";
-    char hex[2 * KEY_SHA256_BYTES + 1] = {0}, limits[96];
+    char hex[2 * KEY_SHA256_BYTES + 1] = {0}, limits[128];
     int bytes = 0;
 
     if (!config_is_name(name) || concurrency_max > KEY_CONCURRENCY_MAX ||
-        tokens_per_minute_max > KEY_TOKENS_PER_MINUTE_MAX)
+        tokens_per_minute_max > KEY_TOKENS_PER_MINUTE_MAX || priority >= PRIORITIES_MAX)
         return ERR_ARG;
     for (size_t i = 0; i < KEY_SHA256_BYTES; i++) {
         hex[2 * i] = digits[sha256[i] >> 4];
@@ -175,8 +206,11 @@ keys_line(struct span name, const unsigned char sha256[KEY_SHA256_BYTES], uint32
     if (concurrency_max > 0)
         bytes = snprintf(limits, sizeof(limits), ", concurrency: %" PRIu32, concurrency_max);
     if (tokens_per_minute_max > 0)
-        snprintf(limits + bytes, sizeof(limits) - (size_t)bytes, ", tokens_per_minute: %" PRIu64,
-                 tokens_per_minute_max);
+        bytes += snprintf(limits + bytes, sizeof(limits) - (size_t)bytes,
+                          ", tokens_per_minute: %" PRIu64, tokens_per_minute_max);
+    if (priority != PRIORITY_NORMAL)
+        snprintf(limits + bytes, sizeof(limits) - (size_t)bytes, ", priority: %s",
+                 priority_names[priority]);
     return arena_printf(arena, ret_line, "  - {name: %.*s, sha256: \"%s\"%s}\n", (int)name.bytes,
                         name.data, hex, limits);
 }

@@ -24,6 +24,7 @@ enum known {
     KNOWN_MESSAGES,
     KNOWN_PROMPT,
     KNOWN_TOOLS,
+    KNOWN_MODELS,
     KNOWN_HINTS, /* from here on: only hints, which engines may not know at all */
     KNOWN_PROMPT_CACHE_KEY = KNOWN_HINTS,
     KNOWN_USER,
@@ -40,6 +41,7 @@ static const char *const known_names[KNOWN_COUNT] = {
     [KNOWN_MESSAGES] = "messages",
     [KNOWN_PROMPT] = "prompt",
     [KNOWN_TOOLS] = "tools",
+    [KNOWN_MODELS] = "models",
     [KNOWN_PROMPT_CACHE_KEY] = "prompt_cache_key",
     [KNOWN_USER] = "user",
 };
@@ -368,6 +370,19 @@ read_text(const struct openai_request *r, const struct known_values *values,
     return ERR_OK;
 }
 
+/* The models that may answer instead, as OpenRouter has it. */
+static enum err
+read_models(struct openai_request *r, struct span value, struct openai_error *ret_error)
+{
+    if (json_type_of(value) == JSON_NULL)
+        return ERR_OK;
+    if (json_type_of(value) != JSON_ARRAY)
+        return refuse(ret_error, "invalid_type", "models",
+                      "`models` must be an array of names: those that may answer instead.");
+    r->models = value;
+    return ERR_OK;
+}
+
 /* What says that requests belong together. */
 static struct span
 session_of(const struct known_values *values)
@@ -401,6 +416,8 @@ openai_request_parse(struct json_parser *parser, enum openai_api api, struct spa
     err = pick(&object, &values, ret_error);
     if (err == ERR_OK)
         err = read_model(&r, values.of[KNOWN_MODEL], arena, ret_error);
+    if (err == ERR_OK)
+        err = read_models(&r, values.of[KNOWN_MODELS], ret_error);
     if (err == ERR_OK)
         err = read_text(&r, &values, ret_error);
     if (err == ERR_OK)

@@ -30,6 +30,7 @@ struct openai_request {
     struct span body;
     struct span model;       /* unescaped, in the arena */
     struct span model_range; /* the value as written, quotes included: what a splice replaces */
+    struct span models;      /* array of the models that may answer instead; empty if absent */
     bool stream;
     bool usage_asked;           /* the client set stream_options.include_usage */
     struct span stream_options; /* value range; empty if absent */
@@ -45,10 +46,10 @@ struct openai_request {
 /* Read a chat or completions body (JSON_PADDING behind it). ERR_PARSE: *ret_error is filled:
  * malformed JSON (400 with line and column), duplicate top-level key, model missing or no string,
  * messages missing or no array (chat), prompt missing (completions), stream no boolean, max_tokens
- * no positive integer (-1 is none, as llama.cpp has it), n out of 1..128, a key that is one of
- * these but for the case of its letters (some engines read it). null is absent. Unknown fields
- * pass. ERR_FULL: the arena; *ret_error is filled (503). Keys count unescaped: what an engine would
- * read is what we read. */
+ * no positive integer (-1 is none, as llama.cpp has it), n out of 1..128, models no array, a key
+ * that is one of these but for the case of its letters (some engines read it). null is absent.
+ * Unknown fields pass. ERR_FULL: the arena; *ret_error is filled (503). Keys count unescaped: what
+ * an engine would read is what we read. */
 MUST_USE enum err openai_request_parse(struct json_parser *parser, enum openai_api api,
                                        struct span body, struct arena *arena,
                                        struct openai_request *ret_request,

@@ -123,13 +123,22 @@ find(const struct access *a, const struct http_request *r, const struct key_entr
     return *ret_key != NULL ? ACCESS_GRANTED : ACCESS_UNKNOWN_KEY;
 }
 
+/* Without keys there is nobody to be put before others: clients say themselves. */
+static struct access_grant
+grant_of(const struct key_entry *key)
+{
+    if (key == NULL)
+        return (struct access_grant){.priority = PRIORITY_NORMAL, .best = PRIORITY_HIGH};
+    return (struct access_grant){.priority = key->priority, .best = key->priority};
+}
+
 enum access_verdict
 access_who(const struct access *a, const struct http_request *r, struct access_grant *ret_grant)
 {
     const struct key_entry *key;
     enum access_verdict verdict = find(a, r, &key);
 
-    *ret_grant = (struct access_grant){0};
+    *ret_grant = grant_of(key);
     if (key != NULL)
         ret_grant->key_id = a->usage[key - a->keys.list]->key_id;
     return verdict;
@@ -155,7 +164,7 @@ access_enter(const struct access *a, const struct http_request *r, uint64_t now_
     enum access_verdict verdict = find(a, r, &key);
     struct key_usage *u;
 
-    *ret_grant = (struct access_grant){0};
+    *ret_grant = grant_of(key);
     if (key == NULL)
         return verdict;
     u = a->usage[key - a->keys.list];

@@ -32,6 +32,8 @@ struct access_grant {
     uint64_t key_id;         /* the same for all requests with this key; 0 without keys */
     uint64_t wait_ns;        /* ACCESS_TOKENS: until the next minute begins */
     uint64_t limit;          /* the limit that was reached */
+    enum priority priority;  /* class of its requests */
+    enum priority best;      /* the highest that a client may claim */
 };
 
 /* Set *a up over keys (which live in arena, as *a will). previous may be NULL; counters of keys

@@ -24,7 +24,6 @@
 #define NODES_SPARE           1024u /* room for engines that a reload brings */
 #define PLACEMENTS_A_NODE     4u    /* on average */
 #define REQUESTS_MAX          65536u
-#define HOLDS_MAX             1024u
 #define PREFIX_NODES_SPARE    32u
 #define PREFIX_ENTRIES_A_NODE 2048u
 #define PREFIX_ENTRIES_MAX    4194304u /* 64 MB */
@@ -245,7 +244,7 @@ core_config(const struct gateway_options *o, uint32_t nodes)
         .own_region = o->roster->own_region,
         .rule = (uint32_t)o->roster->config.rule,
         .prefix_entries_max = prefix_entries(o->roster),
-        .holds_max = HOLDS_MAX,
+        .holds_max = o->roster->config.holds_max,
     };
 
     if (c.seed == 0 && getrandom(&c.seed, sizeof(c.seed), 0) != (ssize_t)sizeof(c.seed))
@@ -321,7 +320,7 @@ setup(struct control *c, const struct gateway_options *o)
     enum err err;
 
     g->nodes_max = nodes_max(o->roster);
-    g->holds_max = HOLDS_MAX;
+    g->holds_max = o->roster->config.holds_max;
     g->lane_count = o->roster->config.threads < 1 ? 1 : o->roster->config.threads;
     if (g->lane_count > LANES_MAX)
         g->lane_count = LANES_MAX;

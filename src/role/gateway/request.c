@@ -13,6 +13,7 @@
 
 #define DEADLINE_MS_MAX     3600000u
 #define PATH_BODY_BYTES_MIN 65536u
+#define MODELS_NAMED_MAX    16u /* of a client's list that are looked at */
 
 /* ---- The end. */
 
@@ -494,6 +495,52 @@ request_arrived_event(struct lane *lane, const struct openai_request *o, uint64_
     };
 }
 
+/* The class that the client asks for, as far as its key lets it. */
+static enum priority
+priority_of(const struct http_request *http, const struct access_grant *grant)
+{
+    struct span text = http_request_header(http, SPAN_LIT("x-gateway-inference-objective"));
+    enum priority wanted;
+
+    if (text.bytes == 0 || keys_priority(text, &wanted) != ERR_OK)
+        return grant->priority;
+    return wanted < grant->best ? grant->best : wanted;
+}
+
+/* The model: what `model` names, and what may answer instead, the next one of `models` that exists.
+ * Where the first does not exist, the list begins with the second. */
+static void
+find_models(struct request *r)
+{
+    const struct fleet *fleet = lane_fleet(r->lane);
+    char text[OPENAI_MODEL_BYTES_MAX + 1];
+    struct span value;
+    size_t at = 0, bytes;
+
+    r->model_json = r->openai.model_range;
+    r->model = fleet_model_find(fleet, r->openai.model);
+    r->other_model = MODEL_NONE;
+    for (unsigned i = 0;
+         i < MODELS_NAMED_MAX && r->openai.models.bytes > 0 && r->other_model == MODEL_NONE &&
+         json_array_next(r->openai.models, &at, &value);
+         i++) {
+        uint16_t model;
+        if (json_type_of(value) != JSON_STRING ||
+            json_unescape(value, text, sizeof(text), &bytes) != ERR_OK)
+            continue;
+        model = fleet_model_find(fleet, (struct span){text, bytes});
+        if (model == FLEET_MODEL_NONE || model == r->model)
+            continue;
+        if (r->model == FLEET_MODEL_NONE) {
+            r->model = model;
+            r->model_json = value;
+        } else {
+            r->other_model = model;
+            r->other_json = value;
+        }
+    }
+}
+
 /* Parse the body and find the model. False: it was refused, and is finished. */
 static bool
 understand(struct request *r, enum openai_api api)
@@ -505,8 +552,7 @@ understand(struct request *r, enum openai_api api)
         finish_error(r, &e, NAN, false);
         return false;
     }
-    r->model_json = r->openai.model_range;
-    r->model = fleet_model_find(lane_fleet(r->lane), r->openai.model);
+    find_models(r);
     if (r->model == FLEET_MODEL_NONE) {
         int bytes = r->openai.model.bytes < 100 ? (int)r->openai.model.bytes : 100;
         r->model = CORE_MODELS_MAX;
@@ -563,5 +609,8 @@ request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
     if (r->openai.stream)
         stream_open(r);
     request_arrived_event(lane, &r->openai, r->id, r->model, r->grant.key_id, http, &event);
+    r->priority = (uint16_t)priority_of(http, &r->grant);
+    event.arrived.priority = r->priority;
+    event.arrived.other_model = r->other_model;
     ask(r, &event);
 }

@@ -69,8 +69,11 @@ check_line(void)
     memset(text, 'k', sizeof(text));
     for (unsigned i = 0; i < 20; i++) { /* keys k, kk, kkk ... */
         keys_sha256((struct span){text, i + 1}, sha256);
-        CHECK(keys_line(SPAN_LIT("bob-1"), sha256, i, i % 2 == 0 ? 0 : 1000, &arena, &line) ==
-                  ERR_OK,
+        CHECK(keys_line(SPAN_LIT("bob-1"), sha256, i, i % 2 == 0 ? 0 : 1000,
+                        i % 3 == 0   ? PRIORITY_NORMAL
+                        : i % 3 == 1 ? PRIORITY_LOW
+                                     : PRIORITY_HIGH,
+                        &arena, &line) == ERR_OK,
               "a line");
         memcpy(file + bytes, line.data, line.bytes); /* 20 lines of some 130 bytes */
         bytes += line.bytes;
@@ -81,13 +84,19 @@ check_line(void)
         const struct key_entry *entry = keys_find(&keys, (struct span){text, i + 1});
 
         CHECK(entry != NULL && entry->concurrency_max == i &&
-                  entry->tokens_per_minute_max == (i % 2 == 0 ? 0 : 1000),
+                  entry->tokens_per_minute_max == (i % 2 == 0 ? 0 : 1000) &&
+                  entry->priority == (i % 3 == 0   ? PRIORITY_NORMAL
+                                      : i % 3 == 1 ? PRIORITY_LOW
+                                                   : PRIORITY_HIGH),
               "each key is found with its limits");
     }
     keys_sha256((struct span){text, KEY_TEXT_BYTES_MAX + 1}, keys.list[0].sha256);
     CHECK(keys_find(&keys, (struct span){text, KEY_TEXT_BYTES_MAX + 1}) == NULL, "too long a key");
-    CHECK(keys_line(SPAN_LIT("Bob"), sha256, 0, 0, &arena, &line) == ERR_ARG, "no name");
-    CHECK(keys_line(SPAN_LIT("a"), sha256, UINT32_MAX, 0, &arena, &line) == ERR_ARG, "too large");
+    CHECK(keys_line(SPAN_LIT("Bob"), sha256, 0, 0, PRIORITY_NORMAL, &arena, &line) == ERR_ARG,
+          "no name");
+    CHECK(keys_line(SPAN_LIT("a"), sha256, UINT32_MAX, 0, PRIORITY_NORMAL, &arena, &line) ==
+              ERR_ARG,
+          "too large");
 }
 
 int
