@@ -102,6 +102,7 @@ enum why_not {
     WHY_STALE,        /* news too old for milliseconds: our own count decides */
     WHY_LATE,         /* could not begin in time */
     WHY_OTHERS_FIRST, /* others wait for the same place */
+    WHY_TOGETHER,     /* would fail together with the attempt beside it: others would not */
     WHY_COUNT
 };
 
@@ -151,6 +152,7 @@ struct decision {
     uint32_t considered;                            /* nodes that have the model in any state */
     float prompt_tokens, hit_tokens, output_tokens; /* as estimated */
     float held_ms;                                  /* so long it was held before */
+    float hedge_ms; /* the attempt beside it is expected to need so long from now; NAN: no hedge */
     struct decision_candidate candidates[DECISION_CANDIDATES_MAX]; /* the chosen one first */
 };
 

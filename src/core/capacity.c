@@ -11,6 +11,7 @@
 #include "core/index.h"
 #include "core/isolation.h"
 #include "core/learn.h"
+#include "core/model_load.h"
 #include "core/prefix.h"
 #include "core/suspicion.h"
 
@@ -106,7 +107,7 @@ node_reset(struct core *core, uint32_t node)
 
     memset(hot, 0, sizeof(*hot));
     memset(cold, 0, sizeof(*cold));
-    cold->first_placement = cold->first_request = NONE;
+    cold->first_placement = cold->first_attempt = NONE;
     cold->running = cold->waiting = cold->queue_tokens = cold->kv_tokens_used = NAN;
     cold->share = 1.0f;
     cold->curve = NONE;
@@ -166,19 +167,27 @@ capacity_node(struct core *core, const struct event_node *e)
     placements_take(core, e->node, true);
 }
 
+/* An attempt by its name in lists of nodes. */
+static struct attempt *
+attempt_at(struct core *core, uint32_t name)
+{
+    return &core->requests[name / ATTEMPTS_AT_ONCE].attempts[name % ATTEMPTS_AT_ONCE];
+}
+
 void
 capacity_node_gone(struct core *core, const struct event_node_gone *e)
 {
     struct node_cold *cold;
-    uint32_t p, r;
+    uint32_t p;
 
     if (!node_known(core, e->node) || e->epoch < core->cold[e->node].epoch)
         return;
     cold = &core->cold[e->node];
-    for (r = cold->first_request; r != NONE;) { /* they end elsewhere: nothing to release */
-        struct request *request = &core->requests[r];
-        r = request->node_next;
-        request->node = NODE_ANY;
+    for (uint32_t i = cold->first_attempt;
+         i != NONE;) { /* they end by and by: nothing to release */
+        struct attempt *a = attempt_at(core, i);
+        i = a->node_next;
+        a->node = NODE_ANY;
     }
     for (p = cold->first_placement; p != NONE;) {
         struct placement *placement = &core->placements[p];
@@ -218,17 +227,19 @@ own_seen_by(const struct core *core, uint32_t node, uint64_t seen_ns)
 
     if ((core->tuning.without & WITHOUT_OWN_COUNT) != 0)
         return (struct own_seen){0}; /* all is others' */
-    for (uint32_t i = core->cold[node].first_request; i != NONE; i = core->requests[i].node_next) {
-        const struct request *r = &core->requests[i];
+    for (uint32_t i = core->cold[node].first_attempt; i != NONE;) {
+        const struct request *r = &core->requests[i / ATTEMPTS_AT_ONCE];
+        const struct attempt *a = &r->attempts[i % ATTEMPTS_AT_ONCE];
 
-        if (seen_by(hot, r->dispatched_ns, seen_ns))
+        if (seen_by(hot, a->dispatched_ns, seen_ns))
             break;
         seen.requests -= 1.0f;
         seen.kv_tokens -= r->prompt_tokens + r->output_tokens;
-        if (r->queued) {
+        if (a->queued) {
             seen.waiting -= 1.0f;
-            seen.recent_tokens += r->prompt_tokens - r->hit_tokens;
+            seen.recent_tokens += r->prompt_tokens - a->hit_tokens;
         }
+        i = a->node_next;
     }
     seen.queue_tokens = max_f(0.0f, hot->own_queue_tokens - seen.recent_tokens);
     seen.kv_tokens = max_f(0.0f, seen.kv_tokens);
@@ -541,43 +552,43 @@ capacity_seen(const struct core *core, uint64_t now_ns, uint32_t placement,
 }
 
 void
-capacity_reserve(struct core *core, struct request *r)
+capacity_reserve(struct core *core, const struct request *r, struct attempt *a)
 {
-    struct node_hot *hot = &core->hot[r->node];
-    struct node_cold *cold = &core->cold[r->node];
-    uint32_t index = (uint32_t)(r - core->requests);
-    float uncached = r->prompt_tokens - r->hit_tokens;
+    struct node_hot *hot = &core->hot[a->node];
+    struct node_cold *cold = &core->cold[a->node];
+    uint32_t name = (uint32_t)(r - core->requests) * ATTEMPTS_AT_ONCE + (uint32_t)(a - r->attempts);
+    float uncached = r->prompt_tokens - a->hit_tokens;
 
     hot->flags &= (uint8_t)~NODE_FLAG_PROBED;
-    r->dispatched_ns = core->now_ns;
-    r->started_ns = 0;
-    r->node_prev = NONE;
-    r->node_next = cold->first_request;
-    if (r->node_next != NONE)
-        core->requests[r->node_next].node_prev = index;
-    cold->first_request = index;
+    a->dispatched_ns = core->now_ns;
+    a->started_ns = 0;
+    a->node_prev = NONE;
+    a->node_next = cold->first_attempt;
+    if (a->node_next != NONE)
+        attempt_at(core, a->node_next)->node_prev = name;
+    cold->first_attempt = name;
     cold->dispatched_ns = core->now_ns;
     if (hot->own_requests < UINT16_MAX)
         hot->own_requests++;
     cold->own_waiting++;
-    r->queued = true;
+    a->queued = true;
     hot->own_queue_tokens += uncached;
     hot->own_recent_tokens += uncached;
     hot->own_kv_tokens += r->prompt_tokens + r->output_tokens;
-    index_node_later(core, r->node);
+    index_node_later(core, a->node);
 }
 
 void
-capacity_connection(struct core *core, const struct request *r, bool fresh)
+capacity_connection(struct core *core, const struct attempt *a, bool fresh)
 {
     struct node_hot *hot;
     struct node_cold *cold;
     bool expected_warm;
 
-    if (r->node == NODE_ANY)
+    if (a->node == NODE_ANY)
         return;
-    hot = &core->hot[r->node];
-    cold = &core->cold[r->node];
+    hot = &core->hot[a->node];
+    cold = &core->cold[a->node];
     expected_warm = hot->own_requests <= hot->connections; /* ours is counted already */
     if (expected_warm) {
         cold->fresh_rate += FRESH_PART * ((fresh ? 1.0f : 0.0f) - cold->fresh_rate);
@@ -592,59 +603,59 @@ capacity_connection(struct core *core, const struct request *r, bool fresh)
 
 /* Its prefill waits there no more. */
 static void
-prefill_release(struct core *core, struct request *r)
+prefill_release(struct core *core, const struct request *r, struct attempt *a)
 {
-    struct node_hot *hot = &core->hot[r->node];
-    struct node_cold *cold = &core->cold[r->node];
-    float uncached = r->prompt_tokens - r->hit_tokens;
+    struct node_hot *hot = &core->hot[a->node];
+    struct node_cold *cold = &core->cold[a->node];
+    float uncached = r->prompt_tokens - a->hit_tokens;
 
-    if (!r->queued)
+    if (!a->queued)
         return;
-    r->queued = false;
+    a->queued = false;
     cold->own_waiting--;
     hot->own_queue_tokens = max_f(0.0f, hot->own_queue_tokens - uncached);
-    if (!seen_by(hot, r->dispatched_ns, hot->report_ns))
+    if (!seen_by(hot, a->dispatched_ns, hot->report_ns))
         hot->own_recent_tokens = max_f(0.0f, hot->own_recent_tokens - uncached);
     if (cold->own_waiting == 0) /* float sums drift: nothing of ours waits */
         hot->own_queue_tokens = hot->own_recent_tokens = 0.0f;
 }
 
 void
-capacity_started(struct core *core, struct request *r)
+capacity_started(struct core *core, const struct request *r, struct attempt *a)
 {
-    r->started_ns = core->now_ns;
-    if (r->node == NODE_ANY || (core->tuning.without & WITHOUT_RELEASE_FIRST) != 0)
+    a->started_ns = core->now_ns;
+    if (a->node == NODE_ANY || (core->tuning.without & WITHOUT_RELEASE_FIRST) != 0)
         return;
-    prefill_release(core, r);
-    index_node(core, r->node);
+    prefill_release(core, r, a);
+    index_node(core, a->node);
 }
 
 void
-capacity_release(struct core *core, struct request *r)
+capacity_release(struct core *core, const struct request *r, struct attempt *a)
 {
     struct node_hot *hot;
     struct node_cold *cold;
 
-    if (r->node == NODE_ANY)
+    if (a->node == NODE_ANY)
         return;
-    prefill_release(core, r); /* it is over too */
-    hot = &core->hot[r->node];
-    cold = &core->cold[r->node];
-    if (r->node_prev != NONE)
-        core->requests[r->node_prev].node_next = r->node_next;
+    prefill_release(core, r, a); /* it is over too */
+    hot = &core->hot[a->node];
+    cold = &core->cold[a->node];
+    if (a->node_prev != NONE)
+        attempt_at(core, a->node_prev)->node_next = a->node_next;
     else
-        cold->first_request = r->node_next;
-    if (r->node_next != NONE)
-        core->requests[r->node_next].node_prev = r->node_prev;
+        cold->first_attempt = a->node_next;
+    if (a->node_next != NONE)
+        attempt_at(core, a->node_next)->node_prev = a->node_prev;
     if (hot->own_requests > 0)
         hot->own_requests--;
     hot->own_kv_tokens = max_f(0.0f, hot->own_kv_tokens - r->prompt_tokens - r->output_tokens);
-    if (cold->first_request == NONE) { /* the same for what runs */
+    if (cold->first_attempt == NONE) { /* the same for what runs */
         hot->own_kv_tokens = 0.0f;
         hot->own_requests = 0;
     }
-    index_node(core, r->node);
-    r->node = NODE_ANY;
+    index_node(core, a->node);
+    a->node = NODE_ANY;
 }
 
 /* Of a whole answer nothing is seen before its end: its prefill counts as done when the first token
@@ -654,13 +665,14 @@ sweep_requests(struct core *core, uint32_t node)
 {
     uint32_t left = SWEEP_REQUESTS;
 
-    for (uint32_t i = core->cold[node].first_request; i != NONE && left > 0; left--) {
-        struct request *r = &core->requests[i];
+    for (uint32_t i = core->cold[node].first_attempt; i != NONE && left > 0; left--) {
+        const struct request *r = &core->requests[i / ATTEMPTS_AT_ONCE];
+        struct attempt *a = attempt_at(core, i);
 
-        i = r->node_next;
-        if (r->arrived.stream == 0 && r->started_ns == 0 &&
-            ns_to_ms(core->now_ns - r->dispatched_ns) > r->first_ms)
-            capacity_started(core, r);
+        i = a->node_next;
+        if (r->arrived.stream == 0 && a->started_ns == 0 &&
+            ns_to_ms(core->now_ns - a->dispatched_ns) > a->first_ms)
+            capacity_started(core, r, a);
     }
 }
 
@@ -680,6 +692,7 @@ sweep_node(struct core *core, uint32_t node)
     if (core->nearest == NONE || hot->rtt_ms < core->hot[core->nearest].rtt_ms)
         core->nearest = node;
     index_node(core, node);
+    model_load_sweep(core, node);
 }
 
 void

@@ -35,12 +35,12 @@ void capacity_delivered(struct core *core, uint32_t node, float bytes_per_ms, bo
 /* Round trips a request to this node costs: 1 over a kept connection, 2 over a new one. */
 float capacity_rounds(const struct node_hot *hot);
 
-/* Reservations of a request on its node (r->node): made in the step that chooses, released on
- * started (prefill) and at the end (the rest). */
-void capacity_reserve(struct core *core, struct request *r);
-void capacity_connection(struct core *core, const struct request *r, bool fresh);
-void capacity_started(struct core *core, struct request *r);
-void capacity_release(struct core *core, struct request *r);
+/* Reservations of an attempt on its node (a->node): made in the step that chooses, released on
+ * started (prefill) and at the end (the rest), after which the attempt is at no node. */
+void capacity_reserve(struct core *core, const struct request *r, struct attempt *a);
+void capacity_connection(struct core *core, const struct attempt *a, bool fresh);
+void capacity_started(struct core *core, const struct request *r, struct attempt *a);
+void capacity_release(struct core *core, const struct request *r, struct attempt *a);
 
 /* What a request occupies a node for, at a full batch: its prefill alone, its share of the steps.
  */

@@ -54,11 +54,12 @@ struct pool {
     uint32_t ring[RING_ASKED]; /* placements that the ring says; NONE */
     float ring_tokens, common_tokens;
     struct admit_room room;
-    float need_tokens; /* room for KV */
-    bool full;         /* these are at their limits: nothing can go there now */
-    bool any_room;     /* limits do not count */
-    float pace_ms;     /* goal for the time of a step; NAN: none */
-    bool dated;        /* there is a goal, so times must be known */
+    float need_tokens;           /* room for KV */
+    bool full;                   /* these are at their limits: nothing can go there now */
+    bool any_room;               /* limits do not count */
+    float pace_ms;               /* goal for the time of a step; NAN: none */
+    bool dated;                  /* there is a goal, so times must be known */
+    const struct beside *beside; /* NULL: it is alone */
 };
 
 static bool
@@ -610,7 +611,7 @@ price(const struct pool *pool, struct candidate *c)
     c->cost_ms = p.cost_ms;
     if (goal_given(&pool->goal))
         goal_weigh(&pool->goal, &node, c);
-    c->room = has_room(pool, c, &node);
+    c->barred = has_room(pool, c, &node) ? WHY_CHOSEN : WHY_FULL;
 }
 
 /* Who has the beginning of a prompt may cost a little more, or conversations would leave their
@@ -698,24 +699,62 @@ note_times(const struct pool *pool, struct choice *ret_choice)
 
         ret_choice->any_p90_ms = min_f(ret_choice->any_p90_ms, p90_ms);
         ret_choice->idle_p90_ms = min_f(ret_choice->idle_p90_ms, idle_ms);
-        if (c->room != 0)
+        if (c->barred == WHY_CHOSEN)
             ret_choice->best_p90_ms = min_f(ret_choice->best_p90_ms, p90_ms);
     }
 }
 
-/* Only those with room for the request may be chosen: they come first. Returns how many. */
+/* How little of what can fail it shares with the attempt beside it: another site first, then
+ * another operator. */
+static uint32_t
+apartness(const struct core *core, uint32_t node, uint32_t beside)
+{
+    const struct node_cold *a = &core->cold[node], *b = &core->cold[beside];
+
+    if (beside == NODE_ANY)
+        return 0;
+    return 2u * (a->site != b->site) + (a->operator!= b->operator);
+}
+
+/* A second attempt has to come before the first one, and is of use where that one's misfortune is
+ * not its own. */
+static void
+bar_beside(const struct pool *pool)
+{
+    const struct core *core = pool->core;
+    uint32_t most = 0;
+
+    for (size_t i = 0; i < pool->count; i++) {
+        struct candidate *c = &pool->list[i];
+        if (c->barred == WHY_CHOSEN && core->placements[c->placement].bucket > BUCKET_READY_LAST)
+            c->barred = WHY_NOT_READY;
+        if (c->barred == WHY_CHOSEN && !(c->terms.first_ms < pool->beside->before_ms))
+            c->barred = WHY_SLOWER;
+        if (c->barred == WHY_CHOSEN && apartness(core, c->node, pool->beside->node) > most)
+            most = apartness(core, c->node, pool->beside->node);
+    }
+    for (size_t i = 0; i < pool->count; i++) {
+        struct candidate *c = &pool->list[i];
+        if (c->barred == WHY_CHOSEN && apartness(core, c->node, pool->beside->node) < most)
+            c->barred = WHY_TOGETHER;
+    }
+}
+
+/* Only those that nothing bars may be chosen: they come first. Returns how many. */
 static size_t
 split_by_room(struct pool *pool, struct choice *ret_choice)
 {
     size_t count = 0;
 
+    if (pool->beside != NULL)
+        bar_beside(pool);
     if (pool->dated)
         note_times(pool, ret_choice);
-    while (count < pool->count && pool->list[count].room != 0)
+    while (count < pool->count && pool->list[count].barred == WHY_CHOSEN)
         count++;
     for (size_t i = count; i < pool->count; i++) {
         struct candidate other = pool->list[i];
-        if (other.room == 0)
+        if (other.barred != WHY_CHOSEN)
             continue;
         pool->list[i] = pool->list[count];
         pool->list[count++] = other;
@@ -794,11 +833,25 @@ pick(struct pool *pool, size_t count, struct rng *rng)
     return at;
 }
 
+const struct rule *
+choose_rule(const struct core *core)
+{
+    return core->rule != NULL ? core->rule : rule_by_id(core->settings.rule);
+}
+
 void
 choose(const struct core *core, uint64_t now_ns, const struct request *r, struct rng *rng,
        struct choice *ret_choice, struct decision *ret_decision)
 {
-    const struct rule *rule = core->rule != NULL ? core->rule : rule_by_id(core->settings.rule);
+    choose_beside(core, now_ns, r, NULL, rng, ret_choice, ret_decision);
+}
+
+void
+choose_beside(const struct core *core, uint64_t now_ns, const struct request *r,
+              const struct beside *beside, struct rng *rng, struct choice *ret_choice,
+              struct decision *ret_decision)
+{
+    const struct rule *rule = choose_rule(core);
     bool predicts = rule->wants == RULE_WANTS_PREDICTION;
     struct candidate sample[CANDIDATES_TIME_MAX];
     struct pool pool = {.core = core,
@@ -815,14 +868,15 @@ choose(const struct core *core, uint64_t now_ns, const struct request *r, struct
                         .need_tokens = r->prompt_tokens + r->output_tokens,
                         .pace_ms = isnan(r->arrived.tpot_goal_ms) ? core->settings.tpot_goal_ms
                                                                   : r->arrived.tpot_goal_ms,
+                        .room = admit_room(core, now_ns, r),
                         .dated = is_dated(core, r),
+                        .beside = beside,
                         .ring = {NONE, NONE}};
     struct candidate *list;
     size_t at = 0, count, room, sampled;
 
-    if (rule == &rule_time)
+    if (rule == &rule_time && beside == NULL)
         pool.goal = goal_of(core, now_ns, r);
-    pool.room = admit_room(core, now_ns, r);
     pool.any_room = r->arrived.only_node != NODE_ANY ||
                     (core->tuning.without & WITHOUT_ADMISSION) != 0;
     *ret_choice = (struct choice){.placement = NONE,

@@ -20,8 +20,21 @@ struct choice {
     uint64_t matched; /* the deepest border that anybody holds; 0: none */
 };
 
+/* A second attempt beside one that goes on. */
+struct beside {
+    float before_ms; /* only where the first token is expected before this */
+    uint32_t node;   /* of the one that goes on; NODE_ANY */
+};
+
 /* Choose for r, whose estimates are set and whose first r->attempt - 1 nodes are tried. rng is the
  * core's, or a copy for a dry run. *ret_decision gets the candidates and why they lost. */
 void choose(const struct core *core, uint64_t now_ns, const struct request *r, struct rng *rng,
             struct choice *ret_choice, struct decision *ret_decision);
+/* The same for a second attempt: among nodes with the model ready that pay, and of these among
+ * those at another site if there are any, and among these at another operator's likewise. */
+void choose_beside(const struct core *core, uint64_t now_ns, const struct request *r,
+                   const struct beside *beside, struct rng *rng, struct choice *ret_choice,
+                   struct decision *ret_decision);
+/* The rule that chooses now. */
+const struct rule *choose_rule(const struct core *core);
 #endif

@@ -13,6 +13,7 @@
 #include "core/choose.h"
 #include "core/fair.h"
 #include "core/flight.h"
+#include "core/hedge.h"
 #include "core/index.h"
 #include "core/isolation.h"
 #include "core/learn.h"
@@ -270,80 +271,94 @@ step_arrived(struct core *core, const struct event *event, struct actions *actio
 static void
 step_dispatched(struct core *core, const struct event_dispatched *e)
 {
-    struct request *r = flight_attempt(core, e->request, e->attempt);
+    struct request *r;
+    struct attempt *a = flight_attempt(core, e->request, e->attempt, &r);
     struct predict_path path;
 
-    if (r == NULL || r->node == NODE_ANY)
+    if (a == NULL || a->node == NODE_ANY)
         return;
-    capacity_connection(core, r, e->fresh_connection != 0);
-    flight_observe(core, r, RULE_NEWS_DISPATCHED, NULL);
+    capacity_connection(core, a, e->fresh_connection != 0);
+    flight_observe(core, r, a, RULE_NEWS_DISPATCHED, NULL);
     /* Now it is known how many round trips it costs: the rest of the time is the node's. */
-    path = capacity_path(core, &core->hot[r->node]);
-    r->net_ms = predict_net_ms(&path, e->fresh_connection != 0 ? 2.0f : 1.0f,
+    path = capacity_path(core, &core->hot[a->node]);
+    a->net_ms = predict_net_ms(&path, e->fresh_connection != 0 ? 2.0f : 1.0f,
                                (float)r->arrived.body_bytes);
 }
 
 static void
 step_started(struct core *core, const struct event_started *e, struct actions *actions)
 {
-    struct request *r = flight_attempt(core, e->request, e->attempt);
+    struct request *r;
+    struct attempt *a = flight_attempt(core, e->request, e->attempt, &r);
 
-    if (r == NULL || r->started_ns != 0)
+    if (a == NULL || a->started_ns != 0)
         return;
-    flight_observe(core, r, RULE_NEWS_STARTED, NULL);
-    learn_started(core, r);
-    capacity_delivered(core, r->node, e->path_bytes_per_ms, e->path_limited != 0);
-    limit_started(core, r);
-    capacity_started(core, r);
-    admit_freed(core, r->node, actions);
+    flight_observe(core, r, a, RULE_NEWS_STARTED, NULL);
+    learn_started(core, r, a);
+    capacity_delivered(core, a->node, e->path_bytes_per_ms, e->path_limited != 0);
+    limit_started(core, r, a);
+    capacity_started(core, r, a);
+    hedge_started(core, r, a, actions);
+    admit_freed(core, a->node, actions);
 }
 
 static void
 step_ended(struct core *core, const struct event_ended *e, struct actions *actions)
 {
-    struct request *r = flight_attempt(core, e->request, e->attempt);
+    struct request *r;
+    struct attempt *a = flight_attempt(core, e->request, e->attempt, &r);
     uint32_t node;
 
-    if (r == NULL)
+    if (a == NULL)
         return;
-    flight_observe(core, r, RULE_NEWS_ENDED, e);
-    learn_ended(core, r, e);
-    prefix_ended(core, r, e);
-    if (r->node != NODE_ANY)
-        isolation_result(core, r->node, FAILURE_NONE, NAN);
+    flight_observe(core, r, a, RULE_NEWS_ENDED, e);
+    learn_ended(core, r, a, e);
+    prefix_ended(core, r, a, e);
+    if (a->node != NODE_ANY)
+        isolation_result(core, a->node, FAILURE_NONE, NAN);
     admit_ended(core, r, e->output_tokens);
-    node = r->node;
+    node = a->node;
     flight_drop(core, r);
     admit_freed(core, node, actions);
+}
+
+/* What follows for the request, when none of its attempts goes on. */
+static void
+failed_all(struct core *core, struct request *r, const struct event_failed *e,
+           struct actions *actions)
+{
+    enum refusal refusal = retry_allowed(core, r, e);
+
+    if (refusal == REFUSAL_NONE) {
+        admit_place(core, r, e->failure, actions);
+        return;
+    }
+    flight_refuse(actions, r->id, r->attempt, refusal, e->failure, NAN);
+    flight_drop(core, r);
 }
 
 static void
 step_failed(struct core *core, const struct event_failed *e, struct actions *actions)
 {
-    struct request *r = flight_attempt(core, e->request, e->attempt);
-    enum refusal refusal;
+    struct request *r;
+    struct attempt *a = flight_attempt(core, e->request, e->attempt, &r);
     uint32_t node;
 
-    if (r == NULL || e->failure >= FAILURE_COUNT)
+    if (a == NULL || e->failure >= FAILURE_COUNT)
         return;
-    flight_observe(core, r, RULE_NEWS_FAILED, NULL);
-    node = r->node;
-    if (r->node != NODE_ANY) {
+    flight_observe(core, r, a, RULE_NEWS_FAILED, NULL);
+    node = a->node;
+    if (node != NODE_ANY) {
         if (e->failure == FAILURE_BUSY) {
-            limit_busy(core, r->node);
-            isolation_busy(core, r->node, e->retry_after_ms);
+            limit_busy(core, node);
+            isolation_busy(core, node, e->retry_after_ms);
         } else if (isolation_charged(e->failure)) {
-            isolation_result(core, r->node, e->failure, ns_to_ms(core->now_ns - r->dispatched_ns));
+            isolation_result(core, node, e->failure, ns_to_ms(core->now_ns - a->dispatched_ns));
         }
     }
-    refusal = retry_allowed(core, r, e);
-    if (refusal != REFUSAL_NONE) {
-        flight_refuse(actions, r->id, r->attempt, refusal, e->failure, NAN);
-        flight_drop(core, r);
-    } else {
-        capacity_release(core, r);
-        admit_place(core, r, e->failure, actions);
-    }
+    flight_over(core, r, a);
+    if (flight_beside(r, a) == NULL) /* else that one is the whole of it now */
+        failed_all(core, r, e, actions);
     admit_freed(core, node, actions);
 }
 
@@ -373,13 +388,15 @@ static void
 step_cancelled(struct core *core, const struct event_cancelled *e, struct actions *actions)
 {
     struct request *r = flight_find(core, e->request);
-    uint32_t node;
+    uint32_t nodes[ATTEMPTS_AT_ONCE];
 
     if (r == NULL)
         return;
-    node = r->node;
+    for (uint32_t i = 0; i < ATTEMPTS_AT_ONCE; i++)
+        nodes[i] = r->attempts[i].number != 0 ? r->attempts[i].node : NODE_ANY;
     flight_drop(core, r);
-    admit_freed(core, node, actions);
+    for (uint32_t i = 0; i < ATTEMPTS_AT_ONCE; i++)
+        admit_freed(core, nodes[i], actions);
 }
 
 static void
@@ -449,6 +466,9 @@ core_step(struct core *core, uint64_t now_ns, const struct event *event,
     case EVENT_FAILED:
         step_failed(core, &event->failed, ret_actions);
         break;
+    case EVENT_LATE:
+        hedge_late(core, &event->late, ret_actions);
+        break;
     case EVENT_CANCELLED:
         step_cancelled(core, &event->cancelled, ret_actions);
         break;
@@ -468,7 +488,7 @@ void
 core_explain(const struct core *core, uint64_t now_ns, const struct event *arrived,
              struct decision *ret_decision)
 {
-    struct request r = {.attempt = 1, .node = NODE_ANY, .hold = NONE};
+    struct request r = {.attempt = 1, .hold = NONE};
     struct rng rng = core->rng;
     struct choice choice;
 

@@ -108,6 +108,7 @@ struct model_view {
     uint16_t model;
     float bytes_per_token[SCRIPT_CLASS_COUNT];
     float output_tokens_mean;
+    float load; /* of its nodes: 1 is what they can take */
     uint64_t requests_total;
 };
 /* Requests that it knows of, and those of them that it holds. */
@@ -121,5 +122,15 @@ struct prefix_view {
     uint64_t evictions; /* entries that still counted and had to make room */
 };
 void core_view_prefix(const struct core *core, struct prefix_view *ret_view);
+/* Second attempts beside late first ones, since the start. */
+struct hedge_view {
+    uint64_t late;                       /* attempts whose first token was overdue */
+    uint64_t sent, won;                  /* second attempts; those that were first after all */
+    uint64_t skipped_load;               /* none: the model's nodes are too busy */
+    uint64_t skipped_budget;             /* none: it would add too much prefill */
+    uint64_t skipped_slower;             /* none: nobody is expected to be faster */
+    double prefill_tokens, extra_tokens; /* uncached, as predicted: of attempts, of second ones */
+};
+void core_view_hedges(const struct core *core, struct hedge_view *ret_view);
 void core_view_model(const struct core *core, uint16_t model, struct model_view *ret_view);
 #endif

@@ -21,6 +21,7 @@ explain_begin(const struct core *core, uint64_t now_ns, const struct request *r,
     d->candidate_count = 0;
     d->admission = ADMISSION_NONE;
     d->held_ms = 0.0f;
+    d->hedge_ms = NAN;
     d->considered = core->models[r->arrived.model].placement_count;
     d->prompt_tokens = r->prompt_tokens;
     d->hit_tokens = 0.0f;
@@ -126,7 +127,8 @@ explain_candidates(const struct core *core, const struct rule *rule, const struc
         if (i == chosen || list[i].cost_ms > kept_ms)
             continue;
         nearest_seen = nearest_seen || list[i].node == core->nearest;
-        add(d, &list[i], i >= room ? WHY_FULL : why_of(d, &list[i], won->cost_ms + near_ms));
+        add(d, &list[i],
+            i >= room ? (enum why_not)list[i].barred : why_of(d, &list[i], won->cost_ms + near_ms));
     }
     if (nearest_seen)
         return;

@@ -2,10 +2,12 @@
 #include "core/flight.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/must.h"
 #include "core/capacity.h"
+#include "core/hedge.h"
 #include "core/index.h"
 #include "core/learn.h"
 #include "core/prefix.h"
@@ -28,13 +30,34 @@ flight_find(const struct core *core, uint64_t id)
     return i == NONE ? NULL : &core->requests[i];
 }
 
-/* While a request is held, its former attempts are over: an event of one is late. */
-struct request *
-flight_attempt(const struct core *core, uint64_t id, uint32_t attempt)
+struct attempt *
+flight_attempt(const struct core *core, uint64_t id, uint32_t number, struct request **ret_request)
 {
     struct request *r = flight_find(core, id);
 
-    return r != NULL && r->attempt == attempt && r->hold == NONE ? r : NULL;
+    for (uint32_t i = 0; r != NULL && number != 0 && i < ATTEMPTS_AT_ONCE; i++) {
+        if (r->attempts[i].number == number) {
+            *ret_request = r;
+            return &r->attempts[i];
+        }
+    }
+    return NULL;
+}
+
+struct attempt *
+flight_beside(struct request *r, const struct attempt *a)
+{
+    struct attempt *other = &r->attempts[a == &r->attempts[0] ? 1 : 0];
+
+    return other->number != 0 ? other : NULL;
+}
+
+void
+flight_over(struct core *core, const struct request *r, struct attempt *a)
+{
+    if (a->number != 0)
+        capacity_release(core, r, a);
+    a->number = 0;
 }
 
 struct request *
@@ -47,11 +70,12 @@ flight_add(struct core *core, const struct event_arrived *e)
         return NULL;
     r = &core->requests[i];
     core->request_free = r->hash_next;
-    memset(r, 0, sizeof(*r));
+    memset(r, 0, offsetof(struct request, attempts)); /* a dispatch fills in the rest */
+    for (uint32_t k = 0; k < ATTEMPTS_AT_ONCE; k++)
+        r->attempts[k].number = 0;
     r->id = e->request;
     r->arrived = *e;
     r->arrived_ns = core->now_ns;
-    r->node = NODE_ANY;
     r->hold = NONE;
     r->hash_next = *head;
     *head = i;
@@ -64,7 +88,8 @@ flight_drop(struct core *core, struct request *r)
 {
     uint32_t i = (uint32_t)(r - core->requests), *link = head_of(core, r->id);
 
-    capacity_release(core, r);
+    for (uint32_t k = 0; k < ATTEMPTS_AT_ONCE; k++)
+        flight_over(core, r, &r->attempts[k]);
     if (r->hold != NONE)
         fair_take(&core->fair, r->hold);
     while (*link != i)
@@ -137,49 +162,58 @@ flight_dispatch(struct core *core, struct request *r, const struct choice *choic
                 struct actions *actions)
 {
     const struct terms *terms = &choice->chosen.terms;
+    struct attempt *t = &r->attempts[r->attempts[0].number != 0 ? 1 : 0];
     struct action *a;
 
-    r->node = choice->chosen.node;
-    r->tried[r->attempt - 1] = r->node;
-    r->first_ms = terms->first_ms;
-    r->net_ms = terms->net_ms;
-    r->hit_tokens = choice->chosen.hit_tokens;
-    r->hit_age = choice->hit_age;
-    r->guess = choice->guess;
-    r->guess_tokens = choice->guess_tokens;
-    r->taught = false;
-    learn_chosen(core, r, &choice->chosen);
-    core->models[r->arrived.model].last_node = r->node;
+    must(t->number == 0);
+    t->number = r->attempt;
+    t->node = choice->chosen.node;
+    t->is_hedge = flight_beside(r, t) != NULL;
+    t->was_late = false;
+    t->hit_tokens = choice->chosen.hit_tokens;
+    t->hit_age = choice->hit_age;
+    t->guess = choice->guess;
+    t->guess_tokens = choice->guess_tokens;
+    t->first_ms = terms->first_ms;
+    t->sigma_ms = terms->sigma_ms;
+    t->net_ms = terms->net_ms;
+    t->queue_part = 0.0f;
+    t->taught = false;
+    learn_chosen(core, r, t, &choice->chosen);
+    r->tried[r->attempt - 1] = t->node;
+    core->models[r->arrived.model].last_node = t->node;
     index_rotate(core, choice->placement);
-    capacity_reserve(core, r);
-    prefix_dispatched(core, r, choice->placement, choice->matched);
+    capacity_reserve(core, r, t);
+    prefix_dispatched(core, r, t, choice->placement, choice->matched);
     a = flight_action(actions, ACTION_DISPATCH);
     a->dispatch.request = r->id;
-    a->dispatch.attempt = r->attempt;
-    a->dispatch.node = r->node;
+    a->dispatch.attempt = t->number;
+    a->dispatch.node = t->node;
     a->dispatch.first_ms = terms->first_ms;
     a->dispatch.done_ms = terms->done_ms;
     a->dispatch.sigma_ms = terms->sigma_ms;
     a->dispatch.first_limit_ms = core->settings.first_limit_ms;
     a->dispatch.gap_limit_ms = core->settings.idle_limit_ms;
-    a->dispatch.hedge_after_ms = NAN;
+    a->dispatch.hedge_after_ms = t->is_hedge ? NAN : hedge_after_ms(core, r, t);
     a->dispatch.model = r->arrived.model;
+    a->dispatch.hedge = t->is_hedge;
+    hedge_note(core, r, t);
 }
 
 void
-flight_observe(const struct core *core, const struct request *r, enum rule_news_kind kind,
-               const struct event_ended *ended)
+flight_observe(const struct core *core, const struct request *r, const struct attempt *a,
+               enum rule_news_kind kind, const struct event_ended *ended)
 {
     struct rule_news news = {.kind = kind,
-                             .node = r->node,
+                             .node = a->node,
                              .now_ns = core->now_ns,
                              .request = r->id,
-                             .since_ms = ns_to_ms(core->now_ns - r->dispatched_ns),
+                             .since_ms = ns_to_ms(core->now_ns - a->dispatched_ns),
                              .prompt_tokens = r->prompt_tokens,
-                             .hit_tokens = r->hit_tokens,
+                             .hit_tokens = a->hit_tokens,
                              .output_tokens = r->output_tokens};
 
-    if (core->rule == NULL || core->rule->observe == NULL || r->node == NODE_ANY)
+    if (core->rule == NULL || core->rule->observe == NULL || a->node == NODE_ANY)
         return;
     if (ended != NULL && ended->prompt_tokens > 0)
         news.prompt_tokens = (float)ended->prompt_tokens;

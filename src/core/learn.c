@@ -300,20 +300,20 @@ apart(const struct own_residual *own, const struct class_residual *class)
 /* The node did `work` in ms. step_part: how much of it was steps, which have a factor of their own;
  * weight: 1, less for what says little. */
 static void
-learn_time(struct core *core, const struct request *r, const struct work *work, float ms,
-           float step_part, float weight)
+learn_time(struct core *core, const struct request *r, const struct attempt *a,
+           const struct work *work, float ms, float step_part, float weight)
 {
-    uint32_t index = curve_index(core, r->arrived.model, core->hot[r->node].class);
+    uint32_t index = curve_index(core, r->arrived.model, core->hot[a->node].class);
     const struct curve *curve = &core->curves[index].curve;
     struct class_learned *known = learned_of(core, index);
-    struct node_cold *cold = &core->cold[r->node];
+    struct node_cold *cold = &core->cold[a->node];
     float first_part = 1.0f - step_part, predicted_ms = learn_curve_ms(curve, work);
     float x, off, ignored;
     bool change = false;
 
     if (!(predicted_ms > 0.0f) || (core->tuning.without & WITHOUT_LEARNING) != 0)
         return;
-    means_follow(core, r->node, index);
+    means_follow(core, a->node, index);
     ms = clamp(ms, 0.1f * predicted_ms, 12.0f * predicted_ms); /* one outlier stays one */
     if (first_part > 0.0f) {
         off = first_part * apart(&cold->first, &known->first) +
@@ -321,7 +321,7 @@ learn_time(struct core *core, const struct request *r, const struct work *work, 
         teach(core, index, work, ms * (float)fmath_exp((double)-off),
               known->first.residual.var / (weight * first_part), weight * first_part);
     }
-    means_follow(core, r->node, index);
+    means_follow(core, a->node, index);
     x = ln(ms / learn_curve_ms(curve, work));
     if (first_part > 0.0f) {
         change |= changed(&cold->first, &known->first, x, weight * first_part);
@@ -339,11 +339,12 @@ learn_time(struct core *core, const struct request *r, const struct work *work, 
         cold->changes++;
         cold->changed_ns = core->now_ns;
     }
-    learn_apply(core, r->node);
+    learn_apply(core, a->node);
 }
 
 void
-learn_chosen(const struct core *core, struct request *r, const struct candidate *c)
+learn_chosen(const struct core *core, const struct request *r, struct attempt *a,
+             const struct candidate *c)
 {
     const struct node_hot *hot = &core->hot[c->node];
     const struct class_curve *cc = capacity_class(core, r->arrived.model, hot->class);
@@ -354,7 +355,7 @@ learn_chosen(const struct core *core, struct request *r, const struct candidate 
     float context = uncached * (c->hit_tokens + 0.5f * uncached);
     float alone_ms = cc->curve.a_ms + cc->curve.b_ms * uncached + cc->curve.c_ms * context;
 
-    r->work = (struct work){{0}};
+    a->work = (struct work){{0}};
     if (t->ready_ms > 0.0f || !(step_ms > 0.0f) || !(cc->curve.b_ms > 0.0f))
         return; /* a load says nothing of speed */
     /* Steps beside its own: those of the others between parts of its prefill, and the one that was
@@ -365,47 +366,56 @@ learn_chosen(const struct core *core, struct request *r, const struct candidate 
     steps += 1.0f + max_f(0.0f, t->prefill_ms * factor - alone_ms) / step_ms;
     if (slots > 0.0f)
         total = min_f(total, slots);
-    r->work.part[CURVE_A] = 1.0f;
-    r->work.part[CURVE_B] = uncached + queue_ms / cc->curve.b_ms;
-    r->work.part[CURVE_C] = context;
-    r->work.part[CURVE_T0] = steps;
-    r->work.part[CURVE_TK] = steps * 0.001f *
+    a->work.part[CURVE_A] = 1.0f;
+    a->work.part[CURVE_B] = uncached + queue_ms / cc->curve.b_ms;
+    a->work.part[CURVE_C] = context;
+    a->work.part[CURVE_T0] = steps;
+    a->work.part[CURVE_TK] = steps * 0.001f *
                              (hot->others_kv_tokens + hot->own_kv_tokens + r->prompt_tokens);
-    r->work.part[CURVE_TB] = steps * (total + 1.0f);
-    r->queue_part = t->queue_ms / (t->queue_ms + t->prefill_ms + t->step_ms);
+    a->work.part[CURVE_TB] = steps * (total + 1.0f);
+    a->queue_part = t->queue_ms / (t->queue_ms + t->prefill_ms + t->step_ms);
 }
 
 static bool
-has_work(const struct request *r)
+has_work(const struct attempt *a)
 {
-    return r->node != NODE_ANY && r->work.part[CURVE_A] > 0.0f;
+    return a->node != NODE_ANY && a->work.part[CURVE_A] > 0.0f;
 }
 
 /* A long queue says more about the queue than about the node. */
 static float
-first_weight(const struct request *r)
+first_weight(const struct attempt *a)
 {
-    return 1.0f - 0.8f * r->queue_part;
+    return 1.0f - 0.8f * a->queue_part;
 }
 
 void
-learn_started(struct core *core, struct request *r)
+learn_started(struct core *core, const struct request *r, struct attempt *a)
 {
-    if (!has_work(r) || r->arrived.stream == 0 || core->cold[r->node].tells_cached)
+    if (!has_work(a) || r->arrived.stream == 0 || core->cold[a->node].tells_cached)
         return;
-    r->taught = true;
-    learn_time(core, r, &r->work, ns_to_ms(core->now_ns - r->dispatched_ns) - r->net_ms, 0.0f,
-               first_weight(r));
+    a->taught = true;
+    learn_time(core, r, a, &a->work, ns_to_ms(core->now_ns - a->dispatched_ns) - a->net_ms, 0.0f,
+               first_weight(a));
+}
+
+void
+learn_overtaken(struct core *core, const struct request *r, const struct attempt *a)
+{
+    float ms = ns_to_ms(core->now_ns - a->dispatched_ns);
+
+    if (has_work(a) && ms > a->first_ms)
+        learn_time(core, r, a, &a->work, ms - a->net_ms, 0.0f, first_weight(a));
 }
 
 /* One step as it was on average: half as when it was sent, half as now. */
 static struct work
-step_work(const struct core *core, const struct request *r)
+step_work(const struct core *core, const struct attempt *a)
 {
-    const struct node_hot *hot = &core->hot[r->node];
+    const struct node_hot *hot = &core->hot[a->node];
     float total = hot->others_requests + (float)hot->own_requests, slots = (float)hot->slots;
     float kv = 0.001f * (hot->others_kv_tokens + hot->own_kv_tokens);
-    const float *first = r->work.part;
+    const float *first = a->work.part;
 
     if (slots > 0.0f)
         total = min_f(total, slots);
@@ -422,11 +432,12 @@ tells_cached(const struct event_ended *e)
 /* The prefill as it was: the tokens that the engine counted, without those it had cached; where it
  * does not tell these, without those it was expected to have. */
 static void
-correct(struct work *work, const struct request *r, const struct event_ended *e)
+correct(struct work *work, const struct request *r, const struct attempt *a,
+        const struct event_ended *e)
 {
-    float guessed = max_f(0.0f, r->prompt_tokens - r->hit_tokens);
+    float guessed = max_f(0.0f, r->prompt_tokens - a->hit_tokens);
     float tokens = (float)e->prompt_tokens, uncached;
-    float cached = tells_cached(e) ? (float)e->cached_tokens : r->hit_tokens;
+    float cached = tells_cached(e) ? (float)e->cached_tokens : a->hit_tokens;
 
     if (e->prompt_tokens == 0)
         return;
@@ -438,66 +449,68 @@ correct(struct work *work, const struct request *r, const struct event_ended *e)
 
 /* What the engine says of its own prefill: no queue, no way, no steps in it. */
 static void
-learn_account(struct core *core, const struct request *r, const struct event_ended *e)
+learn_account(struct core *core, const struct request *r, const struct attempt *a,
+              const struct event_ended *e)
 {
-    uint32_t index = curve_index(core, r->arrived.model, core->hot[r->node].class);
+    uint32_t index = curve_index(core, r->arrived.model, core->hot[a->node].class);
     const struct class_learned *known = learned_of(core, index);
-    const struct node_cold *cold = &core->cold[r->node];
+    const struct node_cold *cold = &core->cold[a->node];
     struct work work = {{1.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f}};
     float ms = e->engine_prefill_ms, predicted_ms;
 
-    work.part[CURVE_B] = max_f(0.0f, r->prompt_tokens - r->hit_tokens);
-    correct(&work, r, e);
+    work.part[CURVE_B] = max_f(0.0f, r->prompt_tokens - a->hit_tokens);
+    correct(&work, r, a, e);
     predicted_ms = learn_curve_ms(&core->curves[index].curve, &work);
     if (e->prompt_tokens == 0 || !(ms > 0.0f) || work.part[CURVE_B] < PREFILL_TOKENS_MIN ||
         !(predicted_ms > 0.0f) || (core->tuning.without & WITHOUT_LEARNING) != 0)
         return;
-    means_follow(core, r->node, index);
+    means_follow(core, a->node, index);
     ms = clamp(ms, 0.1f * predicted_ms, 12.0f * predicted_ms);
     teach(core, index, &work, ms * (float)fmath_exp((double)-apart(&cold->first, &known->first)),
           ACCOUNT_PART * known->first.residual.var, 1.0f);
-    learn_apply(core, r->node);
+    learn_apply(core, a->node);
 }
 
 /* A whole answer at once: first token and steps cannot be told apart, so each learns from the
  * total by its part of it. */
 static void
-learn_whole(struct core *core, const struct request *r, struct work *work, const struct work *step,
-            float steps, float ms)
+learn_whole(struct core *core, const struct request *r, const struct attempt *a, struct work *work,
+            const struct work *step, float steps, float ms)
 {
     const struct curve *curve =
-        &core->curves[curve_index(core, r->arrived.model, core->hot[r->node].class)].curve;
+        &core->curves[curve_index(core, r->arrived.model, core->hot[a->node].class)].curve;
     float first_ms = learn_curve_ms(curve, work), all_ms;
 
     for (size_t i = 0; i < CURVE_CONSTANTS; i++)
         work->part[i] += steps * step->part[i];
     all_ms = learn_curve_ms(curve, work);
     if (all_ms > 0.0f)
-        learn_time(core, r, work, ms, 1.0f - first_ms / all_ms, 1.0f);
+        learn_time(core, r, a, work, ms, 1.0f - first_ms / all_ms, 1.0f);
 }
 
 static void
-learn_times(struct core *core, const struct request *r, const struct event_ended *e)
+learn_times(struct core *core, const struct request *r, const struct attempt *a,
+            const struct event_ended *e)
 {
     float decode_ms = NAN, first_ms, steps = (float)e->output_tokens - 1.0f;
-    float whole_ms = ns_to_ms(core->now_ns - r->dispatched_ns) - r->net_ms;
-    bool streamed = r->arrived.stream != 0 && r->started_ns != 0;
-    struct work work = r->work, step = step_work(core, r);
+    float whole_ms = ns_to_ms(core->now_ns - a->dispatched_ns) - a->net_ms;
+    bool streamed = r->arrived.stream != 0 && a->started_ns != 0;
+    struct work work = a->work, step = step_work(core, a);
 
-    correct(&work, r, e);
-    learn_account(core, r, e);
+    correct(&work, r, a, e);
+    learn_account(core, r, a, e);
     if (e->engine_decode_ms > 0.0f)
         decode_ms = e->engine_decode_ms;
     else if (streamed)
-        decode_ms = ns_to_ms(core->now_ns - r->started_ns);
-    first_ms = streamed ? ns_to_ms(r->started_ns - r->dispatched_ns) - r->net_ms
+        decode_ms = ns_to_ms(core->now_ns - a->started_ns);
+    first_ms = streamed ? ns_to_ms(a->started_ns - a->dispatched_ns) - a->net_ms
                         : whole_ms - decode_ms; /* NAN: not known */
-    if (streamed ? !r->taught : first_ms > 0.0f)
-        learn_time(core, r, &work, first_ms, 0.0f, first_weight(r));
+    if (streamed ? !a->taught : first_ms > 0.0f)
+        learn_time(core, r, a, &work, first_ms, 0.0f, first_weight(a));
     if (e->output_tokens >= STEP_TOKENS_MIN && decode_ms > 0.0f)
-        learn_time(core, r, &step, decode_ms / steps, 1.0f, 1.0f);
+        learn_time(core, r, a, &step, decode_ms / steps, 1.0f, 1.0f);
     if (!streamed && isnan(decode_ms) && e->output_tokens > 0)
-        learn_whole(core, r, &work, &step, steps, whole_ms);
+        learn_whole(core, r, a, &work, &step, steps, whole_ms);
 }
 
 /* ---- Lengths. */
@@ -539,7 +552,8 @@ learn_prompt(struct model_record *m, const struct request *r, uint32_t prompt_to
 }
 
 void
-learn_ended(struct core *core, const struct request *r, const struct event_ended *e)
+learn_ended(struct core *core, const struct request *r, const struct attempt *a,
+            const struct event_ended *e)
 {
     struct model_record *m = &core->models[r->arrived.model];
 
@@ -550,9 +564,9 @@ learn_ended(struct core *core, const struct request *r, const struct event_ended
                          e->output_tokens);
         m->output_mean = learn_output_mean(&core->outputs, r->arrived.model);
     }
-    if (r->node == NODE_ANY)
+    if (a->node == NODE_ANY)
         return;
-    core->cold[r->node].tells_cached = tells_cached(e);
-    if (has_work(r))
-        learn_times(core, r, e);
+    core->cold[a->node].tells_cached = tells_cached(e);
+    if (has_work(a))
+        learn_times(core, r, a, e);
 }

@@ -10,12 +10,19 @@ void learn_init_model(struct core *core, uint32_t model);
 void learn_prior(struct core *core, uint32_t model, uint32_t class, const struct curve *prior,
                  bool guess);
 
-/* r goes to *c: keep what its predicted time consists of. Before it is reserved there. */
-void learn_chosen(const struct core *core, struct request *r, const struct candidate *c);
-/* The first token came: compare with what was predicted. */
-void learn_started(struct core *core, struct request *r);
+/* The attempt goes to *c: keep what its predicted time consists of. Before it is reserved there. */
+void learn_chosen(const struct core *core, const struct request *r, struct attempt *a,
+                  const struct candidate *c);
+/* Its first token came: compare with what was predicted. */
+void learn_started(struct core *core, const struct request *r, struct attempt *a);
+/* It was given up before its first token came, because another one's did: it would have taken
+ * longer than that. Where so much is more than was predicted, it is learned as if the token came
+ * now. Without that a node that is always overtaken would be thought fast for ever, and the mean of
+ * those that are not given up is lower still. */
+void learn_overtaken(struct core *core, const struct request *r, const struct attempt *a);
 /* It ended well. */
-void learn_ended(struct core *core, const struct request *r, const struct event_ended *e);
+void learn_ended(struct core *core, const struct request *r, const struct attempt *a,
+                 const struct event_ended *e);
 /* Write the node's factors into its hot record (after its class or models changed, or learned). */
 void learn_apply(struct core *core, uint32_t node);
 

@@ -82,17 +82,17 @@ limit_reached(const struct core *core, uint32_t placement)
 }
 
 void
-limit_started(struct core *core, const struct request *r)
+limit_started(struct core *core, const struct request *r, const struct attempt *a)
 {
     struct node_cold *cold;
     float slowdown, most, limit, gradient, part, tokens = r->prompt_tokens + r->output_tokens;
 
-    if (r->node == NODE_ANY || r->arrived.stream == 0)
+    if (a->node == NODE_ANY || r->arrived.stream == 0)
         return; /* of a whole answer the first token is not seen */
-    slowdown = ns_to_ms(core->now_ns - r->dispatched_ns) / max_f(r->first_ms, 1.0f);
+    slowdown = ns_to_ms(core->now_ns - a->dispatched_ns) / max_f(a->first_ms, 1.0f);
     slowdown = min_f(SLOWDOWN_MAX, max_f(slowdown, 1.0f / SLOWDOWN_MAX));
-    cold = &core->cold[r->node];
-    most = limit_max(core, r->node);
+    cold = &core->cold[a->node];
+    most = limit_max(core, a->node);
     limit = cold->limit_tokens;
     cold->slowdown_count = min_f(cold->slowdown_count + 1.0f, LONG_OUTCOMES);
     part = cold->slowdown_count <= WARM_OUTCOMES ? 1.0f / cold->slowdown_count
@@ -102,7 +102,7 @@ limit_started(struct core *core, const struct request *r)
         cold->slowdown *= DRIFT_KEEP;
     if (limit <= 0.0f || limit > most)
         limit = most;
-    if (in_flight(core, r->node) >= 0.5f * limit) {
+    if (in_flight(core, a->node) >= 0.5f * limit) {
         gradient = min_f(1.0f, max_f(GRADIENT_MIN, TOLERANCE * cold->slowdown / slowdown));
         limit += SMOOTHING * (limit * gradient + QUEUE_REQUESTS * tokens - limit);
     }

@@ -19,8 +19,8 @@ bool limit_room(const struct core *core, uint64_t now_ns, uint32_t placement, fl
                 float part);
 /* No room at all, or its limit in tokens is reached: the index keeps it apart. */
 bool limit_reached(const struct core *core, uint32_t placement);
-/* The attempt of r begins to answer now: what does its slowdown say of its node? */
-void limit_started(struct core *core, const struct request *r);
+/* The attempt a of r begins to answer now: what does its slowdown say of its node? */
+void limit_started(struct core *core, const struct request *r, const struct attempt *a);
 /* The node said it has too much (429). */
 void limit_busy(struct core *core, uint32_t node);
 #endif

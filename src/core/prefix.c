@@ -283,7 +283,8 @@ prefix_keep(struct core *core, struct request *r)
 }
 
 void
-prefix_dispatched(struct core *core, const struct request *r, uint32_t placement, uint64_t matched)
+prefix_dispatched(struct core *core, const struct request *r, const struct attempt *a,
+                  uint32_t placement, uint64_t matched)
 {
     struct prefix_index *x = &core->prefix;
 
@@ -294,7 +295,7 @@ prefix_dispatched(struct core *core, const struct request *r, uint32_t placement
     x->later[x->later_count++] = (struct prefix_dispatch){
         .request = (uint32_t)(r - core->requests),
         .placement = placement,
-        .uncached_tokens = r->prompt_tokens - r->hit_tokens,
+        .uncached_tokens = r->prompt_tokens - a->hit_tokens,
         .matched = matched,
     };
 }
@@ -394,18 +395,19 @@ prefix_settle(struct core *core)
 
 /* Something was expected there, because it had been sent before. */
 static void
-learn_cache(struct core *core, const struct request *r, uint32_t placement, float cached)
+learn_cache(struct core *core, const struct request *r, const struct attempt *a, uint32_t placement,
+            float cached)
 {
     struct model_record *m = &core->models[r->arrived.model];
-    struct class_learned *class = class_of_node(core, r->arrived.model, &core->hot[r->node]);
+    struct class_learned *class = class_of_node(core, r->arrived.model, &core->hot[a->node]);
     struct prefix_cache *c = &core->prefix.caches[placement];
-    float ratio = cached * prefix_chance(r->hit_age) / r->hit_tokens, step = 0.0f;
+    float ratio = cached * prefix_chance(a->hit_age) / a->hit_tokens, step = 0.0f;
 
-    if (r->hit_age > 1.0f)
+    if (a->hit_age > 1.0f)
         step = ratio > 0.5f ? LN_FOUND : 0.0f;
     else if (ratio < 0.5f)
         step = LN_DOWN;
-    else if (r->hit_age > OLD)
+    else if (a->hit_age > OLD)
         step = LN_UP;
     c->size_ln = min_f(LN_NODE_MAX, max_f(-LN_NODE_MAX, c->size_ln + step));
     class->cache_ln = min_f(LN_CLASS_MAX, max_f(-LN_CLASS_MAX, class->cache_ln + step));
@@ -414,23 +416,24 @@ learn_cache(struct core *core, const struct request *r, uint32_t placement, floa
 }
 
 void
-prefix_ended(struct core *core, const struct request *r, const struct event_ended *e)
+prefix_ended(struct core *core, const struct request *r, const struct attempt *a,
+             const struct event_ended *e)
 {
     struct model_record *m = &core->models[r->arrived.model];
     float cached = (float)e->cached_tokens;
     uint32_t p;
 
-    if (core->prefix.buckets == NULL || r->node == NODE_ANY || r->chain == NULL ||
+    if (core->prefix.buckets == NULL || a->node == NODE_ANY || r->chain == NULL ||
         (e->cached_known == 0 && e->cached_tokens == 0))
         return;
-    if (r->guess != PREFIX_GUESS_NONE) {
-        float *hit = &m->guess_hit[r->guess];
-        *hit += GUESS_PART * (min_f(1.0f, cached / max_f(1.0f, r->guess_tokens)) - *hit);
+    if (a->guess != PREFIX_GUESS_NONE) {
+        float *hit = &m->guess_hit[a->guess];
+        *hit += GUESS_PART * (min_f(1.0f, cached / max_f(1.0f, a->guess_tokens)) - *hit);
         return;
     }
-    p = readiness_find(core, r->node, r->arrived.model);
-    if (p != NONE && !isnan(r->hit_age) && r->hit_tokens > 0.0f)
-        learn_cache(core, r, p, cached);
+    p = readiness_find(core, a->node, r->arrived.model);
+    if (p != NONE && !isnan(a->hit_age) && a->hit_tokens > 0.0f)
+        learn_cache(core, r, a, p, cached);
 }
 
 /* ---- Caches. */

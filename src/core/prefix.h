@@ -29,6 +29,7 @@ prefix_border_bytes(uint32_t i)
 
 struct core;
 struct request;
+struct attempt;
 
 struct prefix_holder {
     uint32_t placement;
@@ -81,11 +82,12 @@ float prefix_rate(const struct core *core, uint64_t now_ns, uint64_t matched);
 
 /* It goes there. Entered into the index at the beginning of the next step, by prefix_settle: a
  * prompt of 100 borders is 100 cache lines, and no client needs to wait for that. */
-void prefix_dispatched(struct core *core, const struct request *r, uint32_t placement,
-                       uint64_t matched);
+void prefix_dispatched(struct core *core, const struct request *r, const struct attempt *a,
+                       uint32_t placement, uint64_t matched);
 void prefix_settle(struct core *core);
 /* What the engine had cached, against what was expected. */
-void prefix_ended(struct core *core, const struct request *r, const struct event_ended *e);
+void prefix_ended(struct core *core, const struct request *r, const struct attempt *a,
+                  const struct event_ended *e);
 /* A placement's cache: a new one; it is lost; all of a node's are. */
 void prefix_new(struct core *core, uint32_t placement);
 void prefix_forget(struct core *core, uint32_t placement);

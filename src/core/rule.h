@@ -30,7 +30,7 @@ struct candidate {
     uint16_t region;
     uint8_t own_region; /* 1: in the gateway's own region */
     uint8_t ready;      /* 1: the model is ready there */
-    uint8_t room;       /* core's own */
+    uint8_t barred;     /* core's own: enum why_not if it may not be chosen, else WHY_CHOSEN */
     float rtt_ms;
     float weight;       /* capacity: requests per second it can take, by its curve; > 0 */
     float requests;     /* running + waiting there as far as known, own ones counted */

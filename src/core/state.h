@@ -77,7 +77,7 @@ struct own_residual {
 
 struct node_cold {
     uint32_t epoch;
-    uint32_t first_placement, first_request; /* requests: newest first */
+    uint32_t first_placement, first_attempt; /* attempts: newest first */
     uint32_t own_waiting;                    /* of own_requests, those not started */
     uint16_t site, operator;
     uint32_t identity;                                    /* where it stands in the ring */
@@ -208,28 +208,44 @@ struct model_record {
     uint64_t class_seen_ns[PRIORITIES_MAX]; /* when one of the class came last */
     uint64_t released_ns; /* when a held one was let go last, or the first began to wait */
     float release_ms;     /* mean time between two */
+    float load;           /* mean over its ready nodes (model_load) */
+    float hedge_tokens;   /* prefill that hedges may still add (hedge) */
 };
+
+/* One try at a node, from the dispatch to its end. Lists of nodes name it by ATTEMPTS_AT_ONCE times
+ * the index of its request, plus its place there. */
+struct attempt {
+    uint32_t number; /* 1 .. ATTEMPTS_MAX; 0: free */
+    uint32_t node;   /* NODE_ANY: it left */
+    uint32_t node_next, node_prev;
+    uint64_t dispatched_ns, started_ns;
+    bool queued;   /* its prefill counts in own_queue_tokens of its node */
+    bool is_hedge; /* it runs beside another one, or did */
+    bool was_late; /* nothing came within hedge_after_ms */
+    bool by_ring; /* nobody was known to hold the prompt's beginning; it went where the ring says */
+    float hit_tokens, hit_age; /* expected there; age in sizes of the cache: 0 .. 1; NAN: nothing */
+    uint32_t guess;            /* enum prefix_guess */
+    float guess_tokens;        /* all that might be cached if the guess is right */
+    float first_ms, sigma_ms, net_ms; /* predicted */
+    struct work work; /* what the rest of first_ms consists of; all 0: not to be learned from */
+    float queue_part; /* share of it that is queue */
+    bool taught;      /* its first token was learned from */
+};
+
+#define ATTEMPTS_AT_ONCE 2u
 
 struct request {
     uint64_t id; /* 0: free */
     uint32_t hash_next;
-    uint32_t node, node_next, node_prev; /* list of its node while in flight there */
-    uint64_t arrived_ns, dispatched_ns, started_ns;
+    uint32_t hold; /* while it is held; NONE */
+    uint64_t arrived_ns;
+    uint64_t held_ns; /* since when */
+    float held_ms;    /* before that, in all */
     struct event_arrived arrived;
-    bool queued; /* its prefill counts in own_queue_tokens of its node */
-    uint32_t attempt, tried[ATTEMPTS_MAX];
-    const struct prefix_chain *chain; /* NULL: none */
-    uint32_t hold;                    /* while it is held; NONE */
-    uint64_t held_ns;                 /* since when */
-    float held_ms;                    /* before that, in all */
-    float prompt_tokens, output_tokens, hit_tokens;
-    float hit_age;      /* of what was expected, in sizes of the cache: 0 .. 1; NAN: nothing was */
-    uint32_t guess;     /* enum prefix_guess */
-    float guess_tokens; /* all that might be cached if the guess is right */
-    float first_ms, net_ms; /* predicted */
-    struct work work; /* what the rest of first_ms consists of; all 0: not to be learned from */
-    float queue_part; /* share of it that is queue */
-    bool taught;      /* its first token was learned from */
+    uint32_t attempt, tried[ATTEMPTS_MAX]; /* so far, and where */
+    const struct prefix_chain *chain;      /* NULL: none */
+    float prompt_tokens, output_tokens;
+    struct attempt attempts[ATTEMPTS_AT_ONCE]; /* in flight; none while it is held */
 };
 
 struct suspicion { /* counts of the round that is under way */
@@ -254,6 +270,7 @@ struct core {
     struct suspicion suspicion;
     float heard_own, heard_requests; /* running means over reports: ours, all that they count */
     uint32_t admit_model;            /* whose held requests the next tick looks at */
+    struct hedge_view hedges;
     struct fair fair;
     struct node_hot *hot;
     struct node_cold *cold;

@@ -130,7 +130,14 @@ core_view_model(const struct core *core, uint16_t model, struct model_view *ret_
     for (uint32_t s = 0; s < SCRIPT_CLASS_COUNT; s++)
         ret_view->bytes_per_token[s] = m->bytes_per_token[s];
     ret_view->output_tokens_mean = m->output_mean;
+    ret_view->load = m->load;
     ret_view->requests_total = m->requests_total;
+}
+
+void
+core_view_hedges(const struct core *core, struct hedge_view *ret_view)
+{
+    *ret_view = core->hedges;
 }
 
 void

@@ -112,8 +112,8 @@ sim_check_sample(struct sim_world *w, const struct sim_request *r, const struct 
     if (!(s->first_ms >= 0.0f) || !(s->done_ms >= s->first_ms) || !isfinite(s->done_ms))
         sim_check_failed(w, "first token after %g ms, done after %g", (double)s->first_ms,
                          (double)s->done_ms);
-    if (r->cached_tokens > r->prompt_tokens)
-        sim_check_failed(w, "%" PRIu32 " tokens cached of a prompt of %" PRIu32, r->cached_tokens,
+    if (a->cached_tokens > r->prompt_tokens)
+        sim_check_failed(w, "%" PRIu32 " tokens cached of a prompt of %" PRIu32, a->cached_tokens,
                          r->prompt_tokens);
     if (r->tries < 1 || r->tries > ATTEMPTS_MAX)
         sim_check_failed(w, "answered after %" PRIu32 " tries", r->tries);

@@ -160,6 +160,8 @@ sim_fleet_engine(struct sim_world *w, uint32_t node)
     engine_table_vllm(&p);
     p.hidden_speed = n->speed;
     p.step_noise = w->options.step_noise;
+    p.pause_mean_interval_ms = w->options.pause_every_ms;
+    p.pause_mean_ms = w->options.pause_ms;
     p.models_max = 1;
     p.quiet_tokens = !w->options.exact_tokens;
     p.prefix_block_tokens = w->trace->block_tokens;

@@ -461,7 +461,7 @@ sample_add(struct sim_world *w, const struct sim_request *r, const struct sim_at
         .floor_ms = a->floor_first_ms,
         .prompt_tokens = (float)r->prompt_tokens,
         .output_tokens = (float)r->output_tokens,
-        .cached_tokens = (float)r->cached_tokens,
+        .cached_tokens = (float)a->cached_tokens,
         .hit_tokens = a->hit_tokens,
         .nth = a->nth,
         .node = a->node,
@@ -481,7 +481,7 @@ sample_add(struct sim_world *w, const struct sim_request *r, const struct sim_at
     w->stats.answered_output_tokens += r->output_tokens;
     if (!r->counted)
         return;
-    w->stats.hedges_won += r->hedged && r->answering != 0;
+    w->stats.hedges_won += a->is_hedge;
     sim_stats_add(&w->stats, &s);
 }
 
@@ -502,7 +502,7 @@ sim_gateway_done(struct sim_world *w, uint32_t attempt, uint32_t serial)
     w->event.ended = (struct event_ended){.request = core_id(slot, serial),
                                           .attempt = attempt % ATTEMPTS_MAX + 1,
                                           .prompt_tokens = r->prompt_tokens,
-                                          .cached_tokens = r->cached_tokens,
+                                          .cached_tokens = a->cached_tokens,
                                           .cached_known = 1,
                                           .output_tokens = r->output_tokens,
                                           .engine_prefill_ms = NAN,

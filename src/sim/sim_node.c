@@ -149,7 +149,7 @@ output(struct sim_world *w, uint32_t node, const struct engine_output *o)
         return; /* its beginning was lost: so is the connection */
     at_ns = (uint64_t)((o->at_ms + way_back_ms(w, node, r)) * 1e6);
     if (is_first) {
-        r->cached_tokens = engine_request_cached(w->nodes[node].engine, o->id);
+        a->cached_tokens = engine_request_cached(w->nodes[node].engine, o->id);
         a->first_ns = at_ns;
     } else if (at_ns < a->first_ns + END_AFTER_NS) {
         at_ns = a->first_ns + END_AFTER_NS;

@@ -71,6 +71,8 @@ static const struct {
     {"news.rtt_every", offsetof(struct sim_options, rtt_every_ms), 1.0, MS_MAX},
     {"engines.hidden_speed", offsetof(struct sim_options, hidden_speed), 0.0, 0.9},
     {"engines.step_noise", offsetof(struct sim_options, step_noise), 0.0, 1.0},
+    {"engines.pause_every", offsetof(struct sim_options, pause_every_ms), 0.0, MS_MAX},
+    {"engines.pause", offsetof(struct sim_options, pause_ms), 0.0, MS_MAX},
     {"engines.prior_scale", offsetof(struct sim_options, prior_scale), 0.01, 100.0},
     {"engines.host_cache", offsetof(struct sim_options, host_cache), 0.0, 1000.0},
     {"network.jitter", offsetof(struct sim_options, jitter), 0.0, 10.0},
@@ -185,6 +187,8 @@ sim_options_check(const struct sim_options *o, struct sim_error *ret_error)
     }
     if (err == ERR_OK && !(o->duration_ms > o->warmup_ms))
         err = wrong(ret_error, "duration", "not longer than the warm-up");
+    if (err == ERR_OK && o->pause_every_ms > 0.0 && o->pause_every_ms < 1.0)
+        err = wrong(ret_error, "engines.pause_every", "neither 0 nor at least 1 ms");
     if (err == ERR_OK && o->priority_high + o->priority_low > 1.0)
         err = wrong(ret_error, "requests.high, requests.low", "more than all");
     for (uint32_t i = 0; err == ERR_OK && i < o->load_step_count; i++) {

@@ -61,9 +61,10 @@ struct sim_options {
     /* the engines */
     double hidden_speed; /* each node's is 1 +- this, evenly */
     double step_noise;
-    double prior_scale; /* gateways' curves are the truth times this */
-    double host_cache;  /* prefix cache in host memory, in times of the KV capacity */
-    bool exact_tokens;  /* engines run token by token */
+    double pause_every_ms, pause_ms; /* means of an engine's pauses; every 0: none */
+    double prior_scale;              /* gateways' curves are the truth times this */
+    double host_cache;               /* prefix cache in host memory, in times of the KV capacity */
+    bool exact_tokens;               /* engines run token by token */
     /* the network */
     double jitter, jitter_ms, loss, bytes_per_ms;
     /* requests */

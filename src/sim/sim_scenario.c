@@ -218,6 +218,8 @@ static const struct schema_key news_keys[] = {
 static const struct schema_key engine_keys[] = {
     {"hidden_speed", sim_value_share, AT(hidden_speed), "30%", 0, 90, NULL},
     {"step_noise", sim_value_share, AT(step_noise), "8%", 0, 100, NULL},
+    {"pause_every", sim_value_ms, AT(pause_every_ms), "20s", 0, MS_MAX, NULL},
+    {"pause", sim_value_ms, AT(pause_ms), "40ms", 0, MS_MAX, NULL},
     {"prior_scale", sim_value_number, AT(prior_scale), "1", 0, 100, NULL},
     {"host_cache", sim_value_number, AT(host_cache), "15", 0, 1000, NULL},
     {"exact_tokens", sim_value_bool, AT(exact_tokens), "yes", 0, 0, NULL},

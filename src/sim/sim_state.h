@@ -52,6 +52,7 @@ struct sim_attempt {
     uint32_t failure;
     uint32_t node_next, node_prev; /* of its node: attempts that the node knows */
     bool at_node, fresh, is_hedge;
+    uint32_t cached_tokens;
     bool coming;          /* sent, and not there yet */
     double coming_tokens; /* of those, what it has not cached */
     uint32_t nth;         /* of its gateway at this node */
@@ -65,7 +66,7 @@ struct sim_request {
     uint32_t row;           /* of the trace */
     uint32_t stream, round; /* of clients */
     uint16_t region, gateway, model, priority;
-    uint32_t prompt_tokens, output_tokens, cached_tokens;
+    uint32_t prompt_tokens, output_tokens;
     float deadline_ms;
     uint32_t prompt_bytes;
     uint64_t sent_ns, arrived_ns, first_ns, held_ns;

@@ -168,7 +168,7 @@ static const struct field decision_fields[] = {
     FIELD(U16, decision, candidate_count), FIELD(U32, decision, considered),
     FIELD(F32, decision, prompt_tokens),   FIELD(F32, decision, hit_tokens),
     FIELD(F32, decision, output_tokens),   FIELD(U16, decision, admission),
-    FIELD(F32, decision, held_ms),
+    FIELD(F32, decision, held_ms),         FIELD(F32, decision, hedge_ms),
 };
 static const struct field candidate_fields[] = {
     FIELD(U32, decision_candidate, node),

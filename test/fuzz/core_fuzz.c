@@ -17,6 +17,8 @@ check_views(const struct core *core, uint64_t now_ns)
 {
     struct node_view views[CORE_VIEW_MAX];
     struct placement_view placements[CORE_VIEW_MAX];
+    struct model_view model;
+    struct hedge_view hedges;
     uint32_t count, next;
 
     count = core_view_nodes(core, now_ns, 0, views, &next);
@@ -27,6 +29,12 @@ check_views(const struct core *core, uint64_t now_ns)
     count = core_view_placements(core, now_ns, 0, placements, &next);
     for (uint32_t i = 0; i < count; i++)
         must(placements[i].state < MODEL_STATE_COUNT && placements[i].state != MODEL_ABSENT);
+    for (uint16_t i = 0; i < 4; i++) {
+        core_view_model(core, i, &model);
+        must(model.load >= 0.0f && model.load <= 1.0f);
+    }
+    core_view_hedges(core, &hedges);
+    must(hedges.extra_tokens <= 1.0001 * hedges.prefill_tokens && hedges.won <= hedges.sent);
 }
 
 static void

@@ -1,0 +1,68 @@
+/* model_load - of nodes and models; see model_load.h. */
+#include "core/model_load.h"
+
+#include <math.h>
+
+#include "core/capacity.h"
+#include "core/predict.h"
+
+#define LOAD_STEP_MS 60.0f /* between two tokens, where no goal is configured */
+
+/* Requests a millisecond with this batch, before the node's own factor. */
+static float
+rate(const struct curve *c, float batch, float prompt_tokens, float output_tokens)
+{
+    float kv_tokens = batch * (prompt_tokens + 0.5f * output_tokens);
+    float steps_ms = output_tokens * predict_step_ms(c, batch, kv_tokens) / batch;
+
+    return 1.0f / (predict_prefill_ms(c, prompt_tokens, 0.0f) + steps_ms);
+}
+
+/* The largest batch: between two tokens of a request lies a step, and the prefill of those that
+ * take the place of the finished ones. */
+static float
+batch_max(const struct predict_node *n, float prompt_tokens, float output_tokens, float step_ms)
+{
+    const struct curve *c = &n->curve;
+    float kv_tokens = prompt_tokens + 0.5f * output_tokens;
+    float each_ms = predict_prefill_ms(c, prompt_tokens, 0.0f) / output_tokens +
+                    c->tk_ms * kv_tokens * 0.001f + c->tb_ms;
+    float most = (step_ms - c->t0_ms) / max_f(each_ms, 1e-6f);
+
+    if (n->kv_tokens_cap > 0.0f)
+        most = min_f(most, n->kv_tokens_cap / kv_tokens);
+    if (n->slots > 0.0f)
+        most = min_f(most, n->slots);
+    return max_f(1.0f, most);
+}
+
+float
+model_load_of(const struct core *core, uint32_t placement)
+{
+    const struct model_record *m = &core->models[core->placements[placement].model];
+    float goal_ms = core->settings.tpot_goal_ms, step_ms = goal_ms > 0.0f ? goal_ms : LOAD_STEP_MS;
+    float output_tokens = max_f(1.0f, m->output_mean), most, batch;
+    struct predict_node n;
+
+    capacity_estimate(core, core->now_ns, placement, &n);
+    batch = n.running + n.waiting;
+    most = batch_max(&n, m->prompt_mean, output_tokens, step_ms / max_f(n.residual_step, 1e-3f));
+    if (batch >= most)
+        return 1.0f;
+    if (batch < 1.0f) /* of one it is busy only so much of the time */
+        return batch * rate(&n.curve, 1.0f, m->prompt_mean, output_tokens) /
+               rate(&n.curve, most, m->prompt_mean, output_tokens);
+    return rate(&n.curve, batch, m->prompt_mean, output_tokens) /
+           rate(&n.curve, most, m->prompt_mean, output_tokens);
+}
+
+void
+model_load_sweep(struct core *core, uint32_t node)
+{
+    for (uint32_t p = core->cold[node].first_placement; p != NONE;
+         p = core->placements[p].node_next) {
+        struct model_record *m = &core->models[core->placements[p].model];
+        if (core->placements[p].state == MODEL_READY && core->hot[node].state == NODE_READY)
+            m->load += (model_load_of(core, p) - m->load) / (float)m->ready_count;
+    }
+}
