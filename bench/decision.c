@@ -206,6 +206,7 @@ world_turn(struct world *w, struct actions *actions)
                                        .stream = 1,
                                        .other_model = MODEL_NONE,
                                        .deadline_ms = NAN,
+                                       .tpot_goal_ms = NAN,
                                        .only_node = NODE_ANY};
     e.prefix.count = 0;
     if (!w->plain && id / w->id_stride % 2 == 0)
