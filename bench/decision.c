@@ -205,6 +205,7 @@ world_turn(struct world *w, struct actions *actions)
                                        .max_tokens = 512,
                                        .stream = 1,
                                        .other_model = MODEL_NONE,
+                                       .priority = PRIORITY_NORMAL,
                                        .deadline_ms = NAN,
                                        .tpot_goal_ms = NAN,
                                        .only_node = NODE_ANY};
