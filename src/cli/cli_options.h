@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define CLI_OPTIONS_MAX 16u
+#define CLI_OPTIONS_MAX 32u
 
 struct cli_option {
     const char *name;   /* without its dashes: "json" */

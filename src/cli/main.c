@@ -21,6 +21,8 @@ static const struct command {
     {"run", "emulate", cmd_emulate, cmd_emulate_help,
      "engines with modelled speed, to try things on"},
     {"run", "replay", cmd_replay, cmd_replay_help, "play a recorded run again, byte for byte"},
+    {"run", "sim", cmd_sim, cmd_sim_help,
+     "the decision in a simulated network, beside other rules"},
     {"look", "status", cmd_status, cmd_status_help, "is all well? one line, and one a model"},
     {"look", "nodes", cmd_nodes, cmd_nodes_help, "who is there, and what each can take"},
     {"look", "capacity", cmd_capacity, cmd_capacity_help, "what is free, by model and region"},

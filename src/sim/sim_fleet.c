@@ -15,15 +15,16 @@
 
 /* Which models run on what: routing.md's table. */
 struct model_kind {
-    double params_b, node_share, request_share;
+    const char *name;
+    double params_b, node_share;
     const char *gpus[6];
     double gpu_shares[6];
 };
 
 static const struct model_kind kinds[SIM_MODELS_MAX] = {
-    {8.03, 0.6, 0.7, {"4090", "l40s", "a100", "h100", "h200"}, {0.2, 0.2, 0.25, 0.25, 0.1}},
-    {32.76, 0.25, 0.2, {"h100x2", "h200"}, {0.6, 0.4}},
-    {70.55, 0.15, 0.1, {"a100x4", "h100x4", "h200x2"}, {0.3, 0.4, 0.3}},
+    {"8B", 8.03, 0.6, {"4090", "l40s", "a100", "h100", "h200"}, {0.2, 0.2, 0.25, 0.25, 0.1}},
+    {"32B", 32.76, 0.25, {"h100x2", "h200"}, {0.6, 0.4}},
+    {"70B", 70.55, 0.15, {"a100x4", "h100x4", "h200x2"}, {0.3, 0.4, 0.3}},
 };
 
 /* Index drawn by shares, which end at 0 or at max. */
@@ -246,8 +247,8 @@ sim_fleet_close(struct sim_world *w)
     free(w->gateways);
 }
 
-double
-sim_fleet_request_share(uint32_t model)
+const char *
+sim_fleet_model_name(uint32_t model)
 {
-    return kinds[model].request_share;
+    return kinds[model].name;
 }

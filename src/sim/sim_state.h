@@ -190,8 +190,7 @@ MUST_USE enum err sim_fleet_open(struct sim_world *w);
 void sim_fleet_close(struct sim_world *w);
 /* A new engine at the node, as fast as its options say. */
 void sim_fleet_engine(struct sim_world *w, uint32_t node);
-/* Of all requests, before models that nobody runs are left out. */
-double sim_fleet_request_share(uint32_t model);
+const char *sim_fleet_model_name(uint32_t model);
 MUST_USE enum err sim_load_open(struct sim_world *w);
 void sim_load_close(struct sim_world *w);
 void sim_load_next(struct sim_world *w, uint32_t stream);

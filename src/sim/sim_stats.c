@@ -45,6 +45,29 @@ sim_quantile(double *values, size_t n, double q)
     return values[(size_t)(q * (double)(n - 1) + 0.5)];
 }
 
+struct sim_mean
+sim_mean_of(const double *values, size_t n)
+{
+    /* the 0.975 quantile of Student's t for 1, 2 .. degrees of freedom; 1.96 in the end */
+    static const double t[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365,
+                               2.306,  2.262, 2.228, 2.201, 2.179, 2.160, 2.145,
+                               2.131,  2.120, 2.110, 2.101, 2.093, 2.086};
+    const size_t t_count = sizeof(t) / sizeof(t[0]);
+    struct sim_mean m = {NAN, NAN};
+    double squares = 0.0;
+
+    if (n == 0)
+        return m;
+    m.mean = 0.0;
+    for (size_t i = 0; i < n; i++)
+        m.mean += values[i] / (double)n;
+    for (size_t i = 0; i < n; i++)
+        squares += (values[i] - m.mean) * (values[i] - m.mean);
+    if (n > 1)
+        m.half = (n - 1 <= t_count ? t[n - 2] : 1.96) * sqrt(squares / (double)(n - 1) / (double)n);
+    return m;
+}
+
 struct columns {
     double *first, *done, *step, *error, *floor;
     size_t steps, errors, floors;

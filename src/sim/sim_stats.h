@@ -58,6 +58,11 @@ struct sim_slo {
 /* Sorts nothing in place. nth_min: errors only of samples from this one on at their node. */
 void sim_stats_figures(const struct sim_stats *s, const struct sim_slo *slo, double from_ms,
                        double to_ms, uint32_t nth_min, struct sim_figures *ret_figures);
+/* Mean of n values, and half of its 95 % interval by Student's t; NAN where there are too few. */
+struct sim_mean {
+    double mean, half;
+};
+struct sim_mean sim_mean_of(const double *values, size_t n);
 /* The q-quantile (0..1) of n values, which are sorted. NAN: n = 0. */
 double sim_quantile(double *values, size_t n, double q);
 #endif

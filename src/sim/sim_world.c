@@ -9,8 +9,8 @@
 #include "base/must.h"
 #include "sim/sim_check.h"
 
-#define DRAIN_MS  300000.0 /* after the last arrival, for what still runs */
-#define SETTLE_MS 300000.0 /* after that, for what nobody waits for any more */
+#define DRAIN_MS  3600000.0 /* after the last arrival, for what still runs */
+#define SETTLE_MS 3600000.0 /* after that, for what nobody waits for any more */
 #define LOOK_MS   100.0
 
 /* What the options and the data have to do with each other. */
@@ -229,6 +229,19 @@ sim_world_capacity(const struct sim_world *w)
     for (uint32_t m = 0; m < w->options.models; m++)
         total += w->capacity[m];
     return total;
+}
+
+void
+sim_world_node(const struct sim_world *w, uint32_t node, struct sim_node_told *ret_node)
+{
+    const struct sim_node *n = &w->nodes[node];
+
+    *ret_node = (struct sim_node_told){.region_name = w->rtt->rtt.names[w->region_place[n->region]],
+                                       .gpu = w->classes[n->class].gpu,
+                                       .model_name = sim_fleet_model_name(n->model),
+                                       .region = n->region,
+                                       .model = n->model,
+                                       .speed = n->speed};
 }
 
 double

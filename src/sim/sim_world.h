@@ -35,6 +35,14 @@ struct sim_stats *sim_world_stats(struct sim_world *w);
 /* Requests a second that the fleet can take within the SLO, all models together. */
 double sim_world_capacity(const struct sim_world *w);
 
+/* What a node is. Names live as long as the world and its round trips. */
+struct sim_node_told {
+    struct span region_name;
+    const char *gpu, *model_name;
+    uint32_t region, model;
+    double speed; /* hidden: times what its hardware promises */
+};
+void sim_world_node(const struct sim_world *w, uint32_t node, struct sim_node_told *ret_node);
 /* Virtual time, from the start. */
 double sim_world_now_ms(const struct sim_world *w);
 

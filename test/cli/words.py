@@ -6,10 +6,12 @@ usage: words.py PATH_OF_ISOCHRONE"""
 import json
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree
 
 PROGRAM = os.path.abspath(sys.argv[1])
 SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fuzz", "corpus", "config",
@@ -25,7 +27,7 @@ def check(condition, label):
 
 
 def run(*args, env=None):
-    done = subprocess.run([PROGRAM, *args], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([PROGRAM, *args], capture_output=True, text=True, timeout=120,
                           env={**os.environ, **(env or {})}, check=False)
     return done.returncode, done.stdout, done.stderr
 
@@ -125,6 +127,78 @@ def check_key():
               "a file that would break is left alone")
 
 
+SCENARIOS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scenario")
+SMALL = ["--nodes", "12", "--regions", "3", "--gateways", "2", "--duration", "4s", "--warmup", "1s"]
+NO_DATA = {"ISOCHRONE_DATA": ""}
+
+
+def check_sim():
+    code, out, err = run("sim", *SMALL, "--seeds", "2", env=NO_DATA)
+    check(code == 0 and err == "" and "synthetic" in out and "made up" in out, "sim without data")
+    check(all(rule in out for rule in ("time", "nearest", "least_request", "round_robin", "random")),
+          "compares what a gateway has")
+    code, out, err = run("sim", *SMALL, "--rule", "time,p2c", "--load", "50%,0.9", "--seeds", "7-9",
+                         "--json", "--jobs", "3", env=NO_DATA)
+    report = json.loads(out)
+    check(code == 0 and err == "" and report["synthetic"] is True and len(report["runs"]) == 12
+          and len(report["summary"]) == 4, "as JSON: each run, and each rule at each load")
+    summary = report["summary"][1]
+    check(summary["rule"] == "p2c" and summary["load"] == 0.5 and summary["seeds"] == 3
+          and summary["ttft_p95_ms_synthetic"]["mean"] > 0
+          and summary["over_first_rule"]["ttft_p95_ms_synthetic"]["mean"] > 0,
+          "figures of the built-in load say so, ratios are there")
+    check("ttft_p95_ms" not in summary and [r["seed"] for r in report["runs"][:3]] == [7, 8, 9],
+          "and never look like measured ones; seeds in order")
+    one = report["runs"][4]
+    args = shlex.split(one["repeat"])
+    code, out, _ = run(*args[1:], "--json", env=NO_DATA)
+    again = json.loads(out)["runs"]
+    check(args[0] == "isochrone" and code == 0 and len(again) == 1
+          and again[0]["digest"] == one["digest"], "the command of a run repeats it")
+    code, out, _ = run("sim", *SMALL, "--rule", "time,p2c", "--load", "50%,0.9", "--seeds", "7-9",
+                       "--json", "--jobs", "1", env=NO_DATA)
+    check([r["digest"] for r in json.loads(out)["runs"]] == [r["digest"] for r in report["runs"]],
+          "one worker decides as three do")
+
+
+def check_sim_files():
+    code, _, err = run("sim", *SMALL, "--seeds", "1", "--plot", "p.svg", env=NO_DATA)
+    root = xml.etree.ElementTree.parse("p.svg").getroot()
+    check(code == 0 and err == "" and root.tag.endswith("svg") and len(list(root)) > 50,
+          "a plot is XML with something in it")
+    check(run("sim", *SMALL, "--seeds", "1", "--plot", "no/p.svg", env=NO_DATA)[0] == 1,
+          "where none can be written")
+    for name in sorted(os.listdir(SCENARIOS)):
+        code, out, err = run("sim", os.path.join(SCENARIOS, name), "--describe", env=NO_DATA)
+        check(code == 0 and err == "" and "requests a second within the SLO" in out, name)
+    code, out, _ = run("sim", "--list-rules")
+    check(code == 0 and "prequal" in out and "of the gateway" in out, "rules are listed")
+
+
+def check_sim_wrong():
+    write("bad.yaml", "nodes: 10\nregoins: 3\nload: much\n")
+    code, out, err = run("sim", "bad.yaml")
+    check(code == 1 and out == "" and "bad.yaml:2:1: error: unknown key `regoins`" in err
+          and "did you mean `regions`" in err and "bad.yaml:3:7: error: load" in err,
+          "a scenario's problems, all at once, with their place")
+    check(run("sim", "nothing.yaml")[0] == 1, "no such scenario")
+    for words, text in ((("--rule", "tiem"), "did you mean `time`"),
+                        (("--nodes", "3"), "nodes (one a region"),
+                        (("--seeds", "9-3"), "--seeds"), (("--load", "0"), "load"),
+                        (("--jobs", "0"), "--jobs"), (("--set", "{nodse: 3}"), "`nodes`"),
+                        (("--check-engine",), "--data")):
+        code, out, err = run("sim", *words, env=NO_DATA)
+        check(code == 2 and out == "" and text in err, "wrong use: " + " ".join(words))
+    write("odd.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,10,5\nnow,1,1\n")
+    code, _, err = run("sim", *SMALL, "--trace", "odd.csv", env=NO_DATA)
+    check(code == 1 and "odd.csv:3" in err, "an odd row of a trace, with its line")
+    code, _, err = run("sim", *SMALL, "--trace", "nowhere", env=NO_DATA)
+    check(code == 1 and "nowhere" in err, "no such trace")
+    write("two.csv", "from,to,ms\na,b,10\nb,c,10\n")
+    code, _, err = run("sim", *SMALL, "--rtt", "two.csv", env=NO_DATA)
+    check(code == 1 and "two.csv" in err and "known round trips" in err, "regions without round trips")
+
+
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     check_main()
@@ -132,6 +206,9 @@ with tempfile.TemporaryDirectory() as folder:
     check_dump()
     check_named_files()
     check_key()
+    check_sim()
+    check_sim_files()
+    check_sim_wrong()
     os.chdir("/")
 print("1..%d" % count)
 sys.exit(1 if failed else 0)
