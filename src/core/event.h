@@ -195,8 +195,8 @@ struct event_arrived {
     uint32_t body_bytes;   /* what goes over the wire */
     uint32_t max_tokens;   /* 0 = none given */
     uint32_t stream;       /* 1: the first token is seen when it comes; 0: only the whole answer */
-    float deadline_ms;     /* the client's TTFT goal; NAN none */
-    float tpot_goal_ms;    /* its goal for the time per output token; NAN none */
+    float deadline_ms;     /* the client's TTFT goal; NAN or 0 none */
+    float tpot_goal_ms;    /* its goal for the time per output token; NAN or 0 none */
     uint32_t only_node;    /* dispatch nowhere else; NODE_ANY */
 };
 #define NODE_ANY   UINT32_MAX

@@ -75,6 +75,10 @@ flight_add(struct core *core, const struct event_arrived *e)
         r->attempts[k].number = 0;
     r->id = e->request;
     r->arrived = *e;
+    if (!(e->deadline_ms > 0.0f)) /* a goal of nothing is none */
+        r->arrived.deadline_ms = NAN;
+    if (!(e->tpot_goal_ms > 0.0f))
+        r->arrived.tpot_goal_ms = NAN;
     r->arrived_ns = core->now_ns;
     r->hold = NONE;
     r->hash_next = *head;
