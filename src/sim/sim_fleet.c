@@ -242,7 +242,7 @@ sim_fleet_close(struct sim_world *w)
     for (uint32_t i = 0; w->nodes != NULL && i < w->options.nodes; i++)
         engine_close(w->nodes[i].engine);
     for (uint32_t g = 0; w->gateways != NULL && g < w->options.gateways; g++)
-        sim_gateway_close(&w->gateways[g]);
+        sim_gateway_close(&w->gateways[g], w->options.nodes);
     free(w->nodes);
     free(w->gateways);
 }

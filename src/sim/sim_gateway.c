@@ -11,9 +11,9 @@
 #include "sim/sim_check.h"
 
 #define CORE_ALIGN_BYTES      64u
-#define TICK_MS               10.0
+#define TICK_MS               100.0 /* as the gateway ticks; while requests are held: */
+#define TICK_HELD_MS          10.0
 #define CORE_START_NS         UINT64_C(1000000000) /* core's clock begins here: 0 means never */
-#define CONNECTION_IDLE_NS    UINT64_C(60000000000)
 #define REQUESTS_AT_ONCE      65536u
 #define PREFIX_ENTRIES_A_NODE 2048u
 #define PREFIX_ENTRIES_MAX    4194304u
@@ -175,9 +175,9 @@ sim_gateway_open(struct sim_world *w, uint32_t index)
     if (bytes == 0)
         return ERR_ARG;
     g->memory = calloc(1, bytes + CORE_ALIGN_BYTES);
-    g->connections = calloc(w->options.nodes, sizeof(*g->connections));
+    g->pools = calloc(w->options.nodes, sizeof(*g->pools));
     g->dispatches = calloc(w->options.nodes, sizeof(*g->dispatches));
-    if (g->memory == NULL || g->connections == NULL || g->dispatches == NULL)
+    if (g->memory == NULL || g->pools == NULL || g->dispatches == NULL)
         return ERR_MEMORY;
     at = ((uintptr_t)g->memory + CORE_ALIGN_BYTES - 1) & ~(uintptr_t)(CORE_ALIGN_BYTES - 1);
     err = core_init((void *)at, bytes, &config, &g->core);
@@ -193,11 +193,13 @@ sim_gateway_open(struct sim_world *w, uint32_t index)
 }
 
 void
-sim_gateway_close(struct sim_gateway *g)
+sim_gateway_close(struct sim_gateway *g, uint32_t nodes)
 {
+    for (uint32_t i = 0; g->pools != NULL && i < nodes; i++)
+        sim_pool_fini(&g->pools[i]);
     free(g->memory);
     free(g->rule_state);
-    free(g->connections);
+    free(g->pools);
     free(g->dispatches);
     free(g->waits);
 }
@@ -223,27 +225,10 @@ wait_add(struct sim_gateway *g, uint32_t attempt, uint32_t serial, uint64_t unti
                                                                                    until_ns};
 }
 
-/* True: a new connection has to be made. */
-static bool
-connection_take(struct sim_world *w, struct sim_connections *c)
-{
-    if (c->busy == 0 && w->now_ns - c->used_ns > CONNECTION_IDLE_NS)
-        c->open = 0;
-    c->used_ns = w->now_ns;
-    c->busy++;
-    if (c->busy <= c->open)
-        return false;
-    c->open = c->busy;
-    return true;
-}
-
 float
 sim_gateway_rounds(const struct sim_world *w, uint32_t gateway, uint32_t node)
 {
-    const struct sim_connections *c = &w->gateways[gateway].connections[node];
-    bool kept = c->busy > 0 || w->now_ns - c->used_ns <= CONNECTION_IDLE_NS;
-
-    return kept && c->busy < c->open ? 1.0f : 2.0f;
+    return sim_pool_has(&w->gateways[gateway].pools[node], w->now_ns) ? 1.0f : 2.0f;
 }
 
 static void
@@ -274,7 +259,7 @@ attempt_start(struct sim_world *w, struct sim_gateway *g, const struct action_di
     r->hedged = r->hedged || d->hedge != 0;
     w->stats.hedges += d->hedge != 0 && r->counted;
     a->nth = g->dispatches[d->node]++;
-    a->fresh = connection_take(w, &g->connections[d->node]);
+    a->fresh = !sim_pool_take(&g->pools[d->node], w->now_ns);
     w->event.kind = EVENT_DISPATCHED;
     w->event.dispatched = (struct event_dispatched){
         .request = d->request, .attempt = d->attempt, .fresh_connection = a->fresh};
@@ -293,17 +278,16 @@ attempt_start(struct sim_world *w, struct sim_gateway *g, const struct action_di
     tell(w, g);
 }
 
-/* Nothing more is expected of the attempt. */
+/* Nothing more is expected of the attempt. Its connection is kept after a whole answer. */
 static void
-attempt_over(struct sim_world *w, struct sim_gateway *g, uint32_t attempt)
+attempt_over(struct sim_world *w, struct sim_gateway *g, uint32_t attempt, bool is_whole)
 {
     struct sim_attempt *a = &w->requests[attempt / ATTEMPTS_MAX].attempts[attempt % ATTEMPTS_MAX];
 
     if (a->node == SIM_NONE)
         return;
-    if (g->connections[a->node].busy > 0)
-        g->connections[a->node].busy--;
-    g->connections[a->node].used_ns = w->now_ns;
+    if (is_whole)
+        sim_pool_give(&g->pools[a->node], w->now_ns);
     if (a->news != SIM_NONE)
         sim_report_free(w, a->news);
     a->news = SIM_NONE;
@@ -321,7 +305,7 @@ attempt_cancel(struct sim_world *w, struct sim_gateway *g, uint32_t attempt)
     if (r->attempts[attempt % ATTEMPTS_MAX].node == SIM_NONE)
         return;
     sim_node_cancel(w, attempt, g->region);
-    attempt_over(w, g, attempt);
+    attempt_over(w, g, attempt, false);
 }
 
 /* ---- The end of a request. */
@@ -507,7 +491,7 @@ sim_gateway_done(struct sim_world *w, uint32_t attempt, uint32_t serial)
                                           .output_tokens = r->output_tokens,
                                           .engine_prefill_ms = NAN,
                                           .engine_decode_ms = NAN};
-    attempt_over(w, g, attempt);
+    attempt_over(w, g, attempt, true);
     request_over(w, g, slot);
     tell(w, g);
 }
@@ -528,7 +512,7 @@ sim_gateway_broken(struct sim_world *w, uint32_t attempt, uint32_t serial)
                                             .failure = a->failure,
                                             .started = r->answering == attempt % ATTEMPTS_MAX,
                                             .retry_after_ms = NAN};
-    attempt_over(w, g, attempt);
+    attempt_over(w, g, attempt, false);
     tell(w, g);
 }
 
@@ -586,6 +570,7 @@ void
 sim_gateway_tick(struct sim_world *w, uint32_t gateway)
 {
     struct sim_gateway *g = &w->gateways[gateway];
+    struct core_load_view load;
 
     while (g->wait_count > 0 && g->waits[g->wait_first].until_ns <= w->now_ns) {
         struct sim_wait wait = g->waits[g->wait_first];
@@ -601,5 +586,6 @@ sim_gateway_tick(struct sim_world *w, uint32_t gateway)
     }
     w->event.kind = EVENT_TICK;
     tell(w, g);
-    sim_put(w, TICK_MS, SIM_TICK, gateway, 0);
+    core_view_load(g->core, &load);
+    sim_put(w, load.held > 0 ? TICK_HELD_MS : TICK_MS, SIM_TICK, gateway, 0);
 }

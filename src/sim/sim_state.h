@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "sim/sim_net.h"
 #include "sim/sim_options.h"
+#include "sim/sim_pool.h"
 #include "sim/sim_queue.h"
 #include "sim/sim_rule.h"
 #include "sim/sim_stats.h"
@@ -81,11 +82,6 @@ struct sim_cancel { /* on its way */
     uint32_t node, next_free;
 };
 
-struct sim_connections { /* of a gateway to a node */
-    uint16_t open, busy;
-    uint64_t used_ns;
-};
-
 struct sim_node {
     struct engine *engine;
     uint16_t region, class, model;
@@ -111,9 +107,9 @@ struct sim_gateway {
     uint16_t region;
     double report_loss;
     uint64_t events;
-    struct sim_connections *connections; /* [nodes] */
-    uint32_t *dispatches;                /* [nodes]: how many so far */
-    struct sim_wait *waits;              /* a ring */
+    struct sim_pool *pools; /* [nodes] */
+    uint32_t *dispatches;   /* [nodes]: how many so far */
+    struct sim_wait *waits; /* a ring */
     size_t wait_first, wait_count, wait_room;
 };
 
@@ -200,7 +196,7 @@ uint32_t sim_load_blocks(struct sim_world *w, const struct sim_request *r);
 void sim_load_prefix(struct sim_world *w, const struct sim_request *r, struct prefix_chain *ret);
 
 MUST_USE enum err sim_gateway_open(struct sim_world *w, uint32_t gateway);
-void sim_gateway_close(struct sim_gateway *g);
+void sim_gateway_close(struct sim_gateway *g, uint32_t nodes);
 void sim_gateway_tick(struct sim_world *w, uint32_t gateway);
 void sim_gateway_arrive(struct sim_world *w, uint32_t slot, uint32_t serial);
 void sim_gateway_first(struct sim_world *w, uint32_t attempt, uint32_t serial);
