@@ -34,6 +34,8 @@ bench-decision: all
 bench-engine: all
 	@build/bench/bench_engine
 # How near the engine model is to public measurements (ISOCHRONE_DATA); minutes of all CPUs.
+bench-sim: all
+	@build/bench/bench_sim
 bench-engine-fit: all
 	@build/bench/bench_engine_fit
 
@@ -58,4 +60,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all experiments experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-engine-fit tune deps install clean
+.PHONY: all experiments experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-sim bench-engine-fit tune deps install clean
