@@ -15,6 +15,8 @@
 
 #define STREAMS_MAX 65536u
 #define TWO_PI      6.283185307179586
+#define PACE_MS     1000.0 /* for so long a stream goes on at one pace */
+#define DAY_STEP_MS 50.0
 #define MIX         UINT64_C(0x9e3779b97f4a7c15)
 
 static double
@@ -35,30 +37,80 @@ daylight(const struct sim_world *w, uint32_t region)
 {
     double longitude = w->rtt->longitude_deg[w->region_place[region]];
 
-    if (!(w->options.day_amplitude > 0.0) || isnan(longitude))
+    if (isnan(longitude))
         return 1.0;
     return 1.0 + w->options.day_amplitude *
                      sin(TWO_PI * (sim_now_ms(w) / w->options.day_ms + longitude / 360.0));
 }
 
-/* Put the stream's next request into the queue. */
+/* The sun moves load from region to region, it does not make more of it: all streams of a model
+ * together are as fast as they would be without a day. */
+static void
+days_look(struct sim_world *w)
+{
+    struct sim_days *d = &w->days;
+    double light[SIM_REGIONS_MAX];
+
+    if (w->now_ns < d->until_ns)
+        return;
+    d->until_ns = w->now_ns + (uint64_t)(DAY_STEP_MS * 1e6);
+    for (uint32_t r = 0; r < w->options.regions; r++)
+        light[r] = daylight(w, r);
+    for (uint32_t m = 0; m < w->options.models; m++) {
+        double sum = 0.0, count = 0.0;
+        for (uint32_t r = 0; r < w->options.regions; r++) {
+            sum += light[r] * d->streams[m][r];
+            count += d->streams[m][r];
+        }
+        for (uint32_t r = 0; r < w->options.regions; r++)
+            d->pace[m][r] = light[r] * count / sum;
+    }
+}
+
+static double
+pace(struct sim_world *w, const struct sim_stream *s)
+{
+    double load = s->speed * (load_now(w) / w->options.load);
+
+    if (!(w->options.day_amplitude > 0.0))
+        return load;
+    days_look(w);
+    return load * w->days.pace[s->model][s->region];
+}
+
+/* Go on towards the stream's next request, at today's pace: never further than that holds. */
+static void
+go_on(struct sim_world *w, uint32_t index)
+{
+    struct sim_stream *s = &w->streams[index];
+    double speed = pace(w, s);
+    double gap_ms = s->left_ms / speed;
+
+    if (gap_ms > PACE_MS) {
+        gap_ms = PACE_MS;
+        s->left_ms -= PACE_MS * speed;
+    } else {
+        s->left_ms = 0.0;
+    }
+    if (sim_now_ms(w) + gap_ms < w->options.duration_ms)
+        sim_put(w, gap_ms, SIM_CLIENT, index, 0);
+}
+
+/* The next row of the trace is the stream's next request. */
 static void
 schedule(struct sim_world *w, uint32_t index)
 {
     struct sim_stream *s = &w->streams[index];
     const struct trace *t = w->trace;
-    double gap_ms;
 
     if (++s->row == t->count) {
         s->row = 0;
         s->round++;
-        gap_ms = t->span_ms / (double)t->count;
+        s->left_ms = t->span_ms / (double)t->count;
     } else {
-        gap_ms = t->requests[s->row].at_ms - t->requests[s->row - 1].at_ms;
+        s->left_ms = t->requests[s->row].at_ms - t->requests[s->row - 1].at_ms;
     }
-    gap_ms /= s->speed * (load_now(w) / w->options.load) * daylight(w, s->region);
-    if (sim_now_ms(w) + gap_ms < w->options.duration_ms)
-        sim_put(w, gap_ms, SIM_CLIENT, index, 0);
+    go_on(w, index);
 }
 
 static uint32_t
@@ -74,6 +126,23 @@ nearest_gateway(const struct sim_world *w, uint32_t region)
     return best;
 }
 
+/* The first request at or after this time of the trace. */
+static uint32_t
+row_from(const struct trace *t, double at_ms)
+{
+    size_t low = 0, high = t->count - 1; /* the last one is a request at span_ms, or before it */
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (t->requests[middle].at_ms < at_ms)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return (uint32_t)low;
+}
+
+/* Where in the trace its first request is comes later: stream_start. */
 static void
 stream_init(struct sim_world *w, uint32_t index, uint32_t model, const double *shares, double speed)
 {
@@ -87,9 +156,36 @@ stream_init(struct sim_world *w, uint32_t index, uint32_t model, const double *s
     s->gateway = (uint16_t)nearest_gateway(w, region);
     s->model = (uint16_t)model;
     s->speed = speed;
-    s->row = (uint32_t)rng_below(&w->rng, w->trace->count);
     rng_init(&s->rng, rng_u64(&w->rng));
-    schedule(w, index);
+    w->days.streams[model][region] += 1.0;
+}
+
+/* At a time of the trace, not at one of its requests: those crowd where it is busy. */
+static void
+stream_start(struct sim_world *w, uint32_t index, double at_ms)
+{
+    struct sim_stream *s = &w->streams[index];
+
+    s->row = row_from(w->trace, at_ms);
+    s->left_ms = fmax(0.0, w->trace->requests[s->row].at_ms - at_ms);
+    go_on(w, index);
+}
+
+/* The streams of a model start at times that lie evenly over the trace, so that what they are
+ * together is the trace's own rate from the beginning on; which of them where is drawn. */
+static void
+streams_start(struct sim_world *w, uint32_t first, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        w->streams[first + i].row = i;
+    for (uint32_t i = count; i > 1; i--) {
+        uint32_t other = (uint32_t)rng_below(&w->rng, i), row = w->streams[first + i - 1].row;
+        w->streams[first + i - 1].row = w->streams[first + other].row;
+        w->streams[first + other].row = row;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        stream_start(w, first + i,
+                     (w->streams[first + i].row + rng_unit(&w->rng)) / count * w->trace->span_ms);
 }
 
 enum err
@@ -119,6 +215,8 @@ sim_load_open(struct sim_world *w)
         for (uint32_t i = 0; i < counts[m]; i++)
             stream_init(w, at++, m, shares, rate / (trace_rate * counts[m]));
     }
+    for (uint32_t m = 0, at = 0; m < w->options.models; at += counts[m++])
+        streams_start(w, at, counts[m]);
     return ERR_OK;
 }
 
@@ -176,8 +274,8 @@ priority_draw(struct sim_world *w, struct rng *rng)
     return x < w->options.priority_high + w->options.priority_low ? PRIORITY_LOW : PRIORITY_NORMAL;
 }
 
-void
-sim_load_next(struct sim_world *w, uint32_t stream)
+static void
+ask(struct sim_world *w, uint32_t stream)
 {
     struct sim_stream *s = &w->streams[stream];
     const struct trace_request *t = &w->trace->requests[s->row];
@@ -219,6 +317,16 @@ sim_load_next(struct sim_world *w, uint32_t stream)
                 sim_net_body_ms(&w->net, s->region, w->gateways[s->gateway].region, r->prompt_bytes,
                                 false),
             SIM_ARRIVE, slot, r->serial);
+}
+
+void
+sim_load_next(struct sim_world *w, uint32_t stream)
+{
+    if (w->streams[stream].left_ms > 0.0) {
+        go_on(w, stream);
+        return;
+    }
+    ask(w, stream);
     schedule(w, stream);
 }
 
@@ -264,6 +372,8 @@ sim_load_prefix(struct sim_world *w, const struct sim_request *r, struct prefix_
     double bytes_per_block = w->options.bytes_per_token * w->trace->block_tokens;
 
     ret_chain->count = 0;
+    if (w->trace->block_tokens == 0)
+        return;
     for (uint32_t i = 0; i < PREFIX_BORDERS_MAX; i++) {
         uint32_t bytes = prefix_border_bytes(i);
         uint32_t block = (uint32_t)((double)(bytes - 1) / bytes_per_block);

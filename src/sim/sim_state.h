@@ -116,9 +116,15 @@ struct sim_gateway {
 struct sim_stream { /* clients of one region that ask for one model: the trace from some place on */
     uint16_t region, gateway, model;
     uint32_t row, round;
-    double clock_ms; /* of the trace, at the next request */
-    double speed;    /* trace milliseconds a millisecond */
+    double left_ms; /* of the trace, until the next request; 0: now */
+    double speed;   /* trace milliseconds a millisecond */
     struct rng rng;
+};
+
+struct sim_days { /* where the sun stands */
+    uint64_t until_ns;
+    double streams[SIM_MODELS_MAX][SIM_REGIONS_MAX]; /* how many there are */
+    double pace[SIM_MODELS_MAX][SIM_REGIONS_MAX];    /* of one of them, times its usual one */
 };
 
 struct sim_class {
@@ -142,6 +148,7 @@ struct sim_world {
     struct sim_gateway *gateways;
     struct sim_stream *streams;
     uint32_t stream_count;
+    struct sim_days days;
     double prompt_mean, output_mean; /* tokens, as the options change them */
     double capacity[SIM_MODELS_MAX]; /* requests a second, of the fleet */
     double load;                     /* now */
