@@ -16,7 +16,7 @@
 #define REQUEST_MS     2.0
 #define FRONT_MS       20.0
 #define FOUR_BIT_BYTES 0.56 /* with its scales */
-#define NODE_GPUS      8u   /* of a system whose name ends in _sxm: more is a product of ranks */
+#define NODE_GPUS      8.0  /* of a system whose name ends in _sxm: more is a product of ranks */
 #define KV_TOKENS_ANY  1e7
 
 static const double usual[FIT_PARAMS] = {REQUEST_MS, 0.03,        1e-6,     10.0,
@@ -91,12 +91,23 @@ weight_bytes(const struct gpu_spec *g, const char *precision, double *ret_flops)
 }
 
 static double
-gpu_count(const struct gpu_point *point)
+at_least_one(uint32_t n)
 {
-    size_t n = strlen(point->system);
-    uint32_t gpus = point->tensor_parallel > 0 ? point->tensor_parallel : 1;
+    return n > 0 ? n : 1;
+}
 
-    if (n > 4 && strcmp(point->system + n - 4, "_sxm") == 0 && gpus > NODE_GPUS)
+/* That hold the weights: attention may have its own copy on each (data parallel), experts do not.
+ */
+static double
+gpu_count(const struct gpu_point *p)
+{
+    size_t n = strlen(p->system);
+    double gpus = at_least_one(p->tensor_parallel) * at_least_one(p->data_parallel);
+    double experts = at_least_one(p->moe_tensor_parallel) * at_least_one(p->moe_expert_parallel);
+
+    if (gpus < experts)
+        gpus = experts;
+    if (n > 4 && strcmp(p->system + n - 4, "_sxm") == 0 && gpus > NODE_GPUS)
         gpus = NODE_GPUS;
     return gpus;
 }
@@ -134,6 +145,8 @@ fit_specs_of(const struct gpu_data *data, const struct gpu_point *point,
     params[FIT_EXPERT] = 1e3 * experts * bytes / bandwidth;
     ret_specs->weights_bytes = m->params * bytes;
     room = MEMORY_SHARE * g->memory_bytes * gpus - ret_specs->weights_bytes;
-    ret_specs->kv_tokens_cap = room / m->kv_bytes_per_token / (m->latent ? gpus : 1);
+    if (room > 0) /* else the row is not of what it says: it ran */
+        ret_specs->kv_tokens_cap = room / m->kv_bytes_per_token /
+                                   (m->latent ? gpus : at_least_one(point->data_parallel));
     ret_specs->known = true;
 }
