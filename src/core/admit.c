@@ -6,14 +6,10 @@
 #include "core/fair.h"
 #include "core/flight.h"
 
-#define GOAL_STRETCH                                                                               \
-    2.0f /* a configured goal is at least so many times what an idle node needs                    \
-          */
-#define RELEASE_PART 0.0625f /* of the last one in the mean time between releases */
-#define CLASS_PART   0.8f    /* of a node's bounds for lower classes while a higher one is about */
-#define CLASS_QUEUE_MS                                                                             \
-    10.0f /* of queue at a node, likewise; the way there and a step are on top                     \
-           */
+#define GOAL_STRETCH    2.0f /* a configured goal is at least so much of what an idle node needs */
+#define RELEASE_PART    0.0625f /* of the last one in the mean time between releases */
+#define CLASS_PART      0.8f  /* of a node's bounds for lower classes while a higher one is about */
+#define CLASS_QUEUE_MS  10.0f /* of queue at a node, likewise; the way and a step are on top */
 #define PATIENCE_MS_MIN 1.0f
 #define PATIENCE_MS_MAX 1e9f
 #define SHED_FROM       0.75f

@@ -15,8 +15,10 @@ make(struct access *a, bool open, const struct access *previous)
     static struct key_entry list[1];
     struct keys keys = {list, 1};
 
-    list[0] = (struct key_entry){
-        .name = SPAN_LIT("k"), .concurrency_max = 2, .tokens_per_minute_max = 100};
+    list[0] = (struct key_entry){.name = SPAN_LIT("k"),
+                                 .concurrency_max = 2,
+                                 .tokens_per_minute_max = 100,
+                                 .priority = PRIORITY_LOW};
     keys_sha256(SPAN_LIT("sk-1"), list[0].sha256);
     must(access_init(a, &keys, open, previous, &arena) == ERR_OK);
 }
@@ -62,6 +64,7 @@ main(void)
     CHECK(enter(&a, "x-api-key", "sk-1", 0, &two) == ACCESS_GRANTED, "two at once");
     CHECK(enter(&a, "x-api-key", "sk-1", 0, &three) == ACCESS_CONCURRENCY, "three are too many");
     CHECK(three.limit == 2, "it says how many may");
+    CHECK(one.priority == PRIORITY_LOW && one.best == PRIORITY_LOW, "the key's class, no higher");
     make(&next, false, &a); /* a reload meanwhile */
     CHECK(enter(&next, "x-api-key", "sk-1", 0, &three) == ACCESS_CONCURRENCY,
           "who is in counts after a reload");
@@ -79,6 +82,8 @@ main(void)
     make(&a, true, NULL);
     CHECK(enter(&a, "accept", "*/*", 0, &one) == ACCESS_GRANTED && one.usage == NULL,
           "auth: none lets everybody in");
+    CHECK(one.priority == PRIORITY_NORMAL && one.best == PRIORITY_HIGH,
+          "and say themselves how urgent it is");
     access_fini(&a);
     arena_fini(&arena);
     return tap_done();

@@ -62,6 +62,7 @@ static const struct {
     {"stream a string", CHAT(",\"stream\":\"true\""), OPENAI_CHAT, "invalid_type", "stream",
      "true or false"},
     {"stream 1", CHAT(",\"stream\":1"), OPENAI_CHAT, "invalid_type", "stream", "true or false"},
+    {"models one name", CHAT(",\"models\":\"a\""), OPENAI_CHAT, "invalid_type", "models", "array"},
     {"stream_options true", CHAT(",\"stream_options\":true"), OPENAI_CHAT, "invalid_type",
      "stream_options", "object"},
     {"include_usage 1", CHAT(",\"stream_options\":{\"include_usage\":1}"), OPENAI_CHAT,
