@@ -64,12 +64,32 @@ static const struct {
     {"nodes: 3\nregions: 4\n", "nodes (one a region, one a model): 3", 0, 0},
     {"duration: 5s\nwarmup: 5s\n", "duration: not longer than the warm-up", 0, 0},
     {"knobs: {decay: 3}\n", "knobs: there is no `decay`", 1, 9},
+    {"knobs: {exponnet: 3}\nrule: c3\n", "did you mean `exponent`?", 1, 9},
+    {"rule: c3\nknobs: {exponent: 1000000}\n", "exponent: not within", 2, 19},
+    {"rule: c3\nknobs: {exponent: x}\n", "exponent: `x` is not a number", 2, 19},
+    {"knobs: 3\n", "knobs must be names with numbers", 1, 8},
     {"requests: {high: 80%, low: 30%}\n", "more than all", 0, 0},
     {"- 1\n", "a scenario must be keys with values", 1, 1},
     {"nodes: [1\n", "", 0, 0},
 };
 
 static struct config_problems problems;
+
+static void
+check_knobs(void)
+{
+    char line[SIM_SCENARIO_LINE_BYTES_MAX];
+    struct sim_scenario s;
+
+    sim_scenario_init(&s);
+    CHECK(sim_scenario_read(SPAN_LIT("knobs: {exponent: 2.5}\nrule: c3\n"), &s, &problems) ==
+                  ERR_OK &&
+              s.options.knobs[0] == 2.5 && isnan(s.options.knobs[1]),
+          "constants of the rule, wherever they stand");
+    CHECK(sim_scenario_line(&s, line, sizeof(line)) == ERR_OK &&
+              strcmp(line, "{rule: c3, knobs: {exponent: 2.5}}") == 0,
+          "and back");
+}
 
 static void
 check_wrong(void)
@@ -138,5 +158,6 @@ main(void)
 {
     check_wrong();
     check_line();
+    check_knobs();
     return tap_done();
 }
