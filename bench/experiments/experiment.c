@@ -11,6 +11,7 @@
 
 #define PATH_BYTES_MAX 4096u
 #define NAME_BYTES_MAX 128u
+#define TOLD_EVERY     20u /* runs, where progress goes to a file */
 
 /* ---- What is read off a run. */
 
@@ -83,11 +84,17 @@ show_progress(void *user, const struct sim_progress *p)
 {
     const char *name = user;
 
-    if (isatty(STDERR_FILENO))
+    static size_t told;
+
+    if (isatty(STDERR_FILENO)) {
         fprintf(stderr, "\r%s: %zu of %zu runs, %.0f s to go \033[K", name, p->done, p->count,
                 isnan(p->left_s) ? 0.0 : p->left_s);
-    if (p->done == p->count && isatty(STDERR_FILENO))
-        fputs("\r\033[K", stderr);
+        if (p->done == p->count)
+            fputs("\r\033[K", stderr);
+    } else if (p->done != told && (p->done % TOLD_EVERY == 0 || p->done == p->count)) {
+        fprintf(stderr, "%s: %zu of %zu runs\n", name, p->done, p->count);
+        told = p->done;
+    }
 }
 
 bool

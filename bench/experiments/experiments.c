@@ -19,6 +19,7 @@ static const struct {
     {"e4", "the price of others' delay", experiment_e4},
     {"e5", "prefix reuse", experiment_e5},
     {"e7", "overload", experiment_e7},
+    {"e11", "hedging", experiment_e11},
     {"e12", "decode-bound load", experiment_e12},
     {"ablations", "each part left out", experiment_ablations},
 };
