@@ -1,5 +1,6 @@
 /* engine_fit - how honest the engine model is, by public measurements: `make bench-engine-fit`,
- * with ISOCHRONE_DATA or --data DIR. Nothing here depends on how fast or busy this machine is. */
+ * with ISOCHRONE_DATA or --data DIR; --quick: only the first of its splits. Nothing here depends on
+ * how fast or busy this machine is. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,8 @@ main(int argc, char **argv)
     struct data_error error;
     struct fit_report report;
     enum err err;
+    enum fit_split last = argc > 1 && strcmp(argv[1], "--quick") == 0 ? FIT_SPLIT_POINTS
+                                                                      : FIT_SPLIT_TABLE;
 
     if (folder == NULL || folder[0] == '\0') {
         fprintf(stderr, "engine_fit: no data: give --data DIR or set ISOCHRONE_DATA\n");
@@ -47,7 +50,7 @@ main(int argc, char **argv)
         fprintf(stderr, "engine_fit: %s\n", error.text);
         return 1;
     }
-    err = fit_report_open(&data, cpus < 1 ? 1 : cpus > 8 ? 8 : (uint32_t)cpus, &report);
+    err = fit_report_open(&data, cpus < 1 ? 1 : cpus > 8 ? 8 : (uint32_t)cpus, last, &report);
     if (err == ERR_OK) {
         fit_report_print(&report, stdout);
         fit_report_close(&report);

@@ -359,7 +359,7 @@ check_engine(const struct sim *s)
                           cpus < 1             ? 1
                           : cpus > FIT_THREADS ? FIT_THREADS
                                                : (uint32_t)cpus,
-                          &report);
+                          FIT_SPLIT_TABLE, &report);
     if (err == ERR_OK) {
         fit_report_print(&report, stdout);
         fit_report_close(&report);

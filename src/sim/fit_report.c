@@ -389,7 +389,7 @@ take_repeats(struct fit_report *r, double *ttft, double *tpot)
 }
 
 static enum err
-check_all(struct fit_report *r, uint32_t threads)
+check_all(struct fit_report *r, uint32_t threads, enum fit_split last)
 {
     struct check c = {.report = r};
     double *memory = calloc(r->row_count * FIT_SPLITS * 2, sizeof(*memory)); /* for the call */
@@ -401,11 +401,11 @@ check_all(struct fit_report *r, uint32_t threads)
         c.errors[i / 2][i % 2] = memory + i * r->row_count;
     take_repeats(r, c.errors[0][0], c.errors[0][1]);
     c.from = FIT_SPLIT_POINTS;
-    c.to = FIT_SPLIT_CURVES;
+    c.to = last < FIT_SPLIT_CURVES ? last : FIT_SPLIT_CURVES;
     err = check_groups(&c, r->groups, threads);
     c.from = FIT_SPLIT_UNSEEN; /* needs the engines that were fitted */
-    c.to = FIT_SPLIT_TABLE;
-    if (err == ERR_OK)
+    c.to = last;
+    if (err == ERR_OK && last >= FIT_SPLIT_UNSEEN)
         err = check_groups(&c, r->groups, threads);
     if (err == ERR_OK)
         take_medians(r, &c);
@@ -414,7 +414,8 @@ check_all(struct fit_report *r, uint32_t threads)
 }
 
 enum err
-fit_report_open(const struct gpu_data *data, uint32_t threads, struct fit_report *ret_report)
+fit_report_open(const struct gpu_data *data, uint32_t threads, enum fit_split last,
+                struct fit_report *ret_report)
 {
     struct fit_report r = {0};
     enum err err;
@@ -425,7 +426,7 @@ fit_report_open(const struct gpu_data *data, uint32_t threads, struct fit_report
     if (err == ERR_OK)
         err = take_groups(&r, data);
     if (err == ERR_OK)
-        err = check_all(&r, threads);
+        err = check_all(&r, threads, last);
     if (err == ERR_OK)
         *ret_report = r;
     else
@@ -477,9 +478,9 @@ fit_report_print(const struct fit_report *report, FILE *to)
     for (int split = 0; split < FIT_SPLITS; split++) {
         const struct fit_error *e = &report->errors[split];
 
-        fprintf(to, "judged%s: %zu rows\n", suffix[split], e->rows);
         if (e->rows == 0)
             continue;
+        fprintf(to, "judged%s: %zu rows\n", suffix[split], e->rows);
         fprintf(to, "figure sim_engine_ttft_error%s %.2f percent\n", suffix[split],
                 e->ttft_percent);
         fprintf(to, "figure sim_engine_tpot_error%s %.2f percent\n", suffix[split],

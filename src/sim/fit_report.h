@@ -45,11 +45,11 @@ struct fit_report {
                                                         same point: no model can be nearer. NAN */
 };
 
-/* Fit and judge every engine in data->points, with up to `threads` threads; the result does not
- * depend on their number. *ret_report refers to data. ERR_NOT_FOUND: no rows that can be judged;
- * ERR_ARG, ERR_MEMORY. The caller closes it. */
+/* Fit and judge every engine in data->points, by the splits up to `last`, with up to `threads`
+ * threads; the result does not depend on their number. *ret_report refers to data. ERR_NOT_FOUND:
+ * no rows that can be judged; ERR_ARG, ERR_MEMORY. The caller closes it. */
 MUST_USE enum err fit_report_open(const struct gpu_data *data, uint32_t threads,
-                                  struct fit_report *ret_report);
+                                  enum fit_split last, struct fit_report *ret_report);
 void fit_report_close(struct fit_report *report);
 /* A table of groups, then lines `figure NAME VALUE UNIT`. */
 void fit_report_print(const struct fit_report *report, FILE *to);

@@ -52,7 +52,7 @@ test_known(void)
 
     make(&d, "1", 15, 1);
     make(&d, "2", 25, 1.2);
-    CHECK(fit_report_open(&d, 1, &one) == ERR_OK, "two engines");
+    CHECK(fit_report_open(&d, 1, FIT_SPLIT_TABLE, &one) == ERR_OK, "two engines");
     CHECK(one.group_count == 2 && one.row_count == 2 * ROWS && one.repeated == 0, "all rows");
     for (int i = 0; i < 2; i++) {
         const struct fit_group *g = &one.groups[i];
@@ -85,7 +85,7 @@ test_known(void)
         points[3 * ROWS + i].concurrency = ENGINE_SEQUENCES_MAX + 1;
     }
     d.point_count = 4 * ROWS;
-    CHECK(fit_report_open(&d, 3, &two) == ERR_OK, "again, by three threads");
+    CHECK(fit_report_open(&d, 3, FIT_SPLIT_TABLE, &two) == ERR_OK, "again, by three threads");
     CHECK(two.repeated == ROWS && two.too_large == ROWS / 2 && two.row_count == 2 * ROWS,
           "left out");
     CHECK(memcmp(two.errors, one.errors, sizeof(one.errors)) == 0, "the same figures");
@@ -99,8 +99,8 @@ test_nothing(void)
     struct gpu_data d = {.points = points};
     struct fit_report r;
 
-    CHECK(fit_report_open(&d, 1, &r) == ERR_NOT_FOUND, "no rows");
-    CHECK(fit_report_open(&d, 0, &r) == ERR_ARG, "no threads");
+    CHECK(fit_report_open(&d, 1, FIT_SPLIT_TABLE, &r) == ERR_NOT_FOUND, "no rows");
+    CHECK(fit_report_open(&d, 0, FIT_SPLIT_TABLE, &r) == ERR_ARG, "no threads");
     points[0] = (struct gpu_point){.aggregated = true,
                                    .input_tokens = 10,
                                    .output_tokens = 10,
@@ -108,7 +108,7 @@ test_nothing(void)
                                    .tpot_ms = 5,
                                    .concurrency = 2};
     d.point_count = 1;
-    CHECK(fit_report_open(&d, 1, &r) == ERR_OK, "one row");
+    CHECK(fit_report_open(&d, 1, FIT_SPLIT_TABLE, &r) == ERR_OK, "one row");
     CHECK(r.errors[FIT_SPLIT_POINTS].rows == 0 && r.errors[FIT_SPLIT_UNSEEN].rows == 1,
           "is either fitted or judged, never both");
     fit_report_close(&r);
