@@ -33,9 +33,10 @@ bench-decision: all
 	@build/bench/bench_decision
 bench-engine: all
 	@build/bench/bench_engine
-# How near the engine model is to public measurements (ISOCHRONE_DATA); minutes of all CPUs.
+# Requests that the simulator plays in a second of one core.
 bench-sim: all
 	@build/bench/bench_sim
+# How near the engine model is to public measurements (ISOCHRONE_DATA); minutes of all CPUs.
 bench-engine-fit: all
 	@build/bench/bench_engine_fit
 
@@ -43,8 +44,12 @@ bench-engine-fit: all
 # data when ISOCHRONE_DATA names them; without it on a built-in load, and the figures say so.
 experiments: all
 	@build/bench/experiments
+	@build/bench/bench_decision
+	@build/bench/bench_engine_fit || test -z "$$ISOCHRONE_DATA"
 experiments-quick: all
 	@build/bench/experiments --quick
+	@build/bench/bench_decision
+	@build/bench/bench_engine_fit --quick || test -z "$$ISOCHRONE_DATA"
 
 # The constants of every rule by one search, ours among them: hours on one core.
 tune: all
