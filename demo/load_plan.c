@@ -113,11 +113,17 @@ load_plan_make(const struct load_spec *spec, struct load_item **ret_items, size_
     return ERR_OK;
 }
 
+uint32_t
+load_plan_text_bytes(const struct load_item *item)
+{
+    return (uint32_t)(item->prompt_tokens * BYTES_PER_TOKEN);
+}
+
 char *
 load_plan_body(const struct load_item *item, const char *model, uint32_t max_tokens,
                size_t *ret_bytes)
 {
-    size_t text_bytes = (size_t)(item->prompt_tokens * BYTES_PER_TOKEN);
+    size_t text_bytes = load_plan_text_bytes(item);
     size_t room = text_bytes + strlen(model) + FRAME_BYTES_MAX, at, end;
     char *body = malloc(room);
     struct rng rng;

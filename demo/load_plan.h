@@ -34,6 +34,9 @@ struct load_item {
 MUST_USE enum err load_plan_make(const struct load_spec *spec, struct load_item **ret_items,
                                  size_t *ret_count);
 
+/* Bytes of the message's text, about: the last word is written whole. */
+uint32_t load_plan_text_bytes(const struct load_item *item);
+
 /* The body of a streaming chat request for this item, text and all; its text begins differently
  * from every other item's, so that no prefix is shared. The caller frees it. NULL: no memory. */
 char *load_plan_body(const struct load_item *item, const char *model, uint32_t max_tokens,

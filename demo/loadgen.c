@@ -42,13 +42,14 @@ static const char help[] =
     "  --explain-file FILE   ask why about every request, and write the answers, a line each\n"
     "  --pid PID             this process is part of the run (host_other_percent); may be "
     "repeated\n"
+    "  --write-plan FILE     the requests as a table for isochrone sim; none is sent\n"
     "  --out FILE            a JSON line a request, and one about the run\n";
 
 struct settings {
     struct load_spec spec;
     struct load_options options;
     double ready_seconds, settle_seconds, explain_rate;
-    const char *out, *explain_file;
+    const char *out, *explain_file, *plan_file;
     long pids[PIDS_MAX];
     uint32_t pid_count;
 };
@@ -116,7 +117,7 @@ take_option(int id, char *value, struct settings *s)
 {
     double number = 0.0;
 
-    if (strchr("TMOW", id) == NULL && !read_number(value, &number))
+    if (strchr("TMOWL", id) == NULL && !read_number(value, &number))
         return false;
     switch (id) {
     case 'T':
@@ -128,6 +129,9 @@ take_option(int id, char *value, struct settings *s)
         break;
     case 'W':
         s->explain_file = value;
+        break;
+    case 'L':
+        s->plan_file = value;
         break;
     case 's':
         s->spec.seconds = number;
@@ -173,15 +177,23 @@ take_option(int id, char *value, struct settings *s)
 static bool
 parse(int argc, char **argv, struct settings *ret)
 {
-    static const struct option known[] = {
-        {"target", 1, NULL, 'T'},       {"model", 1, NULL, 'M'},
-        {"out", 1, NULL, 'O'},          {"seconds", 1, NULL, 's'},
-        {"drain", 1, NULL, 'd'},        {"seed", 1, NULL, 'n'},
-        {"prompt-max", 1, NULL, 'x'},   {"prompt-tokens", 1, NULL, 'p'},
-        {"prompt-sigma", 1, NULL, 'g'}, {"max-tokens", 1, NULL, 'm'},
-        {"ready", 1, NULL, 'r'},        {"settle", 1, NULL, 'e'},
-        {"explain", 1, NULL, 'w'},      {"explain-file", 1, NULL, 'W'},
-        {"pid", 1, NULL, 'P'},          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"target", 1, NULL, 'T'},
+                                          {"model", 1, NULL, 'M'},
+                                          {"out", 1, NULL, 'O'},
+                                          {"seconds", 1, NULL, 's'},
+                                          {"drain", 1, NULL, 'd'},
+                                          {"seed", 1, NULL, 'n'},
+                                          {"prompt-max", 1, NULL, 'x'},
+                                          {"prompt-tokens", 1, NULL, 'p'},
+                                          {"prompt-sigma", 1, NULL, 'g'},
+                                          {"max-tokens", 1, NULL, 'm'},
+                                          {"ready", 1, NULL, 'r'},
+                                          {"settle", 1, NULL, 'e'},
+                                          {"explain", 1, NULL, 'w'},
+                                          {"explain-file", 1, NULL, 'W'},
+                                          {"pid", 1, NULL, 'P'},
+                                          {"write-plan", 1, NULL, 'L'},
+                                          {NULL, 0, NULL, 0}};
     int id, index = 0;
 
     *ret = (struct settings){.spec = {.seed = 1,
@@ -283,6 +295,30 @@ put_result(FILE *out, const struct settings *s, const struct load_item *item,
     fprintf(out, ",\"tokens\":%u,\"prompt_tokens\":%u}\n", r->tokens, item->prompt_tokens);
 }
 
+/* What a simulation needs to know of the requests (sim/sim_given.h). ERR_IO: said. */
+static enum err
+write_plan(const struct settings *s, const struct load_item *items, size_t count)
+{
+    FILE *out = fopen(s->plan_file, "w");
+    bool bad;
+
+    if (out == NULL) {
+        perror(s->plan_file);
+        return ERR_IO;
+    }
+    fputs("at_ms,gateway,model,prompt_tokens,prompt_bytes,output_tokens,max_tokens\n", out);
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "%.6f,%s,%s,%u,%u,%u,%u\n", items[i].at_ms,
+                s->options.targets[items[i].target].name, s->options.models[items[i].model],
+                items[i].prompt_tokens, load_plan_text_bytes(&items[i]), s->options.max_tokens,
+                s->options.max_tokens);
+    bad = ferror(out) != 0;
+    if (fclose(out) == 0 && !bad)
+        return ERR_OK;
+    perror(s->plan_file);
+    return ERR_IO;
+}
+
 /* The last line says how the machine was. ERR_IO: said. */
 static enum err
 write_results(const struct settings *s, const struct load_item *items,
@@ -372,6 +408,11 @@ run(struct settings *s, struct loop *loop, struct http_client *client)
     size_t count = 0;
     enum err err = load_plan_make(&s->spec, &items, &count);
 
+    if (err == ERR_OK && s->plan_file != NULL) {
+        err = write_plan(s, items, count);
+        free(items);
+        return err;
+    }
     live.items = items;
     if (err == ERR_OK)
         err = live_open(&live, s, client);

@@ -36,8 +36,11 @@ const char cmd_emulate_help[] =
     "      --background L       load from elsewhere, as a share of capacity (0.5)\n"
     "      --log FILE           a JSON line a request: the truth at its arrival, and what came\n"
     "      --constants-scale X  into the configurations: the gateways' priors are off by X\n"
+    "      --only-vllm          every node is a vLLM with one model, ready at once\n"
     "      --print-fleet        the nodes as JSON, and end\n"
     "      --write-configs DIR  a configuration for each gateway, and end\n"
+    "      --write-fleet FILE   gateways, nodes and their hidden speeds for isochrone sim, and "
+    "end\n"
     "\n"
     "At run time: GET /emulate/nodes, GET /emulate/late, POST /emulate/nodes/I/fault with\n"
     "{\"fault\": \"none|refuse|hang|cut|slow|500|garbage|stale\"} (cut: \"chunks\", slow: "
@@ -57,7 +60,9 @@ enum option_id {
     OPTION_LOG,
     OPTION_SCALE,
     OPTION_PRINT,
-    OPTION_CONFIGS
+    OPTION_CONFIGS,
+    OPTION_ONLY_VLLM,
+    OPTION_FLEET
 };
 
 static const struct option long_options[] = {
@@ -73,13 +78,15 @@ static const struct option long_options[] = {
     {"constants-scale", required_argument, NULL, OPTION_SCALE},
     {"print-fleet", no_argument, NULL, OPTION_PRINT},
     {"write-configs", required_argument, NULL, OPTION_CONFIGS},
+    {"only-vllm", no_argument, NULL, OPTION_ONLY_VLLM},
+    {"write-fleet", required_argument, NULL, OPTION_FLEET},
     {NULL, 0, NULL, 0},
 };
 
 struct request { /* what the command line asks for */
     struct emulate_options options;
     bool print;
-    const char *configs_dir;
+    const char *configs_dir, *fleet_file;
 };
 
 static bool
@@ -184,6 +191,12 @@ take_option(int id, char *value, struct request *r)
     case OPTION_CONFIGS:
         r->configs_dir = value;
         return true;
+    case OPTION_ONLY_VLLM:
+        o->only_vllm = true;
+        return true;
+    case OPTION_FLEET:
+        r->fleet_file = value;
+        return true;
     default:
         return false;
     }
@@ -278,7 +291,9 @@ cmd_emulate(int argc, char **argv)
         err = emulate_print_fleet(&r.options);
     if (err == ERR_OK && r.configs_dir != NULL)
         err = emulate_write_configs(&r.options, r.configs_dir);
-    if (err == ERR_OK && !r.print && r.configs_dir == NULL)
+    if (err == ERR_OK && r.fleet_file != NULL)
+        err = emulate_write_fleet(&r.options, r.fleet_file);
+    if (err == ERR_OK && !r.print && r.configs_dir == NULL && r.fleet_file == NULL)
         err = run(&r.options);
     if (err == ERR_ARG)
         return CLI_USAGE;

@@ -44,6 +44,8 @@ const char cmd_sim_help[] =
     "      --data DIR           public data: traces/, network/, geo/, gpu/ (or $ISOCHRONE_DATA)\n"
     "      --trace NAME|FILE    requests; `synthetic`: made up, what is taken without data\n"
     "      --rtt NAME|FILE      round trips; `builtin`: great circles\n"
+    "      --fleet FILE, --plan FILE\n"
+    "                           a world that is there: its nodes, and each of its requests\n"
     "      --jobs N             at most so many runs at once (as many as there are CPUs)\n"
     "      --json               every figure of every run, and a summary\n"
     "      --plot FILE.svg      distribution of first tokens, and their p95 over time\n"
@@ -51,7 +53,8 @@ const char cmd_sim_help[] =
     "      --list-rules         only the rules, their constants and where they come from\n"
     "      --check-engine       only how near the engine model comes to measured engines\n"
     "\n"
-    "A scenario has the keys title, trace, rtt, seed, rule, knobs, nodes, gateways, regions, "
+    "A scenario has the keys title, trace, rtt, fleet, plan, seed, rule, knobs, nodes, gateways, "
+    "regions, "
     "models,\n"
     "duration, warmup, load, load_steps, day, news, engines, network, requests, slo, floor, "
     "tuning,\n"
@@ -65,7 +68,7 @@ const char cmd_sim_help[] =
 
 struct sim {
     const char *file, *rule, *seeds, *load, *nodes, *gateways, *regions, *duration, *warmup, *set,
-        *data, *trace, *rtt, *jobs_text, *plot;
+        *data, *trace, *rtt, *fleet, *plan, *jobs_text, *plot;
     bool json, describe, list_rules, check_engine;
     struct sim_scenario scenario;
     struct sim_source source;
@@ -248,13 +251,43 @@ data_folder(const struct sim *s)
     return folder != NULL && folder[0] != '\0' ? folder : NULL;
 }
 
+/* The world of two files: they say what the scenario says of others. */
+static bool
+open_given(struct sim *s, const char *fleet, const char *plan)
+{
+    const char *rtt = s->rtt != NULL ? s->rtt : s->scenario.rtt;
+    struct data_error error;
+
+    if (fleet[0] == '\0' || plan[0] == '\0') {
+        fputs("isochrone sim: --fleet and --plan go together\n", stderr);
+        return false;
+    }
+    if (sim_source_open_given(data_folder(s), fleet, plan, rtt, &error, &s->source) != ERR_OK) {
+        fprintf(stderr, "isochrone sim: %s\n", error.text);
+        return false;
+    }
+    s->has_source = true;
+    sim_given_use(&s->source.given, &s->scenario.options);
+    (void)snprintf(s->data_words, sizeof(s->data_words), "%s%s%s--fleet %s --plan %s --rtt %s",
+                   s->data != NULL ? "--data " : "", s->data != NULL ? s->data : "",
+                   s->data != NULL ? " " : "", fleet, plan,
+                   s->source.rtt.builtin ? SIM_SOURCE_BUILTIN
+                   : rtt[0] != '\0'      ? rtt
+                                         : s->source.rtt.name);
+    return true;
+}
+
 static bool
 open_source(struct sim *s)
 {
+    const char *fleet = s->fleet != NULL ? s->fleet : s->scenario.fleet;
+    const char *plan = s->plan != NULL ? s->plan : s->scenario.plan;
     const char *trace = s->trace != NULL ? s->trace : s->scenario.trace;
     const char *rtt = s->rtt != NULL ? s->rtt : s->scenario.rtt;
     struct data_error error;
 
+    if (fleet[0] != '\0' || plan[0] != '\0')
+        return open_given(s, fleet, plan);
     if (sim_source_open(data_folder(s), trace, rtt, &error, &s->source) != ERR_OK) {
         fprintf(stderr, "isochrone sim: %s\n", error.text);
         return false;
@@ -417,6 +450,8 @@ read_words(int argc, char **argv, struct sim *s)
         {"data", 0, NULL, &s->data},
         {"trace", 0, NULL, &s->trace},
         {"rtt", 0, NULL, &s->rtt},
+        {"fleet", 0, NULL, &s->fleet},
+        {"plan", 0, NULL, &s->plan},
         {"jobs", 0, NULL, &s->jobs_text},
         {"json", 0, &s->json, NULL},
         {"plot", 0, NULL, &s->plot},

@@ -45,8 +45,16 @@ draw(struct rng *rng, const double *shares, uint32_t max)
     return n - 1;
 }
 
+static double
+params_b(const struct sim_world *w, uint32_t model)
+{
+    return w->options.given != NULL ? w->options.given->models[model].params_b
+                                    : kinds[model].params_b;
+}
+
+/* The classes of a world that is drawn. */
 static void
-classes_init(struct sim_world *w)
+classes_draw(struct sim_world *w)
 {
     for (uint32_t m = 0; m < w->options.models; m++) {
         for (uint32_t k = 0; k < 6 && kinds[m].gpus[k] != NULL; k++) {
@@ -59,10 +67,21 @@ classes_init(struct sim_world *w)
             }
         }
     }
+}
+
+static void
+classes_init(struct sim_world *w)
+{
+    const struct sim_given *given = w->options.given;
+
+    if (given == NULL)
+        classes_draw(w);
+    for (uint32_t c = 0; given != NULL && c < given->class_count; c++)
+        w->classes[w->class_count++].gpu = given->gpus[c];
     for (uint32_t c = 0; c < w->class_count; c++) {
         for (uint32_t m = 0; m < w->options.models; m++) {
             struct sim_class *class = &w->classes[c];
-            class->runs[m] = engine_table_speed(kinds[m].params_b, span_of(class->gpu),
+            class->runs[m] = engine_table_speed(params_b(w, m), span_of(class->gpu),
                                                 &class->speed[m]) == ERR_OK;
         }
     }
@@ -108,11 +127,24 @@ regions_choose(struct sim_world *w)
     return ERR_OK;
 }
 
+/* Those of a world that is given, by their names. */
+static enum err
+regions_find(struct sim_world *w)
+{
+    const struct sim_given *given = w->options.given;
+    struct span names[SIM_REGIONS_MAX];
+    struct data_error error;
+
+    for (uint32_t i = 0; i < given->region_count; i++)
+        names[i] = span_of(given->regions[i]);
+    return rtt_data_pick(w->rtt, names, given->region_count, &error, w->region_place);
+}
+
 static enum err
 net_init(struct sim_world *w)
 {
     const struct rtt_matrix *m = &w->rtt->rtt;
-    enum err err = regions_choose(w);
+    enum err err = w->options.given != NULL ? regions_find(w) : regions_choose(w);
 
     w->net.regions = w->options.regions;
     for (uint32_t a = 0; err == ERR_OK && a < w->net.regions; a++) {
@@ -155,7 +187,7 @@ sim_fleet_engine(struct sim_world *w, uint32_t node)
 {
     struct sim_node *n = &w->nodes[node];
     const struct engine_speed *speed = &w->classes[n->class].speed[n->model];
-    uint64_t seed = (w->options.seed * 1000003u + node) ^ (uint64_t)n->restarts << 48;
+    uint64_t seed = n->seed ^ (uint64_t)n->restarts << 48;
     struct engine_params p;
 
     engine_table_vllm(&p);
@@ -167,14 +199,14 @@ sim_fleet_engine(struct sim_world *w, uint32_t node)
     p.quiet_tokens = !w->options.exact_tokens;
     p.prefix_block_tokens = w->trace->block_tokens;
     p.host_cache_tokens = w->options.host_cache * speed->kv_tokens_cap;
-    p.host_ms_per_token = engine_table_kv_bytes(kinds[n->model].params_b) / HOST_BYTES_PER_MS;
+    p.host_ms_per_token = engine_table_kv_bytes(params_b(w, n->model)) / HOST_BYTES_PER_MS;
     must(engine_open(&p, seed, &n->engine) == ERR_OK);
     must(engine_model(n->engine, 0, speed, ENGINE_MODEL_READY, 0.0) == ERR_OK);
     engine_set_slow(n->engine, n->slow);
 }
 
 static void
-node_init(struct sim_world *w, uint32_t index, uint32_t region, uint32_t model)
+node_draw(struct sim_world *w, uint32_t index, uint32_t region, uint32_t model)
 {
     const struct model_kind *kind = &kinds[model];
     struct sim_node *n = &w->nodes[index];
@@ -185,17 +217,26 @@ node_init(struct sim_world *w, uint32_t index, uint32_t region, uint32_t model)
     while (strcmp(w->classes[n->class].gpu, gpu) != 0)
         n->class ++;
     n->speed = 1.0 + w->options.hidden_speed * (2.0 * rng_unit(&w->rng) - 1.0);
+    n->seed = w->options.seed * 1000003u + index;
+}
+
+/* Who it is stands there: all the rest. */
+static void
+node_init(struct sim_world *w, uint32_t index)
+{
+    struct sim_node *n = &w->nodes[index];
+
     n->slow = 1.0;
     n->wake_ns = UINT64_MAX;
     n->first_attempt = SIM_NONE;
     n->epoch = 1;
     sim_fleet_engine(w, index);
-    w->capacity[model] += node_capacity(w, &w->classes[n->class].speed[model], n->speed);
+    w->capacity[n->model] += node_capacity(w, &w->classes[n->class].speed[n->model], n->speed);
 }
 
 /* Capacity is not where the demand is: regions get shares between 1 and 3. */
 static void
-nodes_init(struct sim_world *w)
+nodes_draw(struct sim_world *w)
 {
     double shares[SIM_REGIONS_MAX], models[SIM_MODELS_MAX] = {0};
 
@@ -206,11 +247,32 @@ nodes_init(struct sim_world *w)
     for (uint32_t i = 0; i < w->options.nodes; i++) {
         uint32_t region = i < w->options.regions ? i : draw(&w->rng, shares, w->options.regions);
         uint32_t model = i < w->options.models ? i : draw(&w->rng, models, w->options.models);
-        node_init(w, i, region, model);
+        node_draw(w, i, region, model);
     }
 }
 
-/* Gateways stand in the first regions, which are far apart. */
+static void
+nodes_init(struct sim_world *w)
+{
+    const struct sim_given *given = w->options.given;
+
+    if (given == NULL)
+        nodes_draw(w);
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        struct sim_node *n = &w->nodes[i];
+
+        if (given != NULL) {
+            n->region = given->nodes[i].region;
+            n->class = given->nodes[i].class;
+            n->model = given->nodes[i].model;
+            n->speed = given->nodes[i].speed;
+            n->seed = given->nodes[i].seed;
+        }
+        node_init(w, i);
+    }
+}
+
+/* Gateways stand in the first regions, which are far apart, if nobody says where. */
 enum err
 sim_fleet_open(struct sim_world *w)
 {
@@ -226,12 +288,13 @@ sim_fleet_open(struct sim_world *w)
         return err;
     nodes_init(w);
     for (uint32_t g = 0; g < w->options.gateways; g++) {
-        w->gateways[g].region = (uint16_t)(g % w->options.regions);
+        w->gateways[g].region = w->options.given != NULL ? w->options.given->gateways[g].region
+                                                         : (uint16_t)(g % w->options.regions);
         err = sim_gateway_open(w, g);
         if (err != ERR_OK)
             return err;
     }
-    for (uint32_t i = 0; i < w->options.nodes; i++)
+    for (uint32_t i = 0; i < w->options.nodes && !w->options.polls; i++)
         sim_put(w, w->options.heartbeat_ms * rng_unit(&w->rng), SIM_BEAT, i, 0);
     return ERR_OK;
 }
@@ -248,7 +311,7 @@ sim_fleet_close(struct sim_world *w)
 }
 
 const char *
-sim_fleet_model_name(uint32_t model)
+sim_fleet_model_name(const struct sim_world *w, uint32_t model)
 {
-    return kinds[model].name;
+    return w->options.given != NULL ? w->options.given->models[model].name : kinds[model].name;
 }

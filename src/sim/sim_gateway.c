@@ -28,9 +28,8 @@ step(struct sim_world *w, struct sim_gateway *g)
     sim_check_actions(w, g);
 }
 
-/* An event into the core, and what follows. */
-static void
-tell(struct sim_world *w, struct sim_gateway *g)
+void
+sim_gateway_tell(struct sim_world *w, struct sim_gateway *g)
 {
     step(w, g);
     act(w, g);
@@ -63,7 +62,7 @@ tell_models(struct sim_world *w, struct sim_gateway *g)
                           (float)s->tb_ms * scale},
                 .kv_tokens_cap = (float)s->kv_tokens_cap,
             };
-            tell(w, g);
+            sim_gateway_tell(w, g);
         }
     }
 }
@@ -83,11 +82,11 @@ tell_node(struct sim_world *w, struct sim_gateway *g, uint32_t node)
                                         .operator=(uint16_t)(node % 4),
                                         .slots = 256,
                                         .rtt_ms = rtt_ms};
-    tell(w, g);
+    sim_gateway_tell(w, g);
     w->event.kind = EVENT_MODEL;
     w->event.model = (struct event_model){
         .node = node, .model = n->model, .state = MODEL_READY, .ready_in_ms = NAN};
-    tell(w, g);
+    sim_gateway_tell(w, g);
 }
 
 static void
@@ -106,10 +105,10 @@ tell_start(struct sim_world *w, struct sim_gateway *g)
         if (strcmp(rule_by_id(i)->name, o->rule) == 0)
             w->event.settings.rule = i;
     }
-    tell(w, g);
+    sim_gateway_tell(w, g);
     w->event.kind = EVENT_TUNING;
     w->event.tuning = o->tuning;
-    tell(w, g);
+    sim_gateway_tell(w, g);
     tell_models(w, g);
     for (uint32_t i = 0; i < o->nodes; i++)
         tell_node(w, g, i);
@@ -158,7 +157,8 @@ sim_gateway_open(struct sim_world *w, uint32_t index)
 {
     struct sim_gateway *g = &w->gateways[index];
     struct core_config config = {
-        .seed = w->options.seed * 7919u + index,
+        .seed = w->options.given != NULL ? w->options.given->gateways[index].seed
+                                         : w->options.seed * 7919u + index,
         .nodes_max = w->options.nodes,
         .models_max = w->options.models,
         .regions_max = w->options.regions,
@@ -187,6 +187,8 @@ sim_gateway_open(struct sim_world *w, uint32_t index)
         return err;
     tell_start(w, g);
     sim_put(w, TICK_MS * rng_unit(&w->rng), SIM_TICK, index, 0);
+    if (w->options.polls)
+        return sim_poll_open(w, index);
     for (uint32_t i = 0; i < w->options.nodes; i++)
         sim_put(w, w->options.rtt_every_ms * rng_unit(&w->rng), SIM_RTT, index, i);
     return ERR_OK;
@@ -201,6 +203,7 @@ sim_gateway_close(struct sim_gateway *g, uint32_t nodes)
     free(g->rule_state);
     free(g->pools);
     free(g->dispatches);
+    free(g->polls);
     free(g->waits);
 }
 
@@ -275,7 +278,7 @@ attempt_start(struct sim_world *w, struct sim_gateway *g, const struct action_di
         a->failure = FAILURE_CONNECT;
         sim_put(w, SIM_CONNECT_LIMIT_MS, SIM_BROKEN, attempt, r->serial);
     }
-    tell(w, g);
+    sim_gateway_tell(w, g);
 }
 
 /* Nothing more is expected of the attempt. Its connection is kept after a whole answer. */
@@ -379,10 +382,13 @@ sim_gateway_arrive(struct sim_world *w, uint32_t slot, uint32_t serial)
     w->event.kind = EVENT_ARRIVED;
     w->event.arrived = (struct event_arrived){
         .request = core_id(slot, serial),
+        .max_tokens = r->max_tokens,
         .session = t->session == 0 ? 0 : t->session * 31 + r->stream * 64 + r->round + 1,
         .model = r->model,
         .other_model = MODEL_NONE,
-        .tenant = (uint16_t)(1 + (r->stream * 64 + t->tenant) % (TENANTS_MAX - 1)),
+        .tenant = w->options.given != NULL
+                      ? 0
+                      : (uint16_t)(1 + (r->stream * 64 + t->tenant) % (TENANTS_MAX - 1)),
         .priority = r->priority,
         .prompt_bytes = r->prompt_bytes,
         .body_bytes = r->prompt_bytes + 200,
@@ -392,7 +398,7 @@ sim_gateway_arrive(struct sim_world *w, uint32_t slot, uint32_t serial)
         .only_node = NODE_ANY,
     };
     sim_load_prefix(w, r, &w->event.prefix);
-    tell(w, g);
+    sim_gateway_tell(w, g);
 }
 
 static void
@@ -424,14 +430,14 @@ sim_gateway_first(struct sim_world *w, uint32_t attempt, uint32_t serial)
     w->event.started = (struct event_started){.request = core_id(attempt / ATTEMPTS_MAX, serial),
                                               .attempt = attempt % ATTEMPTS_MAX + 1,
                                               .path_bytes_per_ms = NAN};
-    tell(w, &w->gateways[r->gateway]);
+    sim_gateway_tell(w, &w->gateways[r->gateway]);
 }
 
 static void
 sample_add(struct sim_world *w, const struct sim_request *r, const struct sim_attempt *a)
 {
     const struct sim_gateway *g = &w->gateways[r->gateway];
-    double back_ms = sim_net_one_way_ms(&w->net, &w->net_rng, g->region, r->region);
+    double back_ms = sim_load_hop_ms(w, r);
     double first_ms = (double)(r->first_ns - r->sent_ns) * 1e-6 + back_ms;
     double done_ms = (double)(w->now_ns - r->sent_ns) * 1e-6 + back_ms;
     struct sim_sample s = {
@@ -493,7 +499,7 @@ sim_gateway_done(struct sim_world *w, uint32_t attempt, uint32_t serial)
                                           .engine_decode_ms = NAN};
     attempt_over(w, g, attempt, true);
     request_over(w, g, slot);
-    tell(w, g);
+    sim_gateway_tell(w, g);
 }
 
 void
@@ -513,7 +519,7 @@ sim_gateway_broken(struct sim_world *w, uint32_t attempt, uint32_t serial)
                                             .started = r->answering == attempt % ATTEMPTS_MAX,
                                             .retry_after_ms = NAN};
     attempt_over(w, g, attempt, false);
-    tell(w, g);
+    sim_gateway_tell(w, g);
 }
 
 void
@@ -527,7 +533,7 @@ sim_gateway_late(struct sim_world *w, uint32_t attempt, uint32_t serial)
     w->event.kind = EVENT_LATE;
     w->event.late = (struct event_late){.request = core_id(attempt / ATTEMPTS_MAX, serial),
                                         .attempt = attempt % ATTEMPTS_MAX + 1};
-    tell(w, &w->gateways[r->gateway]);
+    sim_gateway_tell(w, &w->gateways[r->gateway]);
 }
 
 /* ---- News and time. */
@@ -545,8 +551,8 @@ sim_gateway_news(struct sim_world *w, uint32_t gateway, const struct sim_report 
                                             .kv_tokens_used = report->kv_tokens_used,
                                             .kv_tokens_cap = report->kv_tokens_cap,
                                             .slots = NAN,
-                                            .age_ms = NAN};
-    tell(w, g);
+                                            .age_ms = report->age_ms};
+    sim_gateway_tell(w, g);
 }
 
 void
@@ -563,7 +569,7 @@ sim_gateway_rtt(struct sim_world *w, uint32_t gateway, uint32_t node)
         .node = node,
         .rtt_ms = (float)(sim_net_one_way_ms(&w->net, &w->net_rng, g->region, n->region) +
                           sim_net_one_way_ms(&w->net, &w->net_rng, n->region, g->region))};
-    tell(w, g);
+    sim_gateway_tell(w, g);
 }
 
 void
@@ -585,7 +591,7 @@ sim_gateway_tick(struct sim_world *w, uint32_t gateway)
         sim_gateway_broken(w, wait.attempt, wait.serial);
     }
     w->event.kind = EVENT_TICK;
-    tell(w, g);
+    sim_gateway_tell(w, g);
     core_view_load(g->core, &load);
     sim_put(w, load.held > 0 ? TICK_HELD_MS : TICK_MS, SIM_TICK, gateway, 0);
 }

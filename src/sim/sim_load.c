@@ -188,8 +188,8 @@ streams_start(struct sim_world *w, uint32_t first, uint32_t count)
                      (w->streams[first + i].row + rng_unit(&w->rng)) / count * w->trace->span_ms);
 }
 
-enum err
-sim_load_open(struct sim_world *w)
+static enum err
+streams_open(struct sim_world *w)
 {
     double shares[SIM_REGIONS_MAX], total = 0.0;
     double trace_rate = (double)w->trace->count / w->trace->span_ms; /* a millisecond */
@@ -217,6 +217,15 @@ sim_load_open(struct sim_world *w)
     }
     for (uint32_t m = 0, at = 0; m < w->options.models; at += counts[m++])
         streams_start(w, at, counts[m]);
+    return ERR_OK;
+}
+
+enum err
+sim_load_open(struct sim_world *w)
+{
+    if (w->options.given == NULL)
+        return streams_open(w);
+    sim_put(w, w->trace->requests[0].at_ms, SIM_CLIENT, 0, 0);
     return ERR_OK;
 }
 
@@ -274,17 +283,49 @@ priority_draw(struct sim_world *w, struct rng *rng)
     return x < w->options.priority_high + w->options.priority_low ? PRIORITY_LOW : PRIORITY_NORMAL;
 }
 
+double
+sim_load_hop_ms(struct sim_world *w, const struct sim_request *r)
+{
+    if (w->options.given != NULL) /* a plan says when requests reach their gateways */
+        return 0.0;
+    return sim_net_one_way_ms(&w->net, &w->net_rng, r->region, w->gateways[r->gateway].region);
+}
+
+/* The request that was made, on its way to its gateway. */
+static void
+send(struct sim_world *w, const struct sim_request *made)
+{
+    uint32_t slot = request_take(w), gateway_region = w->gateways[made->gateway].region;
+    struct sim_request *r = &w->requests[slot];
+    double ms;
+
+    *r = *made;
+    r->serial = ++w->serial;
+    r->sent_ns = w->now_ns;
+    r->answering = SIM_NONE;
+    r->counted = sim_now_ms(w) >= w->options.warmup_ms;
+    for (uint32_t i = 0; i < ATTEMPTS_MAX; i++)
+        r->attempts[i].node = r->attempts[i].news = SIM_NONE;
+    w->stats.requests++;
+    w->in_flight++;
+    if (r->counted) {
+        w->stats.arrived++;
+        w->stats.arrived_class[r->priority]++;
+    }
+    ms = sim_load_hop_ms(w, r);
+    if (w->options.given == NULL)
+        ms += sim_net_body_ms(&w->net, r->region, gateway_region, r->prompt_bytes, false);
+    sim_put(w, ms, SIM_ARRIVE, slot, r->serial);
+}
+
+/* A stream's request. */
 static void
 ask(struct sim_world *w, uint32_t stream)
 {
     struct sim_stream *s = &w->streams[stream];
     const struct trace_request *t = &w->trace->requests[s->row];
     const struct sim_options *o = &w->options;
-    uint32_t slot = request_take(w);
-    struct sim_request *r = &w->requests[slot];
-
-    *r = (struct sim_request){
-        .serial = ++w->serial,
+    struct sim_request r = {
         .row = s->row,
         .stream = stream,
         .round = s->round,
@@ -295,32 +336,18 @@ ask(struct sim_world *w, uint32_t stream)
         .prompt_tokens = tokens_within(t->prompt_tokens, o->prompt_tokens_max),
         .output_tokens = tokens_within(t->output_tokens * o->output_factor, 1e6),
         .deadline_ms = NAN,
-        .sent_ns = w->now_ns,
-        .answering = SIM_NONE,
-        .counted = sim_now_ms(w) >= o->warmup_ms,
     };
+
     /* Text is not written at one rate: each prompt has its own. */
-    r->prompt_bytes = (uint32_t)(r->prompt_tokens * o->bytes_per_token *
-                                 (0.9 + 0.2 * rng_unit(&s->rng)));
+    r.prompt_bytes = (uint32_t)(r.prompt_tokens * o->bytes_per_token *
+                                (0.9 + 0.2 * rng_unit(&s->rng)));
     if (rng_unit(&s->rng) < o->deadline_share)
-        r->deadline_ms = (float)(o->deadline_ms + o->deadline_per_token_ms * r->prompt_tokens);
-    for (uint32_t i = 0; i < ATTEMPTS_MAX; i++)
-        r->attempts[i].node = r->attempts[i].news = SIM_NONE;
-    w->stats.requests++;
-    w->in_flight++;
-    if (r->counted) {
-        w->stats.arrived++;
-        w->stats.arrived_class[r->priority]++;
-    }
-    sim_put(w,
-            sim_net_one_way_ms(&w->net, &w->net_rng, s->region, w->gateways[s->gateway].region) +
-                sim_net_body_ms(&w->net, s->region, w->gateways[s->gateway].region, r->prompt_bytes,
-                                false),
-            SIM_ARRIVE, slot, r->serial);
+        r.deadline_ms = (float)(o->deadline_ms + o->deadline_per_token_ms * r.prompt_tokens);
+    send(w, &r);
 }
 
-void
-sim_load_next(struct sim_world *w, uint32_t stream)
+static void
+next_of_stream(struct sim_world *w, uint32_t stream)
 {
     if (w->streams[stream].left_ms > 0.0) {
         go_on(w, stream);
@@ -328,6 +355,40 @@ sim_load_next(struct sim_world *w, uint32_t stream)
     }
     ask(w, stream);
     schedule(w, stream);
+}
+
+/* The plan's next request: it is due now, and the one behind it will be. */
+static void
+next_of_plan(struct sim_world *w, uint32_t row)
+{
+    const struct sim_given *given = w->options.given;
+    const struct trace_request *t = &w->trace->requests[row];
+    const struct sim_given_request *more = &given->requests[row];
+    struct sim_request r = {
+        .row = row,
+        .region = given->gateways[more->gateway].region,
+        .gateway = more->gateway,
+        .model = more->model,
+        .priority = PRIORITY_NORMAL,
+        .prompt_tokens = t->prompt_tokens,
+        .output_tokens = t->output_tokens,
+        .prompt_bytes = more->prompt_bytes,
+        .max_tokens = more->max_tokens,
+        .deadline_ms = NAN,
+    };
+
+    send(w, &r);
+    if (row + 1 < w->trace->count)
+        sim_put(w, w->trace->requests[row + 1].at_ms - sim_now_ms(w), SIM_CLIENT, row + 1, 0);
+}
+
+void
+sim_load_next(struct sim_world *w, uint32_t stream)
+{
+    if (w->options.given != NULL)
+        next_of_plan(w, stream);
+    else
+        next_of_stream(w, stream);
 }
 
 /* Whose conversations these are: a copy's, in this round through the trace. */

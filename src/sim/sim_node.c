@@ -49,9 +49,8 @@ sim_report_free(struct sim_world *w, uint32_t report)
     w->report_free = report;
 }
 
-/* What the node would say now, for so many who hear it. */
-static uint32_t
-report_make(struct sim_world *w, uint32_t node, uint32_t riders)
+uint32_t
+sim_node_report(struct sim_world *w, uint32_t node, uint32_t riders)
 {
     uint32_t i = report_take(w);
     struct engine_truth t;
@@ -65,6 +64,7 @@ report_make(struct sim_world *w, uint32_t node, uint32_t riders)
         .queue_tokens = w->options.agents ? (float)t.queue_tokens : NAN,
         .kv_tokens_used = (float)t.kv_tokens_used,
         .kv_tokens_cap = (float)t.kv_tokens_cap,
+        .age_ms = NAN,
     };
     return i;
 }
@@ -154,8 +154,9 @@ output(struct sim_world *w, uint32_t node, const struct engine_output *o)
     } else if (at_ns < a->first_ns + END_AFTER_NS) {
         at_ns = a->first_ns + END_AFTER_NS;
     }
-    if (w->options.piggyback && w->nodes[node].mute == 0 && a->news == SIM_NONE)
-        a->news = report_make(w, node, 1);
+    if (w->options.piggyback && !w->options.polls && w->nodes[node].mute == 0 &&
+        a->news == SIM_NONE)
+        a->news = sim_node_report(w, node, 1);
     sim_queue_put(&w->queue, at_ns, is_first ? SIM_FIRST : SIM_DONE, attempt, serial);
 }
 
@@ -183,6 +184,21 @@ sim_node_wake(struct sim_world *w, uint32_t node, uint32_t version)
 }
 
 /* ---- What arrives. */
+
+/* The head of an answer goes out at once, and says how busy the engine is. */
+static void
+head_send(struct sim_world *w, uint32_t node, const struct sim_request *r)
+{
+    uint32_t report;
+
+    if (w->nodes[node].mute > 0 ||
+        w->net.cut[w->nodes[node].region][w->gateways[r->gateway].region])
+        return;
+    report = sim_node_report(w, node, 1);
+    w->reports[report].kv_tokens_used = NAN; /* only a share of it stands there */
+    w->reports[report].kv_tokens_cap = NAN;
+    sim_put(w, way_back_ms(w, node, r), SIM_NEWS, report, r->gateway);
+}
 
 static void
 answer_failure(struct sim_world *w, uint32_t attempt, uint32_t serial, enum failure failure)
@@ -318,6 +334,8 @@ sim_node_submit(struct sim_world *w, uint32_t attempt, uint32_t serial)
         w->stats.hedge_prefill_tokens += r->prompt_tokens -
                                          engine_cached_tokens(w->nodes[a->node].engine, &request);
     attempt_link(w, attempt, a);
+    if (w->options.polls)
+        head_send(w, a->node, r);
     wake_later(w, a->node);
 }
 
@@ -380,7 +398,7 @@ sim_node_beat(struct sim_world *w, uint32_t node)
     }
     if (heard == 0)
         return;
-    report = report_make(w, node, heard);
+    report = sim_node_report(w, node, heard);
     for (uint32_t g = 0; g < w->options.gateways; g++) {
         if (hears[g])
             sim_put(w, sim_net_one_way_ms(&w->net, &w->net_rng, n->region, w->gateways[g].region),

@@ -33,6 +33,7 @@ sim_options_init(struct sim_options *o)
         .piggyback = true,
         .agents = true,
         .rtt_every_ms = 5000.0,
+        .poll_every_ms = 1000.0,
         .hidden_speed = 0.3,
         .step_noise = 0.08,
         .prior_scale = 1.0,
@@ -69,6 +70,7 @@ static const struct {
     {"news.heartbeat", offsetof(struct sim_options, heartbeat_ms), 1.0, MS_MAX},
     {"news.loss", offsetof(struct sim_options, report_loss), 0.0, 1.0},
     {"news.rtt_every", offsetof(struct sim_options, rtt_every_ms), 1.0, MS_MAX},
+    {"news.poll_every", offsetof(struct sim_options, poll_every_ms), 1.0, MS_MAX},
     {"engines.hidden_speed", offsetof(struct sim_options, hidden_speed), 0.0, 0.9},
     {"engines.step_noise", offsetof(struct sim_options, step_noise), 0.0, 1.0},
     {"engines.pause_every", offsetof(struct sim_options, pause_every_ms), 0.0, MS_MAX},
@@ -145,7 +147,7 @@ sim_options_check_fault(const struct sim_options *o, const struct sim_fault *f,
 static enum err
 counts_check(const struct sim_options *o, struct sim_error *ret_error)
 {
-    uint32_t least = o->regions > o->models ? o->regions : o->models;
+    uint32_t least = o->given != NULL ? 1 : o->regions > o->models ? o->regions : o->models;
 
     if (o->regions < 1 || o->regions > SIM_REGIONS_MAX)
         return out_of_range(ret_error, "regions", o->regions, 1, SIM_REGIONS_MAX);

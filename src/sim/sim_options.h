@@ -15,6 +15,7 @@
 #define SIM_LOAD_STEPS_MAX  16u
 #define SIM_KNOBS_MAX       8u
 #define SIM_MODELS_MAX      3u
+#define SIM_POLL_NODES_MAX  160u        /* more than a gateway's poller asks once a second */
 #define SIM_DURATION_MS_MAX 604800000.0 /* a week */
 
 enum sim_fault_kind {
@@ -38,7 +39,12 @@ struct sim_load_step { /* from at_ms on the load is `load` */
     double at_ms, load;
 };
 
+struct sim_given;
+
 struct sim_options {
+    /* A world that was written down (sim_given_use): then nodes, speeds, places and requests are
+     * its own, and not drawn by what stands below. NULL: there is none. */
+    const struct sim_given *given;
     uint64_t seed;
     const char *rule;            /* core's, or one of sim/rule */
     double knobs[SIM_KNOBS_MAX]; /* of the rule; NAN: its default */
@@ -58,6 +64,10 @@ struct sim_options {
     bool agents;    /* reports carry queued prefill tokens, as a node agent's do */
     double report_loss;
     double rtt_every_ms; /* a measured round trip to each node */
+    /* No node tells anything by itself: a gateway asks it, as it asks engines without an agent. The
+     * five above do not count then. */
+    bool polls;
+    double poll_every_ms;
     /* the engines */
     double hidden_speed; /* each node's is 1 +- this, evenly */
     double step_noise;

@@ -213,6 +213,8 @@ static const struct schema_key news_keys[] = {
     {"agents", sim_value_bool, AT(agents), "yes", 0, 0, NULL},
     {"loss", sim_value_share, AT(report_loss), "5%", 0, 100, NULL},
     {"rtt_every", sim_value_ms, AT(rtt_every_ms), "5s", 1, MS_MAX, NULL},
+    {"polls", sim_value_bool, AT(polls), "yes", 0, 0, NULL},
+    {"poll_every", sim_value_ms, AT(poll_every_ms), "1s", 1, MS_MAX, NULL},
     {NULL, NULL, 0, NULL, 0, 0, NULL},
 };
 static const struct schema_key engine_keys[] = {
@@ -275,6 +277,8 @@ static const struct schema_key keys[] = {
     {"title", sim_value_text, offsetof(struct sim_scenario, title), "a day", 0, 0, NULL},
     {"trace", sim_value_text, offsetof(struct sim_scenario, trace), "mooncake", 0, 0, NULL},
     {"rtt", sim_value_text, offsetof(struct sim_scenario, rtt), "rtt.csv", 0, 0, NULL},
+    {"fleet", sim_value_text, offsetof(struct sim_scenario, fleet), "fleet.csv", 0, 0, NULL},
+    {"plan", sim_value_text, offsetof(struct sim_scenario, plan), "plan.csv", 0, 0, NULL},
     {"seed", schema_u64, AT(seed), "1", 0, UINT64_MAX, NULL},
     {"rule", sim_value_rule, AT(rule), "time", 0, 0, NULL},
     {"knobs", read_knobs, 0, "{decay: 3}", 0, 0, NULL},

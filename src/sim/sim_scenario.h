@@ -16,6 +16,8 @@ struct sim_scenario { /* a plain value */
     char title[SIM_TEXT_BYTES_MAX]; /* for people; "": none */
     char trace[SIM_TEXT_BYTES_MAX]; /* as in --trace; "": the first there is */
     char rtt[SIM_TEXT_BYTES_MAX];   /* as in --rtt; "": the first there is */
+    char fleet[SIM_TEXT_BYTES_MAX]; /* files of a world that is given; "": it is drawn */
+    char plan[SIM_TEXT_BYTES_MAX];
 };
 
 void sim_scenario_init(struct sim_scenario *s);

@@ -83,6 +83,7 @@ sim_source_open(const char *folder, const char *trace, const char *rtt, struct d
 {
     enum err err = open_trace(folder, trace, error, &ret_source->trace);
 
+    ret_source->is_given = false;
     if (err != ERR_OK)
         return err;
     err = open_rtt(folder, rtt, error, &ret_source->rtt);
@@ -91,9 +92,28 @@ sim_source_open(const char *folder, const char *trace, const char *rtt, struct d
     return err;
 }
 
+enum err
+sim_source_open_given(const char *folder, const char *fleet, const char *plan, const char *rtt,
+                      struct data_error *error, struct sim_source *ret_source)
+{
+    enum err err = sim_given_open(fleet, plan, error, &ret_source->given);
+
+    if (err != ERR_OK)
+        return err;
+    ret_source->is_given = true;
+    ret_source->trace = ret_source->given.trace; /* whose memory it is */
+    err = open_rtt(folder, rtt, error, &ret_source->rtt);
+    if (err != ERR_OK)
+        sim_given_close(&ret_source->given);
+    return err;
+}
+
 void
 sim_source_close(struct sim_source *s)
 {
-    trace_close(&s->trace);
+    if (s->is_given)
+        sim_given_close(&s->given);
+    else
+        trace_close(&s->trace);
     rtt_data_close(&s->rtt);
 }

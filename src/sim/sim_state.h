@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "core/core.h"
 #include "engine/engine.h"
+#include "sim/sim_given.h"
 #include "sim/sim_net.h"
 #include "sim/sim_options.h"
 #include "sim/sim_pool.h"
@@ -17,7 +18,6 @@
 #include "sim/sim_world.h"
 #include "sim/trace.h"
 
-#define SIM_CLASSES_MAX      16u
 #define SIM_NONE             UINT32_MAX
 #define SIM_IDLE_LIMIT_MS    60000.0 /* as gateways have them */
 #define SIM_CONNECT_LIMIT_MS 2000.0
@@ -35,6 +35,9 @@ enum sim_kind {
     SIM_CANCEL,      /* a: cancellation: it gets to its node */
     SIM_BEAT,        /* a: node: tells every gateway */
     SIM_NEWS,        /* a: report, b: gateway */
+    SIM_POLL,        /* a: gateway, b: node: it asks */
+    SIM_POLL_ASKED,  /* likewise: the question gets there */
+    SIM_POLL_TOLD,   /* likewise: the answer is back */
     SIM_TICK,        /* a: gateway */
     SIM_RTT,         /* a: gateway, b: node */
     SIM_FAULT_BEGIN, /* a: fault */
@@ -45,6 +48,7 @@ struct sim_report { /* what a node says, on its way */
     uint32_t node, next_free;
     uint32_t riders; /* who will still hear it */
     float running, waiting, queue_tokens, kv_tokens_used, kv_tokens_cap;
+    float age_ms; /* as it arrives; NAN: nobody measured */
 };
 
 struct sim_attempt {
@@ -69,7 +73,7 @@ struct sim_request {
     uint16_t region, gateway, model, priority;
     uint32_t prompt_tokens, output_tokens;
     float deadline_ms;
-    uint32_t prompt_bytes;
+    uint32_t prompt_bytes, max_tokens;
     uint64_t sent_ns, arrived_ns, first_ns, held_ns;
     uint32_t answering; /* attempt that started; SIM_NONE */
     uint32_t tries;
@@ -85,6 +89,7 @@ struct sim_cancel { /* on its way */
 struct sim_node {
     struct engine *engine;
     uint16_t region, class, model;
+    uint64_t seed;
     double speed; /* hidden */
     double slow;
     uint32_t down, mute; /* by so many faults */
@@ -94,6 +99,14 @@ struct sim_node {
     uint32_t wake_version, epoch;
     uint32_t first_attempt;
     struct sim_coming coming;
+};
+
+struct sim_poll { /* of a gateway's questions to a node */
+    uint64_t sent_ns;
+    uint32_t report; /* that comes back; SIM_NONE */
+    uint16_t loads;  /* read since the last look at the models */
+    uint16_t failures;
+    bool fresh, wants_models, is_lost;
 };
 
 struct sim_wait { /* of a gateway: attempts in the order of their limit */
@@ -109,6 +122,8 @@ struct sim_gateway {
     uint64_t events;
     struct sim_pool *pools; /* [nodes] */
     uint32_t *dispatches;   /* [nodes]: how many so far */
+    struct sim_poll *polls; /* [nodes]; NULL: nobody is asked */
+    double round_ms;        /* when its first round of questions is */
     struct sim_wait *waits; /* a ring */
     size_t wait_first, wait_count, wait_room;
 };
@@ -193,10 +208,13 @@ MUST_USE enum err sim_fleet_open(struct sim_world *w);
 void sim_fleet_close(struct sim_world *w);
 /* A new engine at the node, as fast as its options say. */
 void sim_fleet_engine(struct sim_world *w, uint32_t node);
-const char *sim_fleet_model_name(uint32_t model);
+const char *sim_fleet_model_name(const struct sim_world *w, uint32_t model);
 MUST_USE enum err sim_load_open(struct sim_world *w);
 void sim_load_close(struct sim_world *w);
+/* The next request of a stream; of a given plan, the request `stream`. */
 void sim_load_next(struct sim_world *w, uint32_t stream);
+/* Between the client and the gateway of the request, one way, this time. */
+double sim_load_hop_ms(struct sim_world *w, const struct sim_request *r);
 void sim_load_forget(struct sim_world *w, uint32_t slot); /* the request is over */
 /* The chain of the request's prompt blocks into w->blocks; how many. */
 uint32_t sim_load_blocks(struct sim_world *w, const struct sim_request *r);
@@ -214,6 +232,13 @@ void sim_gateway_news(struct sim_world *w, uint32_t gateway, const struct sim_re
 void sim_gateway_rtt(struct sim_world *w, uint32_t gateway, uint32_t node);
 /* Round trips that a request of this gateway would cost at the node now. */
 float sim_gateway_rounds(const struct sim_world *w, uint32_t gateway, uint32_t node);
+/* w->event into its core, and what follows. */
+void sim_gateway_tell(struct sim_world *w, struct sim_gateway *g);
+
+MUST_USE enum err sim_poll_open(struct sim_world *w, uint32_t gateway);
+void sim_poll_ask(struct sim_world *w, uint32_t gateway, uint32_t node);
+void sim_poll_asked(struct sim_world *w, uint32_t gateway, uint32_t node);
+void sim_poll_told(struct sim_world *w, uint32_t gateway, uint32_t node);
 
 /* The attempt is on its way to its node; it is there, or never will be. */
 void sim_node_expect(struct sim_world *w, uint32_t attempt);
@@ -229,6 +254,8 @@ void sim_node_beat(struct sim_world *w, uint32_t node);
 void sim_node_crash(struct sim_world *w, uint32_t node);
 /* Every step takes so many times as long from now on. */
 void sim_node_slow(struct sim_world *w, uint32_t node, double factor);
+/* What the node would say now, to so many who will hear it: a report. */
+uint32_t sim_node_report(struct sim_world *w, uint32_t node, uint32_t riders);
 /* What its engine says, and in sums those before it too. */
 void sim_node_truth(const struct sim_world *w, uint32_t node, struct engine_truth *ret_truth);
 void sim_node_close(struct sim_world *w);

@@ -13,6 +13,23 @@
 #define SETTLE_MS 3600000.0 /* after that, for what nobody waits for any more */
 #define LOOK_MS   100.0
 
+/* Are the regions of a world that is given among the round trips? */
+static enum err
+given_check(const struct sim_given *given, const struct rtt_data *rtt, struct sim_error *ret_error)
+{
+    uint32_t places[SIM_REGIONS_MAX];
+    struct span names[SIM_REGIONS_MAX];
+    struct data_error error;
+    enum err err;
+
+    for (uint32_t i = 0; i < given->region_count; i++)
+        names[i] = span_of(given->regions[i]);
+    err = rtt_data_pick(rtt, names, given->region_count, &error, places);
+    if (err != ERR_OK)
+        span_copy(span_of(error.text), ret_error->message, sizeof(ret_error->message));
+    return err;
+}
+
 /* What the options and the data have to do with each other. */
 static enum err
 data_check(const struct sim_options *o, const struct trace *trace, const struct rtt_data *rtt,
@@ -29,6 +46,12 @@ data_check(const struct sim_options *o, const struct trace *trace, const struct 
     else if (trace->count < 2 || !(trace->span_ms > 0.0))
         (void)snprintf(ret_error->message, sizeof(ret_error->message),
                        "trace: %s needs two requests at different times", trace->name);
+    else if (o->polls && o->nodes > SIM_POLL_NODES_MAX)
+        (void)snprintf(ret_error->message, sizeof(ret_error->message),
+                       "news.polls: a gateway asks %u nodes at most in time, not %u",
+                       SIM_POLL_NODES_MAX, (unsigned)o->nodes);
+    else if (o->given != NULL)
+        return given_check(o->given, rtt, ret_error);
     else
         return ERR_OK;
     return ERR_ARG;
@@ -53,8 +76,11 @@ sim_world_open(const struct sim_options *options, const struct trace *trace,
                struct sim_error *ret_error)
 {
     struct sim_world *w;
-    enum err err = data_check(options, trace, rtt, ret_error);
+    enum err err;
 
+    if (options->given != NULL)
+        trace = &options->given->trace;
+    err = data_check(options, trace, rtt, ret_error);
     if (err != ERR_OK)
         return err;
     (void)snprintf(ret_error->message, sizeof(ret_error->message), "out of memory");
@@ -138,6 +164,15 @@ happen(struct sim_world *w, const struct sim_event *e)
     case SIM_NEWS:
         sim_gateway_news(w, e->b, &w->reports[e->a]);
         sim_report_free(w, e->a);
+        break;
+    case SIM_POLL:
+        sim_poll_ask(w, e->a, e->b);
+        break;
+    case SIM_POLL_ASKED:
+        sim_poll_asked(w, e->a, e->b);
+        break;
+    case SIM_POLL_TOLD:
+        sim_poll_told(w, e->a, e->b);
         break;
     case SIM_TICK:
         sim_gateway_tick(w, e->a);
@@ -238,7 +273,7 @@ sim_world_node(const struct sim_world *w, uint32_t node, struct sim_node_told *r
 
     *ret_node = (struct sim_node_told){.region_name = w->rtt->rtt.names[w->region_place[n->region]],
                                        .gpu = w->classes[n->class].gpu,
-                                       .model_name = sim_fleet_model_name(n->model),
+                                       .model_name = sim_fleet_model_name(w, n->model),
                                        .region = n->region,
                                        .model = n->model,
                                        .speed = n->speed};

@@ -16,7 +16,8 @@
 
 struct sim_world;
 
-/* The world owns nothing of trace and rtt, which outlive it. ERR_ARG: options do not fit each
+/* The world owns nothing of trace and rtt, which outlive it; a given world's plan stands in for
+ * trace, which may then be NULL. ERR_ARG: options do not fit each
  * other, ERR_NOT_FOUND: nothing is known between two regions it needs; *ret_error says it.
  * ERR_MEMORY. */
 MUST_USE enum err sim_world_open(const struct sim_options *options, const struct trace *trace,

@@ -31,6 +31,7 @@ struct emulate_options {
     uint32_t base;          /* address of node 0, IPv4, host order; node i has base + i */
     uint16_t port;          /* 0: any */
     double background;      /* load from elsewhere, as a share of capacity; 0 none */
+    bool only_vllm;         /* every node is a vLLM that has its model: what simulations know */
     double constants_scale; /* written into configurations; 1 = not */
     const char *rtt_file;   /* NULL: great circles */
     const char *log_file;   /* NULL: none */
@@ -54,6 +55,9 @@ double emulate_late_p99_ms(const struct emulate *e);
 
 /* What an operator of the fleet knows, as JSON on standard output. Listens nowhere. */
 MUST_USE enum err emulate_print_fleet(const struct emulate_options *options);
+/* What the operator does not know: a table of gateways, and of nodes with their hidden speeds,
+ * which a simulation takes (sim/sim_given.h). Listens nowhere. */
+MUST_USE enum err emulate_write_fleet(const struct emulate_options *options, const char *path);
 /* One configuration for each gateway: DIR/gateway-REGION.yaml. Listens nowhere. */
 MUST_USE enum err emulate_write_configs(const struct emulate_options *options, const char *dir);
 #endif

@@ -1,6 +1,6 @@
 /* emulate_config - the fleet as its operator would write it down: a JSON list, and a gateway's YAML
  * for each client region. Neither names what an operator cannot know (hidden speed, load from
- * elsewhere). */
+ * elsewhere); a simulator's table does. */
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
@@ -67,6 +67,63 @@ emulate_print_fleet(const struct emulate_options *options)
     return err;
 }
 
+/* End what was written to path. */
+static enum err
+close_file(FILE *out, const char *path)
+{
+    bool bad = ferror(out) != 0;
+
+    if (fclose(out) == 0 && !bad)
+        return ERR_OK;
+    log_error("%s: not written whole", path);
+    return ERR_IO;
+}
+
+static FILE *
+open_file(const char *path)
+{
+    FILE *out = fopen(path, "w");
+
+    if (out == NULL)
+        log_error("%s: %s", path, strerror(errno));
+    return out;
+}
+
+static void
+write_fleet(FILE *out, const struct emulate_fleet *f, const struct emulate_options *o)
+{
+    fputs("kind,name,region,model,params_b,gpu,speed,seed\n", out);
+    for (uint32_t g = 0; g < o->gateway_count; g++)
+        fprintf(out, "gateway,%s,%s,,,,,%llu\n", o->gateways[g].region, o->gateways[g].region,
+                (unsigned long long)o->seed);
+    for (uint32_t i = 0; i < f->node_count; i++) {
+        const struct emulate_fleet_node *n = &f->nodes[i];
+        const struct emulate_fleet_model *model = &emulate_fleet_models[n->held[0].model];
+        struct span region = f->rtt.names[n->region];
+
+        fprintf(out, "%s,%s,%.*s,%s,%.6g,%s,%.17g,%llu\n", emulate_fleet_kind_name(n->kind),
+                n->name, (int)region.bytes, region.data, model->name, model->params_b, n->gpu,
+                n->hidden_speed, (unsigned long long)n->seed);
+    }
+}
+
+enum err
+emulate_write_fleet(const struct emulate_options *options, const char *path)
+{
+    struct emulate_fleet fleet;
+    enum err err = emulate_fleet_init(&fleet, options);
+    FILE *out = err == ERR_OK ? open_file(path) : NULL;
+
+    if (out != NULL) {
+        write_fleet(out, &fleet, options);
+        err = close_file(out, path);
+    } else if (err == ERR_OK) {
+        err = ERR_IO;
+    }
+    emulate_fleet_fini(&fleet);
+    return err;
+}
+
 static void
 write_config(FILE *out, const struct emulate_fleet *f, const struct emulate_options *o,
              const struct emulate_gateway *g)
@@ -116,21 +173,15 @@ emulate_write_configs(const struct emulate_options *options, const char *dir)
     for (uint32_t g = 0; err == ERR_OK && g < options->gateway_count; g++) {
         char path[PATH_BYTES_MAX];
         FILE *out;
-        bool bad;
 
         (void)snprintf(path, sizeof(path), "%s/gateway-%s.yaml", dir, options->gateways[g].region);
-        out = fopen(path, "w");
+        out = open_file(path);
         if (out == NULL) {
-            log_error("%s: %s", path, strerror(errno));
             err = ERR_IO;
             break;
         }
         write_config(out, &fleet, options, &options->gateways[g]);
-        bad = ferror(out) != 0;
-        if (fclose(out) != 0 || bad) {
-            log_error("%s: not written whole", path);
-            err = ERR_IO;
-        }
+        err = close_file(out, path);
     }
     emulate_fleet_fini(&fleet);
     return err;

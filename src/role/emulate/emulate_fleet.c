@@ -234,6 +234,8 @@ make_node(struct emulate_fleet *f, const struct emulate_options *o, struct rng *
     *n = (struct emulate_fleet_node){.region = region, .address = o->base + i};
     if (i < 2 * EMULATE_FLEET_MODELS)
         make_vllm(n, rng, i % EMULATE_FLEET_MODELS, false);
+    else if (o->only_vllm)
+        make_vllm(n, rng, pick_model(rng), false);
     else if (kind < 0.70)
         make_vllm(n, rng, pick_model(rng), true);
     else if (kind < 0.82)
