@@ -46,10 +46,15 @@ experiments: all
 	@build/bench/experiments
 	@build/bench/bench_decision
 	@build/bench/bench_engine_fit || test -z "$$ISOCHRONE_DATA"
+	@bench/experiments/e10.sh --seeds 4
 experiments-quick: all
 	@build/bench/experiments --quick
 	@build/bench/bench_decision
 	@build/bench/bench_engine_fit --quick || test -z "$$ISOCHRONE_DATA"
+	@bench/experiments/e10.sh
+# E10 alone: is the simulator honest? Live runs, their records again, and the same in the simulator.
+experiment-e10: all
+	@bench/experiments/e10.sh
 
 # The constants of every rule by one search, ours among them: hours on one core.
 tune: all
@@ -65,4 +70,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all experiments experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-sim bench-engine-fit tune deps install clean
+.PHONY: all experiment-e10 experiments experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-sim bench-engine-fit tune deps install clean

@@ -166,13 +166,14 @@ run_twin(const struct e10 *e, const struct sim_given *given, const struct rtt_da
     struct sim_error error;
     struct sim_world *w;
     const struct sim_stats *s;
+    bool ok;
 
     twin_options(e, given, seed, rule, &options);
     if (sim_world_open(&options, NULL, rtt, &w, &error) != ERR_OK) {
         fprintf(stderr, "e10: %s\n", error.message);
         return false;
     }
-    while (sim_world_run(w, INFINITY))
+    while (sim_world_run(w, SIM_DURATION_MS_MAX))
         continue;
     sim_world_finish(w);
     s = sim_world_stats(w);
@@ -184,8 +185,9 @@ run_twin(const struct e10 *e, const struct sim_given *given, const struct rtt_da
     ret->refused += s->refused;
     if (s->violations > 0)
         fprintf(stderr, "e10: in the simulator: %s\n", s->violation);
+    ok = s->violations == 0;
     sim_world_close(w);
-    return s->violations == 0;
+    return ok;
 }
 
 static bool

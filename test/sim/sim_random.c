@@ -101,6 +101,8 @@ draw_news(struct rng *r, struct sim_options *o)
     o->agents = chance(r, 0.7);
     o->report_loss = chance(r, 0.3) ? between(r, 0, 0.9) : 0.0;
     o->rtt_every_ms = between_log(r, 500, 20000);
+    o->polls = o->nodes <= SIM_POLL_NODES_MAX && chance(r, 0.3);
+    o->poll_every_ms = between_log(r, 100, 5000);
     o->hidden_speed = between(r, 0, 0.6);
     o->step_noise = between(r, 0, 0.3);
     o->prior_scale = chance(r, 0.3) ? between_log(r, 0.3, 3) : 1.0;

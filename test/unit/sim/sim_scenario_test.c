@@ -12,7 +12,9 @@ static const char all[] =
     "rule: nearest\nnodes: 77\ngateways: 3\nregions: 5\nmodels: 2\nduration: 1.5m\nwarmup: 2500ms\n"
     "load: 85%\nload_steps: [{at: 20s, load: 1.4}, {at: 30s, load: 33%}]\n"
     "day: {length: 1h, amplitude: 10%}\n"
-    "news: {heartbeat: 250ms, piggyback: no, agents: false, loss: 12.5%, rtt_every: 3s}\n"
+    "news: {heartbeat: 250ms, piggyback: no, agents: false, loss: 12.5%, rtt_every: 3s, polls: "
+    "yes, "
+    "poll_every: 2s}\n"
     "engines: {hidden_speed: 0.1, step_noise: 1%, pause_every: 20s, pause: 40ms, prior_scale: 1.3, "
     "host_cache: 15,"
     " exact_tokens: yes}\n"
@@ -116,7 +118,8 @@ check_values(const struct sim_options *o)
     CHECK(o->load_step_count == 2 && o->load_steps[1].at_ms == 30000.0 &&
               o->load_steps[1].load == 0.33,
           "steps");
-    CHECK(!o->piggyback && !o->agents && o->report_loss == 0.125 && o->heartbeat_ms == 250.0,
+    CHECK(!o->piggyback && !o->agents && o->polls && o->poll_every_ms == 2000.0 &&
+              o->report_loss == 0.125 && o->heartbeat_ms == 250.0,
           "news");
     CHECK(o->slo_step_ms == 55.5 && o->configured_slo && o->deadline_per_token_ms == 0.5, "goals");
     CHECK(o->tuning.soft_first_ms == 301.7f && o->tuning.elsewhere_old_max == 1, "tuning");
