@@ -62,6 +62,8 @@ static const struct sim_knob knobs[] = {
     {"exponent", 3.0, 1.0, 4.0, false},
 };
 
+static const double tuned[] = {1.135};
+
 const struct sim_rule sim_rule_c3 = {
     .rule = {"c3", RULE_WANTS_SEEN, c3_choose, c3_observe},
     .source = "Suresh et al., NSDI 2015",
@@ -70,4 +72,5 @@ const struct sim_rule sim_rule_c3 = {
     .init = c3_init,
     .knobs = knobs,
     .knob_count = 1,
+    .tuned = tuned,
 };

@@ -107,6 +107,8 @@ static const struct sim_knob knobs[KNOBS] = {
     {"ratio", 1.5, 1.01, 4.0, false},
 };
 
+static const double tuned[] = {0.8583, 5.489, 2.154};
+
 const struct sim_rule sim_rule_cache_aware = {
     .rule = {"cache_aware", RULE_WANTS_SEEN, cache_aware_choose, cache_aware_observe},
     .source = "SGLang's router and SMG, cache_aware, by capacity",
@@ -115,6 +117,7 @@ const struct sim_rule sim_rule_cache_aware = {
     .init = cache_aware_init,
     .knobs = knobs,
     .knob_count = KNOBS,
+    .tuned = tuned,
 };
 
 const struct sim_rule sim_rule_cache_aware_plain = {

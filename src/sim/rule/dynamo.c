@@ -94,6 +94,8 @@ static const struct sim_knob knobs[KNOBS] = {
     {"temperature", 0.0, 0.0, 0.2, false},
 };
 
+static const double tuned[] = {33.29, 0.01578};
+
 const struct sim_rule sim_rule_dynamo = {
     .rule = {"dynamo", RULE_WANTS_SEEN, dynamo_choose, NULL},
     .source = "NVIDIA Dynamo's KV router, by capacity",
@@ -101,6 +103,7 @@ const struct sim_rule sim_rule_dynamo = {
     .init = dynamo_init,
     .knobs = knobs,
     .knob_count = KNOBS,
+    .tuned = tuned,
 };
 
 const struct sim_rule sim_rule_dynamo_plain = {

@@ -97,6 +97,8 @@ static const struct sim_knob knobs[KNOBS] = {
     {"running_part", 0.5, 0.001, 1.0, true},
 };
 
+static const double tuned[] = {1.204, 0.08546, 3.795, 0.05355};
+
 const struct sim_rule sim_rule_gorgo = {
     .rule = {"gorgo", RULE_WANTS_SEEN, gorgo_choose, NULL},
     .source = "GORGO, arXiv 2602.11688",
@@ -104,7 +106,10 @@ const struct sim_rule sim_rule_gorgo = {
     .init = gorgo_init,
     .knobs = knobs,
     .knob_count = KNOBS,
+    .tuned = tuned,
 };
+
+static const double own_tuned[] = {1.61, 0.1635, 1.1, 0.02192};
 
 const struct sim_rule sim_rule_gorgo_own = {
     .rule = {"gorgo_own", RULE_WANTS_SEEN, gorgo_own_choose, NULL},
@@ -113,6 +118,7 @@ const struct sim_rule sim_rule_gorgo_own = {
     .init = gorgo_init,
     .knobs = knobs,
     .knob_count = KNOBS,
+    .tuned = own_tuned,
 };
 
 static const struct sim_knob cal_knobs[KNOBS] = {
@@ -122,6 +128,8 @@ static const struct sim_knob cal_knobs[KNOBS] = {
     {"running_part", 0.5, 0.001, 1.0, true},
 };
 
+static const double cal_tuned[] = {0.6618, 0.3718, 1.494, 0.1195};
+
 const struct sim_rule sim_rule_gorgo_cal = {
     .rule = {"gorgo_cal", RULE_WANTS_SEEN, gorgo_cal_choose, NULL},
     .source = "GORGO, with own dispatches and our rates of nodes",
@@ -129,5 +137,6 @@ const struct sim_rule sim_rule_gorgo_cal = {
     .init = gorgo_init,
     .knobs = cal_knobs,
     .knob_count = KNOBS,
+    .tuned = cal_tuned,
     .is_bound = true,
 };

@@ -87,6 +87,8 @@ static const struct sim_knob knobs[KNOBS] = {
     {"prefix", 3.0, 0.1, 20.0, true},
 };
 
+static const double tuned[] = {8.942, 5.629, 4.25};
+
 const struct sim_rule sim_rule_llmd = {
     .rule = {"llmd", RULE_WANTS_SEEN, llmd_choose, NULL},
     .source = "llm-d's blend of queue, KV and prefix, by capacity",
@@ -94,6 +96,7 @@ const struct sim_rule sim_rule_llmd = {
     .init = llmd_init,
     .knobs = knobs,
     .knob_count = KNOBS,
+    .tuned = tuned,
 };
 
 const struct sim_rule sim_rule_llmd_plain = {

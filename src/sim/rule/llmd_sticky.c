@@ -85,6 +85,8 @@ static const struct sim_knob knobs[KNOBS] = {
     {"later_ms", 18000.0, 10.0, 30000.0, true},
 };
 
+static const double tuned[] = {0.5298, 605.2};
+
 const struct sim_rule sim_rule_llmd_sticky = {
     .rule = {"llmd_sticky", RULE_WANTS_SEEN, llmd_sticky_choose, NULL},
     .source = "llm-d, sticky until saturated, with speeds",
@@ -92,6 +94,7 @@ const struct sim_rule sim_rule_llmd_sticky = {
     .init = llmd_sticky_init,
     .knobs = knobs,
     .knob_count = KNOBS,
+    .tuned = tuned,
 };
 
 const struct sim_rule sim_rule_llmd_sticky_plain = {

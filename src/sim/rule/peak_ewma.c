@@ -85,6 +85,8 @@ static const struct sim_knob knobs[] = {
     {"tau_ms", 10000.0, 500.0, 120000.0, true},
 };
 
+static const double tuned[] = {113500.0};
+
 const struct sim_rule sim_rule_peak_ewma = {
     .rule = {"peak_ewma", RULE_WANTS_SEEN, peak_ewma_choose, peak_ewma_observe},
     .source = "Finagle's PeakEwma, by capacity",
@@ -93,6 +95,7 @@ const struct sim_rule sim_rule_peak_ewma = {
     .init = peak_ewma_init,
     .knobs = knobs,
     .knob_count = 1,
+    .tuned = tuned,
 };
 
 const struct sim_rule sim_rule_peak_ewma_plain = {

@@ -231,6 +231,8 @@ static const struct sim_knob knobs[KNOBS] = {{"hot_quantile", 0.84, 0.3, 0.99, f
                                              {"removed", 1.0, 0.0, 2.0, false},
                                              {"age_ms", 1000.0, 100.0, 5000.0, true}};
 
+static const double tuned[] = {0.8485, 8.692, 14.46, 1.905, 3561.0};
+
 const struct sim_rule sim_rule_prequal = {
     .rule = {"prequal", RULE_WANTS_SEEN, prequal_choose, NULL},
     .source = "Wydrowski et al., NSDI 2024, by capacity",
@@ -239,6 +241,7 @@ const struct sim_rule sim_rule_prequal = {
     .init = prequal_init,
     .knobs = knobs,
     .knob_count = KNOBS,
+    .tuned = tuned,
 };
 
 const struct sim_rule sim_rule_prequal_plain = {

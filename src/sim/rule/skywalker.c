@@ -124,6 +124,8 @@ static const struct sim_knob knobs[KNOBS] = {
     {"match", 0.5, 0.05, 1.0, false},
 };
 
+static const double tuned[] = {0.0, 0.8374};
+
 const struct sim_rule sim_rule_skywalker = {
     .rule = {"skywalker", RULE_WANTS_SEEN, skywalker_choose, NULL},
     .source = "Xia et al., arXiv 2505.24095, by capacity",
@@ -131,6 +133,7 @@ const struct sim_rule sim_rule_skywalker = {
     .init = skywalker_init,
     .knobs = knobs,
     .knob_count = KNOBS,
+    .tuned = tuned,
 };
 
 const struct sim_rule sim_rule_skywalker_plain = {

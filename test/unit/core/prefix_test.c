@@ -250,7 +250,7 @@ test_sample(void)
 
     fleet(&w, 60);
     for (uint32_t i = 0; i < 60; i++)
-        world_report(&w, i, i == 50 ? 30.0f : 0.0f, 0.0f); /* the busiest is in no sample */
+        world_report(&w, i, i == 50 ? 50.0f : 0.0f, 0.0f); /* the busiest is in no sample */
     run_on(&w, e, 50);
     e.arrived.request = 2;
     CHECK(hit(&w, &e, 50) > 0.0f, "a holder is a candidate, whatever its headroom");

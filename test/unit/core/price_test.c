@@ -4,7 +4,6 @@
 
 #include <math.h>
 
-#include "core/tuning.h"
 #include "tap.h"
 
 /* 1,000 tokens of prompt, 100 of answer; 10 decode there. */
@@ -16,6 +15,9 @@ static const struct predict_node idle = {
     .residual_step = 1.0f,
 };
 static const struct predict_request request = {.prompt_tokens = 1000.0f, .output_tokens = 100.0f};
+
+static const struct event_tuning weights = {
+    .done_part = 0.1f, .ext_part = 0.1f, .late_factor = 5.0f, .kv_ms = 1000.0f, .kv_from = 0.7f};
 
 static const struct {
     const char *label;
@@ -47,7 +49,7 @@ near(float a, float b)
 int
 main(void)
 {
-    struct event_tuning nothing = tuning_default;
+    const struct event_tuning nothing = {.kv_from = 0.7f};
     struct terms terms = {.first_ms = 400.0f, .done_ms = 1400.0f};
     struct predict_node node = idle;
     struct price p;
@@ -61,13 +63,12 @@ main(void)
         node.kv_tokens_used = rows[i].kv_used;
         node.kv_tokens_cap = rows[i].kv_cap;
         r.hit_tokens = rows[i].hit;
-        price_node(&tuning_default, rows[i].soft_ms, &node, &r, &terms, &p);
+        price_node(&weights, rows[i].soft_ms, &node, &r, &terms, &p);
         CHECK(near(p.ext_ms, rows[i].ext_ms) && near(p.late_ms, rows[i].late_ms) &&
                   near(p.kv_ms, rows[i].kv_ms),
               rows[i].label);
         CHECK(near(p.cost_ms, terms.first_ms + 140.0f + p.ext_ms + p.late_ms + p.kv_ms), "the sum");
     }
-    nothing.done_part = nothing.ext_part = nothing.late_factor = nothing.kv_ms = 0.0f;
     node.running = 10.0f;
     node.kv_tokens_used = node.kv_tokens_cap = 1e4f;
     price_node(&nothing, 0.0f, &node, &request, &terms, &p);
