@@ -11,12 +11,12 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-NODES=30 REGIONS=8
+NODES=60 REGIONS=10
 SHARE=0.55 # of the fleet's capacity is asked for; nobody else uses it
 WEIGHTS="llama-3.1-8b:0.6 qwen3-32b:1.0 llama-3.1-70b:1.0" # few short requests less: they cost the machine most
 US=0.4 EU=0.35 AP=0.25 # by the clients' region
 DRAIN_S=4 SETTLE_S=3
-PROMPT_MEDIAN=1400 PROMPT_SIGMA=0.7 PROMPT_MEAN=1750 OUTPUT=16 # tokens
+PROMPT_MEDIAN=1000 PROMPT_SIGMA=0.7 PROMPT_MEAN=1250 OUTPUT=16 # tokens
 CONSTANTS=1.3 # the gateways begin with speeds that are 30 % wrong
 REGIONS_OF_GATEWAYS="us-east eu-west ap-northeast"
 
