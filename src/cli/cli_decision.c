@@ -126,6 +126,7 @@ why_words(const struct candidate *c, const struct candidate *chosen, char *text,
         {"stale", "more of ours"},
         {"late", "would be late"},
         {"others_first", "others wait for it"},
+        {"together", "would fail with the first attempt's"},
     };
     char more[CLI_NUMBER_BYTES];
 
@@ -215,6 +216,19 @@ print_question(const cJSON *d)
     printf(", %s of answer\n", output);
 }
 
+/* Beside an attempt that was late? */
+static void
+print_hedge(const cJSON *d)
+{
+    double hedge_ms = cli_json_number(d, "hedge_ms");
+    char left[CLI_NUMBER_BYTES];
+
+    if (!isfinite(hedge_ms))
+        return;
+    cli_milliseconds(hedge_ms, left);
+    printf("hedge: the attempt before was late, and expected to need %s more\n", left);
+}
+
 /* Where it went and how that turned out; dry: where it would go. */
 static void
 print_outcome(const cJSON *d, const struct candidate *chosen, bool is_dry)
@@ -263,6 +277,8 @@ print_outcome(const cJSON *d, const struct candidate *chosen, bool is_dry)
     if (failure[0] != '\0' && strcmp(failure, "none") != 0) {
         fputs("; it failed: ", stdout);
         cli_print_coloured(CLI_BAD, failure);
+    } else if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(d, "overtaken"))) {
+        fputs("; given up, the other attempt began first", stdout);
     } else if (!isfinite(actual_ms)) {
         fputs("; not over yet", stdout);
     }
@@ -373,6 +389,7 @@ cli_decision_print(const cJSON *decision, bool is_dry, struct arena *arena)
     nearest = nearest_of(&w);
     if (w.count > 0)
         print_question(decision);
+    print_hedge(decision);
     print_outcome(decision, chosen, is_dry);
     if (chosen != NULL && nearest != chosen)
         print_nearest(nearest, chosen);

@@ -702,6 +702,7 @@ capacity_sweep(struct core *core)
         if (core->sweep >= core->node_end) {
             core->sweep = 0;
             suspicion_round(core);
+            model_load_swept(core);
             if (i > 0)
                 break; /* once around is enough */
         }

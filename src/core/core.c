@@ -156,6 +156,7 @@ tables_empty(struct core *core)
     for (uint32_t m = 0; m < c->models_max; m++) {
         learn_init_model(core, m);
         core->models[m].hit_ratio = 1.0f;
+        hedge_init_model(&core->models[m]);
         core->models[m].retry_tokens = RETRY_START;
         core->models[m].last_node = NODE_ANY;
         for (uint32_t k = 0; k < c->classes_max; k++) {

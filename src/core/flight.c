@@ -173,7 +173,7 @@ flight_dispatch(struct core *core, struct request *r, const struct choice *choic
     t->number = r->attempt;
     t->node = choice->chosen.node;
     t->is_hedge = flight_beside(r, t) != NULL;
-    t->was_late = false;
+    t->late_ns = 0;
     t->hit_tokens = choice->chosen.hit_tokens;
     t->hit_age = choice->hit_age;
     t->guess = choice->guess;

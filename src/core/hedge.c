@@ -12,7 +12,19 @@
 /* What is left on average of a normal distribution's tail beyond its p95, in deviations: the hazard
  * there, 2.063, less 1.645. */
 #define TAIL_SIGMAS 0.418f
-#define TAIL_PART   0.05f /* of all that work are later than their p95 */
+#define LATE_KEEP   0.98f  /* of what late ones taught, at each further one */
+#define LATE_START  200.0f /* ms beyond the tail, before any was seen, */
+#define LATE_WEIGHT 5.0f   /* as if so many had */
+#define PRICE_UP    0.01f  /* ms a token, when one could not be paid for, */
+#define PRICE_DOWN  0.001f /* and when one was */
+#define PRICE_MAX   1.0f
+
+void
+hedge_init_model(struct model_record *m)
+{
+    m->late_ms = LATE_START * LATE_WEIGHT;
+    m->late_count = LATE_WEIGHT;
+}
 
 static float
 uncached_of(const struct request *r, float hit_tokens)
@@ -33,9 +45,11 @@ is_possible(const struct core *core, const struct request *r)
 float
 hedge_after_ms(const struct core *core, const struct request *r, const struct attempt *a)
 {
+    float price_ms = core->models[r->arrived.model].hedge_price * uncached_of(r, a->hit_tokens);
+
     if (!is_possible(core, r))
         return NAN;
-    return max_f(HEDGE_AFTER_MIN_MS, a->first_ms + HEDGE_SIGMAS * a->sigma_ms);
+    return max_f(HEDGE_AFTER_MIN_MS, a->first_ms + HEDGE_SIGMAS * a->sigma_ms + price_ms);
 }
 
 void
@@ -55,21 +69,30 @@ hedge_note(struct core *core, const struct request *r, const struct attempt *a)
     }
 }
 
-/* How long a first token that has not come by its p95 is still expected to take: the rest of its
- * distribution's tail, or what a failure takes to notice and to do again, by how likely it is that
- * the node does not work. One in a hundred do not, one in twenty of the others is so late: so that
- * is no longer unlikely. */
+/* How long a late first token is still expected to take: the rest of its distribution's tail, and
+ * beyond it what late ones of the model took. That is exponential as far as anybody knows, and its
+ * mean is the time spent waiting over the number that came; those that were given up had waited
+ * too. */
 static float
-left_ms(const struct core *core, const struct attempt *a)
+left_ms(const struct core *core, const struct request *r, const struct attempt *a)
 {
-    float p_fail = 0.0f, failed_ms = 0.0f, part;
+    const struct model_record *m = &core->models[r->arrived.model];
 
-    if (a->node != NODE_ANY) {
-        p_fail = (float)core->hot[a->node].p_fail * (1.0f / SHARE_ONE);
-        failed_ms = core->cold[a->node].detect_ms + a->first_ms;
-    }
-    part = p_fail / (p_fail + TAIL_PART * (1.0f - p_fail));
-    return (1.0f - part) * TAIL_SIGMAS * a->sigma_ms + part * failed_ms;
+    return TAIL_SIGMAS * a->sigma_ms + m->late_ms / m->late_count;
+}
+
+/* A late one came, or was given up. */
+static void
+learn_late(struct core *core, const struct request *r, const struct attempt *a, bool came)
+{
+    struct model_record *m = &core->models[r->arrived.model];
+    float keep = came ? LATE_KEEP : 1.0f;
+
+    if (a->late_ns == 0)
+        return;
+    m->late_ms = keep * m->late_ms +
+                 max_f(0.0f, ns_to_ms(core->now_ns - a->late_ns) - TAIL_SIGMAS * a->sigma_ms);
+    m->late_count = keep * m->late_count + (came ? 1.0f : 0.0f);
 }
 
 /* Is there no load that a duplicate would be in the way of? */
@@ -84,7 +107,8 @@ is_calm(const struct core *core, const struct request *r)
 static bool
 send(struct core *core, struct request *r, const struct attempt *a, struct actions *actions)
 {
-    struct beside beside = {.before_ms = left_ms(core, a), .node = a->node};
+    struct beside beside = {.before_ms = left_ms(core, r, a), .node = a->node};
+    struct model_record *m = &core->models[r->arrived.model];
     struct choice choice;
 
     choose_beside(core, core->now_ns, r, &beside, &core->rng, &choice, &actions->decision);
@@ -92,10 +116,12 @@ send(struct core *core, struct request *r, const struct attempt *a, struct actio
         core->hedges.skipped_slower++;
         return false;
     }
-    if (core->models[r->arrived.model].hedge_tokens < uncached_of(r, choice.chosen.hit_tokens)) {
+    if (m->hedge_tokens < uncached_of(r, choice.chosen.hit_tokens)) {
+        m->hedge_price = min_f(PRICE_MAX, m->hedge_price + PRICE_UP);
         core->hedges.skipped_budget++;
         return false;
     }
+    m->hedge_price = max_f(0.0f, m->hedge_price - PRICE_DOWN);
     actions->decision.hedge_ms = beside.before_ms;
     flight_dispatch(core, r, &choice, actions);
     return true;
@@ -107,10 +133,10 @@ hedge_late(struct core *core, const struct event_late *e, struct actions *action
     struct request *r;
     struct attempt *a = flight_attempt(core, e->request, e->attempt, &r);
 
-    if (a == NULL || a->was_late || a->started_ns != 0 || flight_beside(r, a) != NULL ||
+    if (a == NULL || a->late_ns != 0 || a->started_ns != 0 || flight_beside(r, a) != NULL ||
         !is_possible(core, r))
         return;
-    a->was_late = true;
+    a->late_ns = core->now_ns;
     core->hedges.late++;
     if (!is_calm(core, r)) {
         core->hedges.skipped_load++;
@@ -131,8 +157,10 @@ hedge_started(struct core *core, struct request *r, const struct attempt *a,
     struct action *cancel;
 
     core->hedges.won += a->is_hedge;
+    learn_late(core, r, a, true);
     if (other == NULL)
         return;
+    learn_late(core, r, other, false);
     cancel = flight_action(actions, ACTION_CANCEL);
     cancel->cancel.request = r->id;
     cancel->cancel.attempt = other->number;

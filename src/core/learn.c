@@ -38,6 +38,7 @@
 #define CLASS_COUNT_MAX     60.0f
 #define CLASS_COUNT_START   0.0f /* outcomes that the class's own mean, 0, begins with */
 #define OUTCOME_MAX         2.5f /* |ln(actual/predicted)| is cut here: one outlier stays one */
+#define OVERTAKEN_WEIGHT    0.5f /* of an attempt that was given up: it took at least so long */
 #define SURPRISE            0.3f /* of it, beyond what was expected: half of that much counts */
 #define SIGMA_START         0.35f
 #define SIGMA_MIN           0.03f
@@ -405,7 +406,7 @@ learn_overtaken(struct core *core, const struct request *r, const struct attempt
     float ms = ns_to_ms(core->now_ns - a->dispatched_ns);
 
     if (has_work(a) && ms > a->first_ms)
-        learn_time(core, r, a, &a->work, ms - a->net_ms, 0.0f, first_weight(a));
+        learn_time(core, r, a, &a->work, ms - a->net_ms, 0.0f, OVERTAKEN_WEIGHT * first_weight(a));
 }
 
 /* One step as it was on average: half as when it was sent, half as now. */

@@ -6,7 +6,8 @@
 #include "core/capacity.h"
 #include "core/predict.h"
 
-#define LOAD_STEP_MS 60.0f /* between two tokens, where no goal is configured */
+#define LOAD_TAU_MS  2000.0f /* what is shorter says nothing of load */
+#define LOAD_STEP_MS 60.0f   /* between two tokens, where no goal is configured */
 
 /* Requests a millisecond with this batch, before the node's own factor. */
 static float
@@ -36,33 +37,53 @@ batch_max(const struct predict_node *n, float prompt_tokens, float output_tokens
     return max_f(1.0f, most);
 }
 
-float
-model_load_of(const struct core *core, uint32_t placement)
+/* What the node finishes now, and at most. */
+static void
+rates_of(const struct core *core, uint32_t placement, float *ret_now, float *ret_most)
 {
     const struct model_record *m = &core->models[core->placements[placement].model];
     float goal_ms = core->settings.tpot_goal_ms, step_ms = goal_ms > 0.0f ? goal_ms : LOAD_STEP_MS;
-    float output_tokens = max_f(1.0f, m->output_mean), most, batch;
+    float prompt_tokens = m->prompt_mean, output_tokens = max_f(1.0f, m->output_mean);
+    float most, batch, factor;
     struct predict_node n;
 
     capacity_estimate(core, core->now_ns, placement, &n);
-    batch = n.running + n.waiting;
-    most = batch_max(&n, m->prompt_mean, output_tokens, step_ms / max_f(n.residual_step, 1e-3f));
-    if (batch >= most)
-        return 1.0f;
+    factor = max_f(n.residual_step, 1e-3f);
+    most = batch_max(&n, prompt_tokens, output_tokens, step_ms / factor);
+    batch = min_f(most, n.running + n.waiting);
+    *ret_most = rate(&n.curve, most, prompt_tokens, output_tokens) / factor;
     if (batch < 1.0f) /* of one it is busy only so much of the time */
-        return batch * rate(&n.curve, 1.0f, m->prompt_mean, output_tokens) /
-               rate(&n.curve, most, m->prompt_mean, output_tokens);
-    return rate(&n.curve, batch, m->prompt_mean, output_tokens) /
-           rate(&n.curve, most, m->prompt_mean, output_tokens);
+        *ret_now = batch * rate(&n.curve, 1.0f, prompt_tokens, output_tokens) / factor;
+    else
+        *ret_now = rate(&n.curve, batch, prompt_tokens, output_tokens) / factor;
 }
 
 void
 model_load_sweep(struct core *core, uint32_t node)
 {
+    float now, most;
+
     for (uint32_t p = core->cold[node].first_placement; p != NONE;
          p = core->placements[p].node_next) {
         struct model_record *m = &core->models[core->placements[p].model];
-        if (core->placements[p].state == MODEL_READY && core->hot[node].state == NODE_READY)
-            m->load += (model_load_of(core, p) - m->load) / (float)m->ready_count;
+        if (core->placements[p].state != MODEL_READY || core->hot[node].state != NODE_READY)
+            continue;
+        rates_of(core, p, &now, &most);
+        m->rate_now += now;
+        m->rate_most += most;
+    }
+}
+
+void
+model_load_swept(struct core *core)
+{
+    float part = min_f(1.0f, ns_to_ms(core->now_ns - core->load_ns) / LOAD_TAU_MS);
+
+    core->load_ns = core->now_ns;
+    for (uint32_t i = 0; i < core->config.models_max; i++) {
+        struct model_record *m = &core->models[i];
+        if (m->rate_most > 0.0f)
+            m->load += part * (min_f(1.0f, m->rate_now / m->rate_most) - m->load);
+        m->rate_now = m->rate_most = 0.0f;
     }
 }

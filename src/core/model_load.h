@@ -4,14 +4,14 @@
  *
  * A node with B requests finishes 1/(prefill + output*step(B)/B) of them a millisecond: each needs
  * its prefill alone and its share of the steps. The most it can do so is with the largest batch
- * whose tokens still come in time and whose KV fits. Its load is the one over the other, at most 1:
- * more requests would only mean slower tokens. (Running requests over slots would say much less:
- * the rate grows slower than the batch.) A model's load is the mean over its ready nodes, taken as
- * ticks visit them. */
+ * whose tokens still come in time and whose KV fits; more requests would only mean slower tokens.
+ * (Running requests over slots would say much less: the rate grows slower than the batch.) Load is
+ * what all ready nodes finish over the most they can, so that a fast one counts for more. It is
+ * taken as ticks visit the nodes, and is a mean over a few seconds. */
 #include "core/state.h"
 
-/* Of one placement, now. */
-float model_load_of(const struct core *core, uint32_t placement);
 /* A tick visits the node: what it says of the models that are ready there. */
 void model_load_sweep(struct core *core, uint32_t node);
+/* All nodes were visited. */
+void model_load_swept(struct core *core);
 #endif

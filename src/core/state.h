@@ -206,10 +206,13 @@ struct model_record {
     float hit_ratio; /* tokens that were cached over those expected, where any were */
     float guess_hit[PREFIX_GUESS_COUNT];    /* the part of a guess that was cached, on average */
     uint64_t class_seen_ns[PRIORITIES_MAX]; /* when one of the class came last */
-    uint64_t released_ns; /* when a held one was let go last, or the first began to wait */
-    float release_ms;     /* mean time between two */
-    float load;           /* mean over its ready nodes (model_load) */
-    float hedge_tokens;   /* prefill that hedges may still add (hedge) */
+    uint64_t released_ns;      /* when a held one was let go last, or the first began to wait */
+    float release_ms;          /* mean time between two */
+    float load;                /* of its ready nodes (model_load) */
+    float rate_now, rate_most; /* of those that were visited in this round */
+    float hedge_tokens;        /* prefill that hedges may still add (hedge) */
+    float hedge_price;         /* ms that a hedge has to be later for each token it costs */
+    float late_ms, late_count; /* of late ones: what they took beyond their tail, how many came */
 };
 
 /* One try at a node, from the dispatch to its end. Lists of nodes name it by ATTEMPTS_AT_ONCE times
@@ -219,9 +222,9 @@ struct attempt {
     uint32_t node;   /* NODE_ANY: it left */
     uint32_t node_next, node_prev;
     uint64_t dispatched_ns, started_ns;
-    bool queued;   /* its prefill counts in own_queue_tokens of its node */
-    bool is_hedge; /* it runs beside another one, or did */
-    bool was_late; /* nothing came within hedge_after_ms */
+    uint64_t late_ns; /* when it was late; 0: it was not */
+    bool queued;      /* its prefill counts in own_queue_tokens of its node */
+    bool is_hedge;    /* it runs beside another one, or did */
     bool by_ring; /* nobody was known to hold the prompt's beginning; it went where the ring says */
     float hit_tokens, hit_age; /* expected there; age in sizes of the cache: 0 .. 1; NAN: nothing */
     uint32_t guess;            /* enum prefix_guess */
@@ -271,6 +274,7 @@ struct core {
     float heard_own, heard_requests; /* running means over reports: ours, all that they count */
     uint32_t admit_model;            /* whose held requests the next tick looks at */
     struct hedge_view hedges;
+    uint64_t load_ns; /* when all nodes were visited last */
     struct fair fair;
     struct node_hot *hot;
     struct node_cold *cold;

@@ -68,6 +68,7 @@ put_decision(cJSON *json, const struct fleet *fleet, const struct decision *d)
         cJSON_AddNumberToObject(json, "considered", d->considered);
         cJSON_AddStringToObject(json, "admission", metrics_admission_name(d->admission));
         admin_put_number(json, "held_ms", (double)d->held_ms);
+        admin_put_number(json, "hedge_ms", (double)d->hedge_ms);
         admin_put_number(json, "prompt_tokens", (double)d->prompt_tokens);
         admin_put_number(json, "hit_tokens", (double)d->hit_tokens);
         admin_put_number(json, "output_tokens", (double)d->output_tokens);
@@ -140,6 +141,7 @@ entry_json(const struct fleet *fleet, const struct recent_entry *e)
     admin_put_number(json, "predicted_first_ms", (double)e->predicted_first_ms);
     admin_put_number(json, "actual_first_ms", (double)e->actual_first_ms);
     admin_put_number(json, "actual_ms", (double)e->actual_ms);
+    cJSON_AddBoolToObject(json, "overtaken", e->overtaken);
     cJSON_AddStringToObject(json, "failure", metrics_failure_name(e->failure));
     cJSON_AddStringToObject(json, "refusal", metrics_refusal_name(e->refusal));
     return json;

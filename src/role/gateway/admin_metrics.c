@@ -172,6 +172,28 @@ prefixes(FILE *out, const struct gateway *g)
 }
 
 static void
+hedges(FILE *out, const struct gateway *g)
+{
+    const char *skipped = "isochrone_hedges_skipped_total";
+    struct hedge_view v;
+
+    decide_view_hedges(g->door, &v);
+    head(out, "late_attempts_total", "counter", "Tries whose first token was overdue.");
+    fprintf(out, "isochrone_late_attempts_total %llu\n", (unsigned long long)v.late);
+    head(out, "hedges_total", "counter", "Of these, those that got a second one beside them.");
+    fprintf(out, "isochrone_hedges_total %llu\n", (unsigned long long)v.sent);
+    head(out, "hedges_won_total", "counter", "Second tries that answered first.");
+    fprintf(out, "isochrone_hedges_won_total %llu\n", (unsigned long long)v.won);
+    head(out, "hedges_skipped_total", "counter", "Late tries that got no second one, by reason.");
+    fprintf(out, "%s{reason=\"load\"} %llu\n", skipped, (unsigned long long)v.skipped_load);
+    fprintf(out, "%s{reason=\"budget\"} %llu\n", skipped, (unsigned long long)v.skipped_budget);
+    fprintf(out, "%s{reason=\"slower\"} %llu\n", skipped, (unsigned long long)v.skipped_slower);
+    gauge(out, "hedge_prefill_share", "Part of the prefill that second tries added, as predicted.",
+          v.prefill_tokens > v.extra_tokens ? v.extra_tokens / (v.prefill_tokens - v.extra_tokens)
+                                            : 0.0);
+}
+
+static void
 totals(FILE *out, const struct gateway *g)
 {
     const struct metrics *m = &g->lanes[0].metrics;
@@ -244,6 +266,7 @@ admin_metrics(struct admin_call *call)
     histogram(out, g, "hold_seconds", "How long requests waited here.", &m->hold);
     nodes(out, g);
     prefixes(out, g);
+    hedges(out, g);
     door(out, g);
     if (fclose(out) != 0 || text == NULL) {
         free(text);

@@ -39,11 +39,13 @@ static void
 put_reason(struct put *text, const struct request *r)
 {
     put_text(text, metrics_rule_name(r->rule));
-    if (r->attempt.number > 1)
+    if (r->shown->is_hedge)
+        put_text(text, "; hedged");
+    else if (r->shown->number > 1)
         put_text(text, "; retried");
-    if (r->attempt.predicted_first_ms > 0.0f && r->attempt.predicted_first_ms < 1e9f) {
+    if (r->shown->predicted_first_ms > 0.0f && r->shown->predicted_first_ms < 1e9f) {
         put_text(text, "; predicted ");
-        put_ms(text, (uint64_t)((double)r->attempt.predicted_first_ms * 1e3));
+        put_ms(text, (uint64_t)((double)r->shown->predicted_first_ms * 1e3));
         put_text(text, " ms");
     }
     put_text(text, "; considered ");
@@ -76,13 +78,15 @@ load_head(struct answer_head *head, const struct request *r)
 static void
 put_timing(struct put *text, const struct request *r)
 {
+    uint64_t routed_ns = r->shown->number != 0 ? r->shown->dispatched_ns : r->routed_ns;
+
     put_text(text, "route;dur=");
-    put_ms(text, (r->routed_ns - r->arrived_ns) / 1000);
+    put_ms(text, (routed_ns - r->arrived_ns) / 1000);
     put_text(text, r->openai.stream ? ", ttft;dur=" : ", upstream;dur=");
     put_ms(text, (r->now_ns - r->arrived_ns) / 1000);
-    if (r->attempt.predicted_first_ms > 0.0f && r->attempt.predicted_first_ms < 1e9f) {
+    if (r->shown->predicted_first_ms > 0.0f && r->shown->predicted_first_ms < 1e9f) {
         put_text(text, ", predict;dur="); /* until the first token, as expected at the choice */
-        put_ms(text, (uint64_t)((double)r->attempt.predicted_first_ms * 1e3));
+        put_ms(text, (uint64_t)((double)r->shown->predicted_first_ms * 1e3));
     }
 }
 
@@ -90,20 +94,18 @@ void
 answer_request_head(struct answer_head *head, const struct request *r)
 {
     struct span theirs = http_request_header(r->http, SPAN_LIT("x-request-id"));
-    const struct roster_node *node = r->fleet != NULL
-                                         ? roster_node(r->fleet->roster, r->attempt.node)
-                                         : NULL;
+    const struct roster *roster = r->shown->fleet != NULL ? r->shown->fleet->roster : NULL;
+    const struct roster_node *node = roster != NULL ? roster_node(roster, r->shown->node) : NULL;
 
     answer_head_add(head, SPAN_LIT("x-request-id"), (struct span){r->id_text, REQUEST_ID_BYTES});
     if (theirs.bytes > 0 && theirs.bytes <= ANSWER_ECHO_BYTES_MAX)
         answer_head_add(head, SPAN_LIT("isochrone-client-request-id"), theirs);
-    if (node == NULL || r->attempt.number == 0)
+    if (node == NULL)
         return;
     answer_head_add(head, SPAN_LIT("isochrone-node"), node->name);
-    answer_head_add(head, SPAN_LIT("isochrone-region"),
-                    r->fleet->roster->regions.list[node->region]);
+    answer_head_add(head, SPAN_LIT("isochrone-region"), roster->regions.list[node->region]);
     answer_head_begin(head);
-    put_u64(&head->text, r->attempt.number);
+    put_u64(&head->text, r->tries);
     answer_head_end(head, SPAN_LIT("isochrone-attempts"));
     answer_head_begin(head);
     put_reason(&head->text, r);
@@ -117,18 +119,17 @@ answer_request_head(struct answer_head *head, const struct request *r)
 void
 answer_request_comment(struct put *text, const struct request *r)
 {
-    const struct roster_node *node = r->fleet != NULL
-                                         ? roster_node(r->fleet->roster, r->attempt.node)
-                                         : NULL;
+    const struct roster *roster = r->shown->fleet != NULL ? r->shown->fleet->roster : NULL;
+    const struct roster_node *node = roster != NULL ? roster_node(roster, r->shown->node) : NULL;
 
     put_text(text, ": isochrone node=");
     if (node != NULL) {
         put_span(text, node->name);
         put_text(text, " region=");
-        put_span(text, r->fleet->roster->regions.list[node->region]);
+        put_span(text, roster->regions.list[node->region]);
     }
     put_text(text, " attempts=");
-    put_u64(text, r->attempt.number);
+    put_u64(text, r->tries);
     put_text(text, "\n\n");
 }
 

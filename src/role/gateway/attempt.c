@@ -22,6 +22,7 @@
 static void
 forget_call(struct attempt *a)
 {
+    loop_timer_stop(&a->late);
     a->call = NULL;
     a->mode = ATTEMPT_OVER;
     upstream_give(a->upstream);
@@ -29,47 +30,47 @@ forget_call(struct attempt *a)
 }
 
 void
-attempt_cancel(struct request *r)
+attempt_cancel(struct attempt *a)
 {
-    if (r->attempt.call == NULL)
+    if (a->call == NULL)
         return;
-    http_call_cancel(r->attempt.call);
-    forget_call(&r->attempt);
+    http_call_cancel(a->call);
+    forget_call(a);
 }
 
 void
-attempt_fail(struct request *r, enum failure failure, float retry_after_ms)
+attempt_fail(struct attempt *a, enum failure failure, float retry_after_ms)
 {
-    attempt_cancel(r);
-    request_failed(r, failure, retry_after_ms);
+    attempt_cancel(a);
+    request_failed(a, failure, retry_after_ms);
 }
 
 void
-attempt_close(struct request *r)
+attempt_close(struct attempt *a)
 {
-    struct attempt *a = &r->attempt;
-
-    if (a->body_room_bytes == 0)
-        return;
-    atomic_fetch_sub_explicit(&r->lane->gateway->buffers_bytes, a->body_room_bytes,
-                              memory_order_relaxed);
+    stream_source_close(&a->source);
+    if (a->body_room_bytes > 0)
+        atomic_fetch_sub_explicit(&a->request->lane->gateway->buffers_bytes, a->body_room_bytes,
+                                  memory_order_relaxed);
     free(a->body);
+    fleet_unref(a->fleet);
     a->body = NULL;
+    a->fleet = NULL;
     a->body_bytes = a->body_room_bytes = 0;
 }
 
 void
-attempt_pause(struct request *r)
+attempt_pause(struct attempt *a)
 {
-    if (r->attempt.call != NULL)
-        http_call_pause(r->attempt.call);
+    if (a->call != NULL)
+        http_call_pause(a->call);
 }
 
 void
-attempt_resume(struct request *r)
+attempt_resume(struct attempt *a)
 {
-    if (r->attempt.call != NULL)
-        http_call_resume(r->attempt.call);
+    if (a->call != NULL)
+        http_call_resume(a->call);
 }
 
 /* ---- The answer. */
@@ -115,18 +116,19 @@ has_type(struct span content_type, struct span type)
 
 /* The engine's load, told in the head of its answer. */
 static void
-take_load(struct request *r, const struct http_response *response)
+take_load(const struct attempt *a, const struct http_response *response)
 {
     struct span text = response_header(response, SPAN_LIT("endpoint-load-metrics"));
     struct event event = {.kind = EVENT_REPORT};
     struct adapter_load load;
+    struct gateway *g = a->request->lane->gateway;
     struct actions actions;
     uint64_t now_ns;
 
     if (text.bytes == 0 || adapter_parse_orca(text, &load) != ERR_OK)
         return;
     event.report = (struct event_report){
-        .node = r->attempt.node,
+        .node = a->node,
         .running = load.running,
         .waiting = load.waiting,
         .prefill_tokens_in_flight = load.prefill_tokens_in_flight,
@@ -135,72 +137,69 @@ take_load(struct request *r, const struct http_response *response)
         .slots = load.slots,
         .age_ms = NAN,
     };
-    now_ns = decide_step(r->lane->gateway->door, &event, &actions);
-    inbox_share(r->lane->gateway, now_ns, &actions, 0);
+    now_ns = decide_step(g->door, &event, &actions);
+    inbox_share(g, now_ns, &actions, 0);
 }
 
 static void
-accept_head(struct request *r, const struct http_response *response)
+accept_head(struct attempt *a, const struct http_response *response)
 {
-    struct attempt *a = &r->attempt;
     struct span type = response_header(response, SPAN_LIT("content-type"));
 
-    if (r->openai.stream) {
+    if (a->request->openai.stream) {
         if (!has_type(type, SPAN_LIT("text/event-stream"))) {
-            attempt_fail(r, FAILURE_MALFORMED, NAN);
+            attempt_fail(a, FAILURE_MALFORMED, NAN);
             return;
         }
         a->mode = ATTEMPT_STREAM;
-        stream_head(r);
+        stream_head(a);
     } else if (type.bytes == 0 || has_type(type, SPAN_LIT("application/json"))) {
         a->mode = ATTEMPT_JSON;
     } else {
-        attempt_fail(r, FAILURE_MALFORMED, NAN);
+        attempt_fail(a, FAILURE_MALFORMED, NAN);
     }
 }
 
 static void
 on_sent(struct http_call *call, bool fresh, void *user)
 {
-    struct request *r = user;
+    struct attempt *a = user;
 
     (void)call;
-    if (r->attempt.dispatched) /* sent again on a fresh connection */
+    if (a->dispatched) /* sent again on a fresh connection */
         return;
-    r->attempt.dispatched = true;
-    request_dispatched(r, fresh);
+    a->dispatched = true;
+    request_dispatched(a, fresh);
 }
 
 static void
 on_head(struct http_call *call, const struct http_response *response, void *user)
 {
-    struct request *r = user;
-    struct attempt *a = &r->attempt;
+    struct attempt *a = user;
     bool asks_to_wait = response_header(response, SPAN_LIT("retry-after")).bytes > 0 ||
                         response_header(response, SPAN_LIT("retry-after-ms")).bytes > 0;
 
     on_sent(call, response->fresh_connection, user); /* an answer before the body was out */
     a->status = response->status;
-    take_load(r, response);
+    take_load(a, response);
     if (response->status == 200) {
-        accept_head(r, response);
+        accept_head(a, response);
     } else if (response->status == 429 || (response->status == 503 && asks_to_wait)) {
-        attempt_fail(r, FAILURE_BUSY, retry_after_ms(response));
+        attempt_fail(a, FAILURE_BUSY, retry_after_ms(response));
     } else if (response->status >= 500 || is_engines_fault(response->status)) {
-        attempt_fail(r, FAILURE_STATUS_5XX, NAN);
+        attempt_fail(a, FAILURE_STATUS_5XX, NAN);
     } else if (response->status >= 400) {
         a->mode = ATTEMPT_REFUSED;
     } else {
-        attempt_fail(r, FAILURE_MALFORMED, NAN);
+        attempt_fail(a, FAILURE_MALFORMED, NAN);
     }
 }
 
 /* Room for `bytes` more of a whole answer, charged to all buffers together. */
 static bool
-reserve(struct request *r, size_t bytes)
+reserve(struct attempt *a, size_t bytes)
 {
-    struct attempt *a = &r->attempt;
-    struct gateway *g = r->lane->gateway;
+    struct gateway *g = a->request->lane->gateway;
     size_t room = a->body_room_bytes == 0 ? ATTEMPT_BODY_BYTES_FIRST : a->body_room_bytes, more;
     size_t before;
     char *body;
@@ -211,7 +210,7 @@ reserve(struct request *r, size_t bytes)
     if (more == 0)
         return true;
     before = atomic_fetch_add_explicit(&g->buffers_bytes, more, memory_order_relaxed);
-    body = before + more <= r->fleet->roster->config.buffers_bytes_max ? realloc(a->body, room)
+    body = before + more <= a->fleet->roster->config.buffers_bytes_max ? realloc(a->body, room)
                                                                        : NULL;
     if (body == NULL) {
         atomic_fetch_sub_explicit(&g->buffers_bytes, more, memory_order_relaxed);
@@ -225,17 +224,16 @@ reserve(struct request *r, size_t bytes)
 static void
 on_data(struct http_call *call, struct span bytes, void *user)
 {
-    struct request *r = user;
-    struct attempt *a = &r->attempt;
+    struct attempt *a = user;
 
     (void)call;
     if (a->mode == ATTEMPT_STREAM) {
-        stream_data(r, bytes);
+        stream_data(a, bytes);
     } else if (a->mode == ATTEMPT_REFUSED &&
                bytes.bytes > ATTEMPT_REFUSAL_BYTES_MAX - a->body_bytes) {
-        attempt_fail(r, FAILURE_MALFORMED, NAN);
-    } else if (!reserve(r, bytes.bytes)) {
-        attempt_fail(r, FAILURE_LOCAL, NAN);
+        attempt_fail(a, FAILURE_MALFORMED, NAN);
+    } else if (!reserve(a, bytes.bytes)) {
+        attempt_fail(a, FAILURE_LOCAL, NAN);
     } else if (bytes.bytes > 0) {
         memcpy(a->body + a->body_bytes, bytes.data, bytes.bytes);
         a->body_bytes += bytes.bytes;
@@ -244,26 +242,27 @@ on_data(struct http_call *call, struct span bytes, void *user)
 
 /* A whole answer is here: check it, put the model's name back, pass it on. */
 static void
-json_end(struct request *r)
+json_end(struct attempt *a)
 {
+    struct request *r = a->request;
     struct http_exchange *x = r->exchange;
-    struct span body = {r->attempt.body, r->attempt.body_bytes}, parts[3];
+    struct span body = {a->body, a->body_bytes}, parts[3];
     struct openai_reply reply;
     struct answer_head head;
 
     if (openai_reply_parse(body, &reply) != ERR_OK) {
-        request_failed(r, FAILURE_MALFORMED, NAN);
+        request_failed(a, FAILURE_MALFORMED, NAN);
         return;
     }
     if (reply.is_error) { /* with status 200 */
-        request_failed(r, FAILURE_STATUS_5XX, NAN);
+        request_failed(a, FAILURE_STATUS_5XX, NAN);
         return;
     }
     if (!reply.has_content && reply.finishes == 0) { /* JSON, but no answer */
-        request_failed(r, FAILURE_MALFORMED, NAN);
+        request_failed(a, FAILURE_MALFORMED, NAN);
         return;
     }
-    r->usage = reply.usage;
+    a->usage = reply.usage;
     parts[0] = body;
     parts[1] = parts[2] = (struct span){NULL, 0};
     if (reply.model_range.bytes > 0) {
@@ -271,7 +270,7 @@ json_end(struct request *r)
         parts[1] = r->model_json;
         parts[2] = span_from(body, parts[0].bytes + reply.model_range.bytes);
     }
-    request_ended(r);
+    request_ended(a);
     answer_head_init(&head);
     answer_head_add(&head, SPAN_LIT("content-type"), SPAN_LIT("application/json"));
     answer_request_head(&head, r);
@@ -285,31 +284,31 @@ json_end(struct request *r)
 static void
 on_end(struct http_call *call, const struct http_header *trailers, size_t trailer_count, void *user)
 {
-    struct request *r = user;
-    enum attempt_mode mode = r->attempt.mode;
+    struct attempt *a = user;
+    enum attempt_mode mode = a->mode;
 
     (void)call, (void)trailers, (void)trailer_count;
-    forget_call(&r->attempt);
+    forget_call(a);
     if (mode == ATTEMPT_STREAM)
-        stream_end(r);
+        stream_end(a);
     else if (mode == ATTEMPT_JSON)
-        json_end(r);
+        json_end(a);
     else
-        request_failed(r, FAILURE_REQUEST, NAN);
+        request_failed(a, FAILURE_REQUEST, NAN);
 }
 
 static void
 on_failed(struct http_call *call, enum http_failure why, void *user)
 {
-    struct request *r = user;
-    enum attempt_mode mode = r->attempt.mode;
+    struct attempt *a = user;
+    enum attempt_mode mode = a->mode;
 
     (void)call;
-    forget_call(&r->attempt);
-    if (mode == ATTEMPT_STREAM && (why == HTTP_FAILED_EOF || r->stream.done))
-        stream_end(r);
+    forget_call(a);
+    if (mode == ATTEMPT_STREAM && (why == HTTP_FAILED_EOF || a->source.done))
+        stream_end(a);
     else
-        request_failed(r, upstream_failure(why), NAN);
+        request_failed(a, upstream_failure(why), NAN);
 }
 
 /* ---- The start. */
@@ -333,9 +332,10 @@ ns_of_ms(double ms)
 
 /* The closed list of what an engine gets to see. */
 static size_t
-upstream_headers(const struct request *r, const struct roster_node *node, struct http_header *list)
+upstream_headers(const struct attempt *a, const struct roster_node *node, struct http_header *list)
 {
-    const struct adapter *adapter = adapter_of(r->attempt.kind);
+    const struct request *r = a->request;
+    const struct adapter *adapter = adapter_of(a->kind);
     struct span traceparent = http_request_header(r->http, SPAN_LIT("traceparent"));
     struct span tracestate = http_request_header(r->http, SPAN_LIT("tracestate"));
     size_t count = 0;
@@ -357,11 +357,12 @@ upstream_headers(const struct request *r, const struct roster_node *node, struct
 
 /* Start the call. ERR_NOT_FOUND: the node left, lost the model or has no address. */
 static enum err
-call(struct request *r, const struct action_dispatch *dispatch)
+call(struct attempt *a, const struct action_dispatch *dispatch)
 {
-    const struct roster *roster = r->fleet->roster;
+    struct request *r = a->request;
+    const struct roster *roster = a->fleet->roster;
     const struct roster_node *node = roster_node(roster, dispatch->node);
-    struct span model = fleet_engine_name(r->fleet, dispatch->node, r->model);
+    struct span model = fleet_engine_name(a->fleet, dispatch->node, r->model);
     struct span parts[2 * OPENAI_EDITS_MAX + 1], *kept;
     struct http_header headers[UPSTREAM_HEADERS_MAX];
     double first_ms = (double)dispatch->first_limit_ms, idle_ms = (double)dispatch->gap_limit_ms;
@@ -383,7 +384,7 @@ call(struct request *r, const struct action_dispatch *dispatch)
     request.parts = kept;
     request.target = r->openai.api == OPENAI_CHAT ? SPAN_LIT("/v1/chat/completions")
                                                   : SPAN_LIT("/v1/completions");
-    request.header_count = upstream_headers(r, node, headers);
+    request.header_count = upstream_headers(a, node, headers);
     if (!r->openai.stream) { /* no sign of life before the end */
         first_ms += JSON_DONE_FACTOR * (double)dispatch->done_ms;
         limits.body_bytes_max = roster->config.body_bytes_max;
@@ -392,47 +393,62 @@ call(struct request *r, const struct action_dispatch *dispatch)
     }
     limits.first_byte_ns = ns_of_ms(first_ms);
     limits.idle_ns = ns_of_ms(idle_ms);
-    err = upstream_take(r->lane, roster, node, &r->attempt.upstream);
+    err = upstream_take(r->lane, roster, node, &a->upstream);
     if (err != ERR_OK)
         return err;
-    err = http_call_start(upstream_target(r->attempt.upstream), &request, &limits, &call_fn, r,
-                          &r->attempt.call);
+    err = http_call_start(upstream_target(a->upstream), &request, &limits, &call_fn, a, &a->call);
     if (err != ERR_OK)
-        forget_call(&r->attempt);
+        forget_call(a);
     return err;
 }
 
-void
-attempt_start(struct request *r, const struct action_dispatch *dispatch)
+static void
+on_late(struct loop_timer *timer)
 {
-    struct attempt *a = &r->attempt;
+    request_late(CONTAINER_OF(timer, struct attempt, late));
+}
+
+void
+attempt_start(struct request *r, const struct action_dispatch *dispatch, uint32_t recent)
+{
+    struct attempt *a = &r->attempts[r->attempts[0].call != NULL ? 1 : 0];
     struct gateway *g = r->lane->gateway;
-    struct fleet *former = r->fleet;
+    struct fleet *former = a->fleet;
     enum err err;
 
-    r->fleet = fleet_ref(lane_fleet(r->lane));
+    must(a->call == NULL && dispatch->node < g->nodes_max);
+    a->fleet = fleet_ref(lane_fleet(r->lane));
     fleet_unref(former);
-    must(dispatch->node < g->nodes_max);
     a->mode = ATTEMPT_HEAD;
     a->number = dispatch->attempt;
     a->node = dispatch->node;
+    a->recent = recent;
     a->kind = atomic_load_explicit(&g->node_kinds[dispatch->node], memory_order_relaxed);
     a->status = 0;
     a->dispatched = false;
+    a->is_hedge = dispatch->hedge != 0;
     a->predicted_first_ms = dispatch->first_ms;
+    a->hit_tokens = r->hit_tokens;
     a->dispatched_ns = r->routed_ns;
+    a->usage = (struct openai_usage){0};
     a->body_bytes = 0;
     if (r->openai.stream)
-        stream_reset(r, ns_of_ms((double)dispatch->first_limit_ms),
-                     ns_of_ms((double)dispatch->gap_limit_ms));
+        stream_source_open(&a->source, ns_of_ms((double)dispatch->first_limit_ms),
+                           ns_of_ms((double)dispatch->gap_limit_ms));
+    r->tries = a->number;
+    if (!a->is_hedge)
+        r->shown = a;
     metrics_add(&r->lane->metrics.attempts, 1);
-    if (a->number > 1)
+    if (a->number > 1 && !a->is_hedge)
         metrics_add(&r->lane->metrics.retries, 1);
     /* a hint for polls: one lost between two lanes does not matter, a locked add would cost */
     atomic_store_explicit(&g->node_uses[a->node],
                           atomic_load_explicit(&g->node_uses[a->node], memory_order_relaxed) + 1,
                           memory_order_relaxed);
-    err = call(r, dispatch);
+    err = call(a, dispatch);
     if (err != ERR_OK)
-        request_failed(r, err == ERR_NOT_FOUND ? FAILURE_CONNECT : FAILURE_LOCAL, NAN);
+        request_failed(a, err == ERR_NOT_FOUND ? FAILURE_CONNECT : FAILURE_LOCAL, NAN);
+    else if (dispatch->hedge_after_ms >= 0.0f) /* NAN: nobody wants to know */
+        loop_timer_set(r->lane->loop, &a->late,
+                       a->dispatched_ns + ns_of_ms((double)dispatch->hedge_after_ms), on_late);
 }

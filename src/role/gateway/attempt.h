@@ -1,18 +1,24 @@
 #ifndef ROLE_GATEWAY_ATTEMPT_H
 #define ROLE_GATEWAY_ATTEMPT_H
 /* attempt - one try of a request at one node: the call, what came back, and which kind of failure
- * it was when it went wrong. Embedded in its request; one at a time.
+ * it was when it went wrong. Embedded in its request, which has two: the second one is for a hedge,
+ * and takes turns with the first when that failed.
  *
- * Each attempt tells core, in this order and each at most once: dispatched, started (streams only:
- * a whole answer shows its first token and its last together), then either ended or failed. */
+ * Each attempt tells core, in this order and each at most once: dispatched, late (when core wants
+ * to know), started (streams only: a whole answer shows its first token and its last together),
+ * then either ended or failed, unless core has it cancelled. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "core/core.h"
 #include "io/http_client.h"
+#include "io/loop.h"
+#include "role/gateway/stream.h"
 #include "wire/adapter.h"
+#include "wire/openai.h"
 
+struct fleet;
 struct request;
 struct upstream;
 
@@ -29,29 +35,35 @@ enum attempt_mode {
 };
 
 struct attempt {
+    struct request *request;
     struct http_call *call; /* NULL: none in flight */
     struct upstream *upstream;
+    struct fleet *fleet; /* as of the dispatch; a reference. NULL: never used */
     enum attempt_mode mode;
-    uint32_t number, node;
-    uint32_t recent; /* place of the decision */
+    uint32_t number, node; /* number 0: never used */
+    uint32_t recent;       /* place of the decision */
     enum engine_kind kind;
     unsigned status;
-    bool dispatched;
-    float predicted_first_ms;
-    uint64_t dispatched_ns; /* when it was handed to the client side */
-    char *body;             /* JSON and REFUSED: what came so far; freed by attempt_close */
+    bool dispatched, is_hedge;
+    float predicted_first_ms, hit_tokens; /* by the decision */
+    uint64_t dispatched_ns;               /* when it was handed to the client side */
+    struct loop_timer late;
+    struct stream_source source; /* of a stream */
+    struct openai_usage usage;
+    char *body; /* JSON and REFUSED: what came so far; freed by attempt_close */
     size_t body_bytes, body_room_bytes;
 };
 
-/* Start the attempt that core asked for. Failing at once counts as a failed attempt. */
-void attempt_start(struct request *r, const struct action_dispatch *dispatch);
+/* Start the attempt that core asked for; its decision stands at this place. Failing at once counts
+ * as a failed attempt. */
+void attempt_start(struct request *r, const struct action_dispatch *dispatch, uint32_t recent);
 /* Cancel the call if there is one. The engine stops working for it. */
-void attempt_cancel(struct request *r);
+void attempt_cancel(struct attempt *a);
 /* The request is over: free its buffers. */
-void attempt_close(struct request *r);
+void attempt_close(struct attempt *a);
 /* Cancel the call and report the failure. The request may be gone after it. */
-void attempt_fail(struct request *r, enum failure failure, float retry_after_ms);
+void attempt_fail(struct attempt *a, enum failure failure, float retry_after_ms);
 /* Back-pressure of a stream. */
-void attempt_pause(struct request *r);
-void attempt_resume(struct request *r);
+void attempt_pause(struct attempt *a);
+void attempt_resume(struct attempt *a);
 #endif

@@ -195,6 +195,14 @@ decide_view_prefix(struct door *door, struct prefix_view *ret_view)
 }
 
 void
+decide_view_hedges(struct door *door, struct hedge_view *ret_view)
+{
+    door_lock(door);
+    core_view_hedges(door->core, ret_view);
+    door_unlock(door);
+}
+
+void
 decide_hold(struct door *door, struct decide_hold *ret_hold)
 {
     door_lock(door);

@@ -45,6 +45,7 @@ uint32_t decide_view_placements(struct door *door, uint32_t from, struct placeme
 void decide_view_model(struct door *door, uint16_t model, struct model_view *ret_view);
 bool decide_suspects_itself(struct door *door); /* core_suspects_itself */
 void decide_view_prefix(struct door *door, struct prefix_view *ret_view);
+void decide_view_hedges(struct door *door, struct hedge_view *ret_view);
 void decide_hold(struct door *door, struct decide_hold *ret_hold);
 uint64_t decide_steps(struct door *door); /* since the start */
 

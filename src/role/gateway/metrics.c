@@ -79,19 +79,13 @@ const char *
 metrics_why_name(uint32_t why)
 {
     static const char *const names[WHY_COUNT] = {
-        [WHY_CHOSEN] = "chosen",
-        [WHY_SLOWER] = "slower",
-        [WHY_TIED] = "tied",
-        [WHY_ABSENT] = "absent",
-        [WHY_NOT_READY] = "not_ready",
-        [WHY_DRAINING] = "draining",
-        [WHY_FAILING] = "failing",
-        [WHY_FULL] = "full",
-        [WHY_TRIED] = "tried",
-        [WHY_RULE] = "rule",
-        [WHY_LATE] = "late",
-        [WHY_OTHERS_FIRST] = "others_first",
-        [WHY_BUSIER_FITS] = "busier_fits",
+        [WHY_CHOSEN] = "chosen",       [WHY_SLOWER] = "slower",
+        [WHY_TIED] = "tied",           [WHY_ABSENT] = "absent",
+        [WHY_NOT_READY] = "not_ready", [WHY_DRAINING] = "draining",
+        [WHY_FAILING] = "failing",     [WHY_FULL] = "full",
+        [WHY_TRIED] = "tried",         [WHY_RULE] = "rule",
+        [WHY_LATE] = "late",           [WHY_OTHERS_FIRST] = "others_first",
+        [WHY_TOGETHER] = "together",   [WHY_BUSIER_FITS] = "busier_fits",
         [WHY_STALE] = "stale",
     };
     return named(names, WHY_COUNT, why);

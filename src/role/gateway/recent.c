@@ -18,6 +18,7 @@ recent_add(struct recent *r, uint64_t request, uint64_t key_id, uint64_t now_ns,
     e->attempt = decision->candidate_count > 0 ? decision->attempt : 0;
     e->refusal = REFUSAL_NONE;
     e->failure = FAILURE_NONE;
+    e->overtaken = false;
     e->hold_ms = e->predicted_first_ms = e->actual_first_ms = e->actual_ms = NAN;
     memcpy(&e->decision, decision,
            offsetof(struct decision, candidates) +

@@ -2,6 +2,7 @@
 #define ROLE_GATEWAY_RECENT_H
 /* recent - the last decisions of one lane, with what became of them: for `explain ID`. A ring; the
  * oldest is overwritten. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct recent_entry {
     uint32_t attempt;
     uint32_t refusal;                 /* enum refusal */
     uint32_t failure;                 /* enum failure of this attempt */
+    bool overtaken;                   /* given up, because the attempt beside it began first */
     float hold_ms;                    /* how long it was expected to be held; NAN: it was not */
     float predicted_first_ms;         /* NAN: not dispatched */
     float actual_first_ms, actual_ms; /* to the first content, to the end; NAN: not (yet) */

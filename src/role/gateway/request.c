@@ -23,16 +23,18 @@ static void
 finish(struct request *r, unsigned status)
 {
     struct lane *lane = r->lane;
-    uint64_t tokens = (uint64_t)r->usage.prompt_tokens + r->usage.output_tokens;
+    const struct openai_usage *u = &r->shown->usage;
+    uint64_t tokens = (uint64_t)u->prompt_tokens + u->output_tokens;
 
-    must(r->attempt.call == NULL);
     LIST_REMOVE(r, link);
     stream_close(r);
-    attempt_close(r);
+    for (uint32_t i = 0; i < REQUEST_ATTEMPTS; i++) {
+        must(r->attempts[i].call == NULL);
+        attempt_close(&r->attempts[i]);
+    }
     http_exchange_set_user(r->exchange, NULL);
     if (r->grant.usage != NULL)
         access_leave(&r->grant, tokens, loop_now_ns(lane->loop));
-    fleet_unref(r->fleet);
     metrics_add(&lane->metrics.in_flight, (uint64_t)-1);
     metrics_request(&lane->metrics, r->model, status);
 }
@@ -74,9 +76,9 @@ static bool
 finish_refused(struct request *r)
 {
     struct http_exchange *x = r->exchange;
-    struct span body = {r->attempt.body, r->attempt.body_bytes};
+    struct span body = {r->shown->body, r->shown->body_bytes};
     struct openai_reply reply;
-    unsigned status = r->attempt.status;
+    unsigned status = r->shown->status;
     struct answer_head head;
 
     if (openai_reply_parse(body, &reply) != ERR_OK)
@@ -92,27 +94,30 @@ finish_refused(struct request *r)
 }
 
 static struct recent_entry *
-recent_of(struct request *r)
+recent_of(const struct attempt *a)
 {
-    return recent_at(r->lane->recent, r->attempt.recent, r->id);
+    return recent_at(a->request->lane->recent, a->recent, a->request->id);
+}
+
+static bool
+in_flight(const struct request *r)
+{
+    return r->attempts[0].call != NULL || r->attempts[1].call != NULL;
 }
 
 /* ---- Held: core keeps it until a place is free. */
 
 static void
-hold(struct request *r, const struct action_hold *hold)
+hold(struct request *r)
 {
     struct lane *lane = r->lane;
 
-    must(!r->held && r->attempt.call == NULL);
-    recent_of(r)->hold_ms = hold->hold_ms;
+    must(!r->held && !in_flight(r));
     r->held = true;
     r->held_ns = r->now_ns;
     LIST_INSERT_HEAD(&lane->held[r->id % LANE_HELD_LISTS], r, held_link);
     metrics_add(&lane->metrics.held, 1);
     metrics_add(&lane->metrics.holds, 1);
-    if (r->openai.stream)
-        stream_reset(r, 0, 0); /* of an attempt that failed, nothing is to be heard any more */
 }
 
 static void
@@ -151,17 +156,17 @@ refuse(struct request *r, const struct action_refuse *refuse)
     if (refuse->refusal == REFUSAL_REQUEST && !r->committed && finish_refused(r))
         return;
     if (refuse->refusal == REFUSAL_REQUEST)
-        answer_fill(&e, r->attempt.status, "invalid_request_error", "refused_by_engine",
-                    "the engine refused the request (status %u)", r->attempt.status);
+        answer_fill(&e, r->shown->status, "invalid_request_error", "refused_by_engine",
+                    "the engine refused the request (status %u)", r->shown->status);
     else
         answer_refusal(&e, refuse, r->openai.model);
     finish_error(r, &e, refuse->retry_after_ms, all_tried && refuse->failure != FAILURE_BUSY);
 }
 
 static void
-dispatch(struct request *r, const struct action_dispatch *dispatch)
+dispatch(struct request *r, const struct action_dispatch *dispatch, uint32_t place)
 {
-    struct recent_entry *entry = recent_of(r);
+    struct recent_entry *entry = &r->lane->recent->list[place];
 
     entry->attempt = dispatch->attempt;
     entry->predicted_first_ms = dispatch->first_ms;
@@ -170,7 +175,7 @@ dispatch(struct request *r, const struct action_dispatch *dispatch)
         r->model_json = r->other_json;
         metrics_add(&r->lane->metrics.other_models, 1);
     }
-    attempt_start(r, dispatch);
+    attempt_start(r, dispatch, place);
 }
 
 /* Do what core decided about r, which may be gone after it. decision: of r, or NULL. */
@@ -179,8 +184,9 @@ act(struct request *r, const struct action *a, const struct decision *decision)
 {
     static const struct decision none;
     const struct decision *d = decision != NULL ? decision : &none;
+    struct recent *recent = r->lane->recent;
+    uint32_t place = recent_add(recent, r->id, r->grant.key_id, r->routed_ns, d);
 
-    r->attempt.recent = recent_add(r->lane->recent, r->id, r->grant.key_id, r->routed_ns, d);
     if (d->candidate_count > 0) {
         metrics_decision(&r->lane->metrics, d);
         r->considered = d->considered;
@@ -189,37 +195,50 @@ act(struct request *r, const struct action *a, const struct decision *decision)
     }
     switch ((enum action_kind)a->kind) {
     case ACTION_DISPATCH:
-        dispatch(r, &a->dispatch);
+        dispatch(r, &a->dispatch, place);
         break;
     case ACTION_HOLD:
-        hold(r, &a->hold);
+        recent->list[place].hold_ms = a->hold.hold_ms;
+        hold(r);
         break;
     default:
         must(a->kind == ACTION_REFUSE);
-        recent_of(r)->refusal = a->refuse.refusal;
+        recent->list[place].refusal = a->refuse.refusal;
         refuse(r, &a->refuse);
         break;
     }
 }
 
-/* Tell core something that it answers with one action about r; r may be gone after it. */
+/* What a step wants of r; NULL: nothing. */
+static const struct action *
+own_action(const struct request *r, const struct actions *actions)
+{
+    for (uint32_t i = 0; i < actions->count; i++) {
+        if (actions->list[i].dispatch.request == r->id)
+            return &actions->list[i];
+    }
+    return NULL;
+}
+
+/* Tell core something that it answers with one action about r, or with none while an attempt goes
+ * on; r may be gone after it. */
 static void
 ask(struct request *r, const struct event *event)
 {
     const struct decision *decision;
-    const struct action *own = NULL;
+    const struct action *own;
     struct actions actions;
 
-    r->now_ns = r->routed_ns = decide_step(r->lane->gateway->door, event, &actions);
-    for (uint32_t i = 0; i < actions.count; i++) {
-        if (actions.list[i].dispatch.request == r->id)
-            own = &actions.list[i];
-    }
-    must(own != NULL);
+    r->now_ns = decide_step(r->lane->gateway->door, event, &actions);
+    own = own_action(r, &actions);
+    must(own != NULL || in_flight(r));
     decision = &actions.decision;
     if (decision->candidate_count == 0 || decision->request != r->id)
         decision = NULL;
     inbox_share(r->lane->gateway, r->now_ns, &actions, r->id);
+    if (own == NULL)
+        return;
+    r->routed_ns = r->now_ns;
     act(r, own, decision);
 }
 
@@ -243,46 +262,74 @@ request_resume(struct lane *lane, const struct inbox_entry *entry)
 /* ---- What attempt and stream tell. */
 
 void
-request_dispatched(struct request *r, bool fresh_connection)
+request_dispatched(struct attempt *a, bool fresh_connection)
 {
     struct event event;
 
     event.kind = EVENT_DISPATCHED;
     event.dispatched = (struct event_dispatched){
-        .request = r->id, .attempt = r->attempt.number, .fresh_connection = fresh_connection};
-    tell(r, &event);
+        .request = a->request->id, .attempt = a->number, .fresh_connection = fresh_connection};
+    tell(a->request, &event);
+}
+
+void
+request_late(struct attempt *a)
+{
+    struct event event;
+
+    event.kind = EVENT_LATE;
+    event.late = (struct event_late){.request = a->request->id, .attempt = a->number};
+    ask(a->request, &event);
 }
 
 /* How fast a large body went out; a short one is gone before the kernel can tell. */
 static void
-tell_path(const struct request *r, struct event_started *started)
+tell_path(const struct attempt *a, struct event_started *started)
 {
     struct http_path path;
 
-    if (r->http->body.bytes < PATH_BODY_BYTES_MIN || r->attempt.call == NULL ||
-        !http_call_path(r->attempt.call, &path))
+    if (a->request->http->body.bytes < PATH_BODY_BYTES_MIN || a->call == NULL ||
+        !http_call_path(a->call, &path))
         return;
     started->path_bytes_per_ms = path.bytes_per_ms;
     started->path_limited = path.limited;
 }
 
-void
-request_started(struct request *r)
+/* Core has the other attempt given up. */
+static void
+overtaken(struct attempt *a)
 {
-    struct event event;
+    struct recent_entry *entry = recent_of(a);
+
+    if (entry != NULL)
+        entry->overtaken = true;
+    attempt_cancel(a);
+}
+
+void
+request_started(struct attempt *a)
+{
+    struct request *r = a->request;
     struct metrics *m = &r->lane->metrics;
-    struct recent_entry *entry = recent_of(r);
+    struct recent_entry *entry = recent_of(a);
     uint64_t actual_us, predicted_us = 0;
+    struct actions actions;
+    struct event event;
 
     event.kind = EVENT_STARTED;
     event.started = (struct event_started){
-        .request = r->id, .attempt = r->attempt.number, .path_bytes_per_ms = NAN};
-    tell_path(r, &event.started);
-    tell(r, &event);
+        .request = r->id, .attempt = a->number, .path_bytes_per_ms = NAN};
+    tell_path(a, &event.started);
+    r->now_ns = decide_step(r->lane->gateway->door, &event, &actions);
     r->started = true;
-    actual_us = (r->now_ns - r->attempt.dispatched_ns) / 1000;
-    if (r->attempt.predicted_first_ms > 0.0f && r->attempt.predicted_first_ms < 1e9f) {
-        predicted_us = (uint64_t)((double)r->attempt.predicted_first_ms * 1e3);
+    r->shown = a;
+    loop_timer_stop(&a->late);
+    if (own_action(r, &actions) != NULL) /* to cancel the other one */
+        overtaken(&r->attempts[a == &r->attempts[0] ? 1 : 0]);
+    inbox_share(r->lane->gateway, r->now_ns, &actions, r->id);
+    actual_us = (r->now_ns - a->dispatched_ns) / 1000;
+    if (a->predicted_first_ms > 0.0f && a->predicted_first_ms < 1e9f) {
+        predicted_us = (uint64_t)((double)a->predicted_first_ms * 1e3);
         metrics_observe(&m->ttft_predicted, predicted_us);
         metrics_observe(&m->ttft_error, actual_us > predicted_us ? actual_us - predicted_us
                                                                  : predicted_us - actual_us);
@@ -293,17 +340,18 @@ request_started(struct request *r)
 }
 
 void
-request_ended(struct request *r)
+request_ended(struct attempt *a)
 {
+    struct request *r = a->request;
     struct event event;
     struct metrics *m = &r->lane->metrics;
-    struct recent_entry *entry = recent_of(r);
-    const struct openai_usage *u = &r->usage;
+    struct recent_entry *entry = recent_of(a);
+    const struct openai_usage *u = &a->usage;
 
     event.kind = EVENT_ENDED;
     event.ended = (struct event_ended){
         .request = r->id,
-        .attempt = r->attempt.number,
+        .attempt = a->number,
         .prompt_tokens = u->prompt_tokens,
         .cached_tokens = u->cached_tokens,
         .cached_known = u->cached_known,
@@ -313,11 +361,11 @@ request_ended(struct request *r)
     };
     tell(r, &event);
     if (entry != NULL)
-        entry->actual_ms = (float)((double)(r->now_ns - r->attempt.dispatched_ns) / 1e6);
+        entry->actual_ms = (float)((double)(r->now_ns - a->dispatched_ns) / 1e6);
     metrics_add(&m->prompt_tokens, u->prompt_tokens);
     metrics_add(&m->output_tokens, u->output_tokens);
     if (u->cached_known) { /* else there is nothing to compare with */
-        metrics_add(&m->hit_tokens, (uint64_t)r->hit_tokens);
+        metrics_add(&m->hit_tokens, (uint64_t)a->hit_tokens);
         metrics_add(&m->cached_tokens, u->cached_tokens);
     }
 }
@@ -329,19 +377,22 @@ request_close(struct request *r)
 }
 
 void
-request_failed(struct request *r, enum failure failure, float retry_after_ms)
+request_failed(struct attempt *a, enum failure failure, float retry_after_ms)
 {
+    struct request *r = a->request;
+    struct attempt *other = &r->attempts[a == &r->attempts[0] ? 1 : 0];
     struct event event;
-    struct recent_entry *entry = recent_of(r);
+    struct recent_entry *entry = recent_of(a);
 
-    must(r->attempt.call == NULL);
+    must(a->call == NULL);
     metrics_add(&r->lane->metrics.failures[failure], 1);
     if (entry != NULL)
         entry->failure = (uint32_t)failure;
+    r->shown = other->call != NULL ? other : a;
     event.kind = EVENT_FAILED;
     event.failed = (struct event_failed){
         .request = r->id,
-        .attempt = r->attempt.number,
+        .attempt = a->number,
         .failure = (uint32_t)failure,
         .started = r->started,
         .retry_after_ms = retry_after_ms,
@@ -356,7 +407,8 @@ cancel(struct request *r)
 
     event.kind = EVENT_CANCELLED;
     event.cancelled = (struct event_cancelled){.request = r->id};
-    attempt_cancel(r);
+    for (uint32_t i = 0; i < REQUEST_ATTEMPTS; i++)
+        attempt_cancel(&r->attempts[i]);
     tell(r, &event);
     unhold(r, r->now_ns);
 }
@@ -600,7 +652,9 @@ request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
     put = (struct put){.text = r->id_text, .room_bytes = REQUEST_ID_BYTES};
     put_hex16(&put, r->id);
     r->model = CORE_MODELS_MAX;
-    r->attempt.mode = ATTEMPT_OVER;
+    r->shown = &r->attempts[0];
+    for (uint32_t i = 0; i < REQUEST_ATTEMPTS; i++)
+        r->attempts[i].request = r;
     LIST_INSERT_HEAD(&lane->requests, r, link);
     http_exchange_set_user(x, &r->owner);
     metrics_add(&lane->metrics.in_flight, 1);

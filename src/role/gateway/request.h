@@ -10,6 +10,10 @@
  * passed on), and finished (nothing more will happen). Refusal only before committed, retry before
  * started, an error event after. Core decides what follows a failure; here it is carried out.
  *
+ * Until it is started a second attempt may be in flight beside the first, when that one is late
+ * (core: hedge). Core has one of them cancelled as the other starts; one that fails leaves the
+ * request to the other.
+ *
  * The struct lives in the exchange's arena: request_finish comes before the last call on the
  * exchange, and nothing touches either after it. */
 #include <stdbool.h>
@@ -24,6 +28,7 @@
 #include "wire/openai.h"
 
 #define REQUEST_ID_BYTES 16u /* hexadecimal digits */
+#define REQUEST_ATTEMPTS 2u  /* in flight at once */
 
 struct request {
     struct owner owner; /* first: see http_exchange_user */
@@ -34,7 +39,6 @@ struct request {
     uint64_t id;
     char id_text[REQUEST_ID_BYTES + 1];
     struct access_grant grant;
-    struct fleet *fleet; /* as of the last dispatch; a reference */
     struct openai_request openai;
     struct span model_json;      /* the model as the client wrote it, quotes included */
     struct span other_json;      /* the other one that may answer instead, likewise */
@@ -47,9 +51,10 @@ struct request {
     float hit_tokens;          /* that it expected to be cached */
     uint64_t arrived_ns, routed_ns;
     uint64_t now_ns; /* of the last step */
-    struct attempt attempt;
+    uint32_t tries;
+    struct attempt attempts[REQUEST_ATTEMPTS];
+    struct attempt *shown; /* that heads and errors tell of: who answers, else who may, or failed */
     struct stream stream;
-    struct openai_usage usage;
 };
 
 /* POST /v1/chat/completions, /v1/completions. Answers now or later. */
@@ -59,16 +64,18 @@ void request_begin(struct lane *lane, enum openai_api api, struct http_exchange 
 /* ---- For attempt and stream: what happened. The request may be gone after each of these. */
 
 /* The attempt's call is over (ended or cancelled) and it failed so. */
-void request_failed(struct request *r, enum failure failure, float retry_after_ms);
+void request_failed(struct attempt *a, enum failure failure, float retry_after_ms);
 /* The attempt ended well: tell and count. request_close must follow. */
-void request_ended(struct request *r);
+void request_ended(struct attempt *a);
 /* A whole answer was written to the exchange: let go. Only the last call on the exchange may
  * follow. */
 void request_close(struct request *r);
-/* First content was seen. */
-void request_started(struct request *r);
+/* Nothing came within the time after which core wants to know. */
+void request_late(struct attempt *a);
+/* First content was seen. The other attempt, if there is one, is cancelled. */
+void request_started(struct attempt *a);
 /* The bytes of the attempt went out. */
-void request_dispatched(struct request *r, bool fresh_connection);
+void request_dispatched(struct attempt *a, bool fresh_connection);
 
 /* What core is told of such a request of this key (0: none); also for a dry run. */
 void request_arrived_event(struct lane *lane, const struct openai_request *o, uint64_t id,

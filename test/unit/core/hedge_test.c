@@ -313,6 +313,34 @@ test_does_not_pay(void)
     world_close(&w);
 }
 
+/* Late ones that come soon after all are not worth a second attempt; those that do not are. */
+static void
+test_patience(void)
+{
+    struct world w;
+    uint64_t id = 1;
+
+    open_nodes(&w, 1);
+    node(&w, 1, 1, 1, 60.0f);
+    for (; id < 100; id++) {
+        arrive_late(&w, id);
+        if (w.actions.count == 0)
+            break;
+        w.now_ns += 2 * WORLD_MS;
+        world_started(&w, id, 1);
+        world_ended(&w, id, 1, 10);
+    }
+    CHECK(id > 1 && id < 100, "where late ones come soon, no second one is sent any more");
+    for (; id < 200 && w.actions.count == 0; id++) {
+        w.now_ns += 2000 * WORLD_MS;
+        world_started(&w, id, 1);
+        world_ended(&w, id, 1, 10);
+        arrive_late(&w, id + 1);
+    }
+    CHECK(id < 200, "where they take long, one is sent again");
+    world_close(&w);
+}
+
 static void
 test_domains(void)
 {
@@ -387,7 +415,7 @@ test_load(void)
     for (; running <= 64.0f; running *= 2.0f) {
         for (uint32_t i = 0; i < 3; i++)
             world_report(&w, i, running, 0.0f);
-        tick(&w, 20);
+        tick(&w, 2000);
         grows = grows && load(&w) > before && load(&w) <= 1.0f;
         before = load(&w);
     }
@@ -399,8 +427,10 @@ test_load(void)
     cancelled(&w, 1);
     for (uint32_t i = 0; i < 3; i++)
         world_report(&w, i, 2.0f, 0.0f);
-    tick(&w, 40);
+    tick(&w, 2000);
     CHECK(load(&w) > 0.0f && load(&w) < 0.5f, "and it falls again");
+    for (uint32_t i = 0; i < 3; i++) /* old news would mean that nobody is known to be faster */
+        world_report(&w, i, 2.0f, 0.0f);
     world_arrive(&w, 2, 0);
     late(&w, 2, 1);
     CHECK(w.actions.count == 1 && w.actions.list[0].dispatch.hedge == 1, "below it is");
@@ -534,6 +564,7 @@ main(void)
     test_failures();
     test_ignored();
     test_does_not_pay();
+    test_patience();
     test_domains();
     test_node_left();
     test_load();
