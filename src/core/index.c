@@ -13,11 +13,13 @@
 #include "core/price.h"
 #include "core/ring.h"
 
+#define LEAST_RISE 2e-4f /* of the difference: the least cost follows slowly upwards */
+
 const float index_bucket_edges[INDEX_BUCKETS] = {
-    0.0f,    16.0f,   20.0f,   25.0f,   31.3f,    39.1f,    48.8f,    61.0f,
-    76.3f,   95.4f,   119.2f,  149.0f,  186.3f,   232.8f,   291.0f,   363.8f,
-    454.7f,  568.4f,  710.5f,  888.2f,  1110.2f,  1387.8f,  1734.7f,  2168.4f,
-    2710.5f, 3388.1f, 4235.2f, 5294.0f, INFINITY, INFINITY, INFINITY, INFINITY};
+    0.0f,    4.0f,    5.2f,    6.8f,    8.8f,     11.4f,    14.9f,    19.3f,
+    25.1f,   32.6f,   42.4f,   55.1f,   71.7f,    93.2f,    121.2f,   157.5f,
+    204.7f,  266.2f,  346.0f,  449.8f,  584.8f,   760.2f,   988.3f,   1284.7f,
+    1670.2f, 2171.2f, 2822.6f, 3669.3f, INFINITY, INFINITY, INFINITY, INFINITY};
 
 /* The last edge that is not above ms, without a branch that depends on it. */
 static uint32_t
@@ -48,8 +50,22 @@ usual_cost_ms(const struct core *core, uint32_t placement)
     return price.cost_ms;
 }
 
+/* By how much it costs more there than where the model costs least. */
+static float
+excess_ms(struct core *core, uint32_t placement)
+{
+    struct model_record *m = &core->models[core->placements[placement].model];
+    float cost_ms = usual_cost_ms(core, placement);
+
+    if (!(m->least_cost_ms > 0.0f) || cost_ms < m->least_cost_ms)
+        m->least_cost_ms = cost_ms;
+    else
+        m->least_cost_ms += LEAST_RISE * (cost_ms - m->least_cost_ms);
+    return max_f(0.0f, cost_ms - m->least_cost_ms);
+}
+
 static uint32_t
-bucket_of(const struct core *core, uint32_t placement)
+bucket_of(struct core *core, uint32_t placement)
 {
     const struct placement *p = &core->placements[placement];
     const struct node_hot *hot = &core->hot[core->links[placement].node];
@@ -63,7 +79,7 @@ bucket_of(const struct core *core, uint32_t placement)
     case MODEL_READY:
         if (limit_reached(core, placement))
             return BUCKET_FULL;
-        return bucket_of_ms(usual_cost_ms(core, placement));
+        return bucket_of_ms(excess_ms(core, placement));
     case MODEL_LOADING:
         return BUCKET_LOADING;
     case MODEL_ON_DISK:

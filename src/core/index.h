@@ -2,12 +2,14 @@
 #define CORE_INDEX_H
 /* index - which nodes have a model, per (model, region), in buckets of headroom: what the model's
  * usual request (its mean prompt, its mean output) would cost there now, in J's milliseconds but
- * for the way. So a decision looks at the best few of each region without looking at the rest. Kept
- * incrementally: whoever changes a node or a placement calls index_node or index_placement. Rings
- * through the placements; nothing is allocated. */
+ * for the way, above what it costs where it costs least: most of the cost is decode that every node
+ * has, and would put free and busy ones into one bucket. So a decision looks at the best few of
+ * each region without looking at the rest. Kept incrementally: whoever changes a node or a
+ * placement calls index_node or index_placement. Rings through the placements; nothing is
+ * allocated. */
 #include "core/state.h"
 
-/* Lower ends of the ready buckets: from the first on, each a quarter above the one before. The
+/* Lower ends of the ready buckets: from the first on, each three tenths above the one before. The
  * others have none. */
 extern const float index_bucket_edges[INDEX_BUCKETS];
 
