@@ -197,7 +197,7 @@ struct model_record {
     float tokens_seen[SCRIPT_CLASS_COUNT]; /* that they are a mean of, fading */
     float output_mean;                     /* a copy of learn_output's */
     float prompt_mean;
-    float least_cost_ms; /* of its usual request anywhere, lately: where the buckets begin */
+    float least_cost_ms;  /* of its usual request anywhere, lately: where the buckets begin */
     uint64_t region_mask; /* regions with any placement of it */
     uint64_t requests_total;
     uint32_t placement_count, ready_count, loading_count;
