@@ -1,15 +1,20 @@
-/* e07 - overload: load 0.8, then 1.4, then 2.0, then 0.8 again. How much is still answered in time,
- * how long it takes to be well again, and whether those who come first notice. */
+/* e07 - overload: load 0.8, then 1.4, then 2.0, then 0.8 again. How much is still answered within
+ * both goals, how long it takes to be well again, and whether those who come first notice.
+ *
+ * Goodput is judged by what the fleet can really do: the most that any steady load makes it answer
+ * within the goals. The capacity that loads are stated in is a formula over mean requests, and no
+ * rule reaches it. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
 #include "experiment.h"
 
 #define CALM_MS  60000.0 /* warm-up until here */
-#define ROUGH_MS 90000.0
-#define AGAIN_MS 210000.0
-#define END_MS   270000.0
+#define ROUGH_MS 85000.0
+#define AGAIN_MS 135000.0
+#define END_MS   170000.0
 #define BIN_MS   1000.0
 
 /* p90 of the first token of one class among those sent in [from, to). */
@@ -62,49 +67,70 @@ measure_overload(const struct sim_job *job, struct sim_world *w, double *ret_ext
                     p90_of(s, CALM_MS, ROUGH_MS, PRIORITY_HIGH);
 }
 
+static const struct sim_load_step steps[] = {
+    {0.0, 0.8}, {ROUGH_MS, 1.4}, {0.5 * (ROUGH_MS + AGAIN_MS), 2.0}, {AGAIN_MS, 0.8}};
+#define STEPS (sizeof(steps) / sizeof(steps[0]))
+
+/* steady: the load all the time; 0: the steps above. */
+static struct experiment_cell *
+add(const struct experiment *e, struct experiment_cell *cells, uint32_t *count, const char *name,
+    const char *rule, double steady)
+{
+    struct experiment_cell *c = experiment_add(e, cells, count, name, rule, TRACE_CONV);
+    struct sim_options *o = &c->options;
+
+    o->load = steady > 0.0 ? steady : steps[0].load;
+    for (uint32_t i = 0; steady <= 0.0 && i < STEPS; i++)
+        o->load_steps[o->load_step_count++] = steps[i];
+    o->duration_ms = END_MS;
+    o->warmup_ms = CALM_MS;
+    o->day_amplitude = 0.0;
+    o->configured_slo = true;
+    o->priority_high = 0.1;
+    o->priority_low = 0.3;
+    c->measure = measure_overload;
+    return c;
+}
+
 bool
 experiment_e7(const struct experiment *e)
 {
-    static struct experiment_cell cells[4];
+    static struct experiment_cell cells[8];
     static const struct experiment_column columns[] = {
-        {"goodput of capacity", metric_extra_0, 2}, {"recovery, services", metric_extra_1, 1},
-        {"top class p90", metric_extra_2, 2},       {"refused %", metric_refused, 1},
-        {"TTFT p95 ms", metric_first_p95, 0},       {"TPOT p90 ms", metric_step_p90, 1},
+        {"goodput of nominal", metric_extra_0, 2}, {"recovery, services", metric_extra_1, 1},
+        {"top class p90", metric_extra_2, 2},      {"refused %", metric_refused, 1},
+        {"TTFT p95 ms", metric_first_p95, 0},      {"TPOT p90 ms", metric_step_p90, 1},
     };
-    static const struct sim_load_step steps[] = {
-        {0.0, 0.8}, {ROUGH_MS, 1.4}, {0.5 * (ROUGH_MS + AGAIN_MS), 2.0}, {AGAIN_MS, 0.8}};
+    struct experiment few = *e;
+    const struct experiment_cell *best;
     uint32_t count = 0;
 
-    for (uint32_t k = 0; k < 3; k++) {
-        struct experiment_cell *c = experiment_add(e, cells, &count,
-                                                   k == 0   ? "ours"
-                                                   : k == 1 ? "without admission"
-                                                            : "least_request",
-                                                   k == 2 ? "least_request" : "time", TRACE_CONV);
-        struct sim_options *o = &c->options;
-        o->nodes = 120;
-        o->gateways = 4;
-        o->load = 0.8;
-        for (uint32_t i = 0; i < 4; i++)
-            o->load_steps[o->load_step_count++] = steps[i];
-        o->duration_ms = END_MS;
-        o->warmup_ms = CALM_MS;
-        o->day_amplitude = 0.0;
-        o->configured_slo = true;
-        o->priority_high = 0.1;
-        o->priority_low = 0.3;
-        if (k > 0)
-            o->tuning.without = WITHOUT_ADMISSION;
-        c->measure = measure_overload;
-    }
-    if (!experiment_run(e, "E7", cells, count))
+    few.seeds = e->is_quick ? 3 : e->seeds;
+    (void)add(&few, cells, &count, "ours", "time", 0.0);
+    add(&few, cells, &count, "without admission", "time", 0.0)->options.tuning.without =
+        WITHOUT_ADMISSION;
+    add(&few, cells, &count, "least_request", "least_request", 0.0)->options.tuning.without =
+        WITHOUT_ADMISSION;
+    best = add(&few, cells, &count, "ours, steady 0.8", "time", 0.8);
+    (void)add(&few, cells, &count, "ours, steady 0.9", "time", 0.9);
+    (void)add(&few, cells, &count, "ours, steady 1.0", "time", 1.0);
+    (void)add(&few, cells, &count, "ours, steady 1.2", "time", 1.2);
+    if (!experiment_run(&few, "E7", cells, count))
         return false;
-    experiment_table(e, "e7", "E7: overload 0.8, 1.4, 2.0, 0.8", cells, count, columns, 6);
-    experiment_figure(e, "e7_goodput_share", experiment_mean(e, &cells[0], metric_extra_0),
-                      "of_capacity");
-    experiment_figure(e, "e7_recovery_services", experiment_mean(e, &cells[0], metric_extra_1),
-                      "mean_service_times");
-    experiment_figure(e, "e7_top_class_p90_ratio", experiment_mean(e, &cells[0], metric_extra_2),
-                      "ratio");
+    experiment_table(&few, "e7", "E7: overload 0.8, 1.4, 2.0, 0.8", cells, count, columns, 6);
+    for (uint32_t i = 4; i < count; i++) {
+        if (experiment_mean(&few, &cells[i], metric_extra_0).value >
+            experiment_mean(&few, best, metric_extra_0).value)
+            best = &cells[i];
+    }
+    printf("       most at a steady load: %s\n", best->name);
+    experiment_figure(&few, "e7_goodput_share",
+                      experiment_ratio(&few, &cells[0], best, metric_extra_0), "of_capacity");
+    experiment_figure(&few, "e7_goodput_of_nominal_capacity",
+                      experiment_mean(&few, &cells[0], metric_extra_0), "of_nominal");
+    experiment_figure(&few, "e7_recovery_services",
+                      experiment_mean(&few, &cells[0], metric_extra_1), "mean_service_times");
+    experiment_figure(&few, "e7_top_class_p90_ratio",
+                      experiment_mean(&few, &cells[0], metric_extra_2), "ratio");
     return true;
 }

@@ -1,13 +1,13 @@
-/* e11 - hedging: engines stand still now and then (a second, once in half a minute, each by
- * itself), as garbage collection, a neighbour on the machine or a lost segment make them. Late
- * first tokens get a second attempt elsewhere, within two per cent of the prefill tokens; above a
- * load of 0.8 none, and nothing may be worse for it. */
+/* e11 - hedging: 120 engines of one model that stand still now and then (two seconds, once in half
+ * a minute, each by itself), as a driver or a neighbour on the machine make them. Late first tokens
+ * get a second attempt elsewhere, within two per cent of the prefill tokens; above a load of 0.8
+ * none, and nothing may be worse for it. */
 #include <math.h>
 
 #include "experiment.h"
 
 #define PAUSE_EVERY_MS 30000.0
-#define PAUSE_MS       1000.0
+#define PAUSE_MS       2000.0
 
 /* 0: prefill tokens of second attempts over all, in per cent; 1: requests that got one, likewise.
  */
@@ -28,6 +28,9 @@ add(const struct experiment *e, struct experiment_cell *cells, uint32_t *count, 
     struct experiment_cell *c = experiment_add(e, cells, count, name, "time", TRACE_CONV);
 
     c->options.load = load;
+    c->options.models = 1;
+    c->options.nodes = 120;
+    c->options.day_amplitude = 0.0;
     c->options.pause_every_ms = PAUSE_EVERY_MS;
     c->options.pause_ms = PAUSE_MS;
     c->options.tuning.without = without;
