@@ -20,8 +20,8 @@ const struct event_tuning tuning_default = {
     .hedge_load_max = 0.8f,
     .fresh_ms = 2000.0f,
     .stale_ms = 5000.0f,
-    .own_region_max = 6, /* doc/decisions/candidates.md */
-    .elsewhere_max = 6,
+    .own_region_max = 4, /* doc/decisions/candidates.md */
+    .elsewhere_max = 4,
     .own_region_old_max = 3,
     .elsewhere_old_max = 3,
 };
