@@ -186,7 +186,8 @@ test_sample(void)
         world_node(&w, node, node < 30 ? 0 : 1, 5.0f + (float)node, 0, MODEL_READY);
     world_arrive(&w, 1, 0);
     count = w.actions.decision.candidate_count;
-    CHECK(count == 12 || count == 13, "six of the own region and six elsewhere, and the nearest");
+    CHECK(count - (uint32_t)(tuning_default.own_region_max + tuning_default.elsewhere_max) <= 1,
+          "as many of the own region and elsewhere as it says, and the nearest");
     e.tuning = tuning_default;
     e.tuning.own_region_max = e.tuning.elsewhere_max = TUNING_CANDIDATES_MAX;
     world_step(&w, e);
@@ -340,6 +341,7 @@ twelve(struct world *w, uint64_t age_ms)
         .curve = {.class = 1, .curve = {.a_ms = 1, .b_ms = 0.02f, .t0_ms = 6, .tk_ms = 0.05f}}};
 
     world_open(w, 16, RULE_TIME, 1);
+    world_sample(w, 6);
     world_step(w, e);
     for (uint32_t node = 0; node < 12; node++) {
         world_node(w, node, 0, 5.0f, 0, MODEL_READY);

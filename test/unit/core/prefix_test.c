@@ -445,6 +445,7 @@ test_common(void)
     struct event e = prompt(9000, 7, 4, 0, 6);
 
     fleet(&w, 12);
+    world_sample(&w, 6); /* all of them */
     for (uint64_t i = 0; i < 200; i++) {
         struct event a = prompt(10 + i, 7, 4, 100 + i, 6);
         struct event_ended ended = {.request = 10 + i,

@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "core/core.h"
+#include "core/tuning.h"
 
 #define WORLD_MS UINT64_C(1000000)
 
@@ -79,6 +80,16 @@ world_report(struct world *w, uint32_t node, float running, float waiting)
                                             .kv_tokens_cap = NAN,
                                             .slots = NAN,
                                             .age_ms = 0.0f}});
+}
+
+/* So many candidates of the own region, and as many elsewhere. */
+__attribute__((unused)) static void
+world_sample(struct world *w, uint16_t most)
+{
+    struct event e = {.kind = EVENT_TUNING, .tuning = tuning_default};
+
+    e.tuning.own_region_max = e.tuning.elsewhere_max = most;
+    world_step(w, e);
 }
 
 /* A request arrives; returns the node it is sent to, NODE_ANY when it is refused. */
