@@ -6,7 +6,9 @@
 
 #include "experiment.h"
 
-#define LOADS_MAX 16u
+static const char *const plotted[] = {"time",      "least_request", "nearest", "prequal",
+                                      "dynamo",    "llmd",          "lmetric", "llmd_sticky",
+                                      "gorgo_own", "skywalker",     "oracle"};
 
 /* Rules that know no speeds lose by far on mixed hardware, for that reason alone: shown when there
  * is time. */
@@ -137,6 +139,8 @@ experiment_e1(const struct experiment *e)
         return false;
     experiment_table(e, "e1-conversation", "E1: conversation, load 0.7", cells, count,
                      experiment_columns, experiment_column_count);
+    experiment_plot(e, "e1-conversation", "E1: conversation, load 0.7", cells, count, plotted,
+                    sizeof(plotted) / sizeof(plotted[0]));
     against_best(e, "e1_p99_ttft_best_baseline_over_ours", cells, count, metric_first_p99);
     against_best(e, "e1_mean_e2e_best_baseline_over_ours", cells, count, metric_done_mean);
     against(e, "e1_p95_ttft_gorgo_cal_over_ours", cells, count, "gorgo_cal", metric_first_p95);
@@ -147,6 +151,8 @@ experiment_e1(const struct experiment *e)
         return false;
     experiment_table(e, "e1-mooncake", "E1: Mooncake conversation, load 0.7", cells, count,
                      experiment_columns, experiment_column_count);
+    experiment_plot(e, "e1-mooncake", "E1: Mooncake conversation, load 0.7", cells, count, plotted,
+                    sizeof(plotted) / sizeof(plotted[0]));
     against(e, "e1_mooncake_p95_ttft_gorgo_own_over_ours", cells, count, "gorgo_own",
             metric_first_p95);
     against_best(e, "e1_mooncake_p95_ttft_best_baseline_over_ours", cells, count, metric_first_p95);

@@ -67,6 +67,7 @@ measure_overload(const struct sim_job *job, struct sim_world *w, double *ret_ext
                     p90_of(s, CALM_MS, ROUGH_MS, PRIORITY_HIGH);
 }
 
+static const char *const plotted[] = {"ours", "without admission", "least_request"};
 static const struct sim_load_step steps[] = {
     {0.0, 0.8}, {ROUGH_MS, 1.4}, {0.5 * (ROUGH_MS + AGAIN_MS), 2.0}, {AGAIN_MS, 0.8}};
 #define STEPS (sizeof(steps) / sizeof(steps[0]))
@@ -118,6 +119,7 @@ experiment_e7(const struct experiment *e)
     if (!experiment_run(&few, "E7", cells, count))
         return false;
     experiment_table(&few, "e7", "E7: overload 0.8, 1.4, 2.0, 0.8", cells, count, columns, 6);
+    experiment_plot(&few, "e7", "E7: overload 0.8, 1.4, 2.0, 0.8", cells, count, plotted, 3);
     for (uint32_t i = 4; i < count; i++) {
         if (experiment_mean(&few, &cells[i], metric_extra_0).value >
             experiment_mean(&few, best, metric_extra_0).value)

@@ -91,6 +91,10 @@ const struct experiment_cell *experiment_find(const struct experiment_cell *cell
 void experiment_table(const struct experiment *e, const char *name, const char *title,
                       const struct experiment_cell *cells, uint32_t count,
                       const struct experiment_column *columns, uint32_t column_count);
+/* Charts of the cells with these names, in out/NAME.svg. */
+void experiment_plot(const struct experiment *e, const char *name, const char *title,
+                     const struct experiment_cell *cells, uint32_t cell_count,
+                     const char *const *names, uint32_t count);
 /* `figure NAME VALUE UNIT`, and the interval on the line below it. */
 void experiment_figure(const struct experiment *e, const char *name,
                        struct experiment_estimate value, const char *unit);
