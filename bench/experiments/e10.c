@@ -38,8 +38,9 @@ struct times { /* to the first token, of requests in the order they were sent */
     size_t refused;
 };
 
-struct run {                 /* of one rule in one seed */
-    struct times live, twin; /* twin: of all TWINS one after the other */
+struct run {                    /* of one rule in one seed */
+    struct times live, twin;    /* twin: of all TWINS one after the other */
+    double twin_low, twin_high; /* least and greatest p95 of a single one */
     double busy_percent, other_percent, late_ms;
 };
 
@@ -190,6 +191,27 @@ run_twin(const struct e10 *e, const struct sim_given *given, const struct rtt_da
     return ok;
 }
 
+/* All twins of a live run. */
+static bool
+run_twins(const struct e10 *e, const struct sim_given *given, const struct rtt_data *rtt,
+          const char *rule, struct run *run)
+{
+    bool ok = true;
+
+    run->twin_low = INFINITY;
+    for (uint32_t i = 0; ok && i < TWINS; i++) {
+        size_t before = run->twin.count;
+        struct times one = {0}; /* lies within the other */
+
+        ok = run_twin(e, given, rtt, 1 + i, rule, &run->twin);
+        one.count = run->twin.count - before;
+        one.first_ms = run->twin.first_ms + before;
+        run->twin_low = fmin(run->twin_low, p95(&one));
+        run->twin_high = fmax(run->twin_high, p95(&one));
+    }
+    return ok;
+}
+
 static bool
 read_seed(struct e10 *e, uint32_t place)
 {
@@ -216,9 +238,7 @@ read_seed(struct e10 *e, uint32_t place)
     for (uint32_t r = 0; ok && r < e->rule_count; r++) {
         struct run *run = &e->runs[place][r];
 
-        ok = read_live(e, seed, e->rules[r], run);
-        for (uint32_t i = 0; ok && i < TWINS; i++)
-            ok = run_twin(e, &given, &rtt, 1 + i, e->rules[r], &run->twin);
+        ok = read_live(e, seed, e->rules[r], run) && run_twins(e, &given, &rtt, e->rules[r], run);
     }
     sim_given_close(&given);
     rtt_data_close(&rtt);
@@ -309,17 +329,20 @@ tell_runs(const struct e10 *e)
     double errors[SEEDS_MAX * RULES_MAX], worst;
     size_t count = 0;
 
-    puts(
-        "\n| seed | rule | requests | refused live / simulated | p95 TTFT live ms | simulated ms | "
-        "error % | host busy % | late p99 ms |\n|---|---|---|---|---|---|---|---|---|");
+    puts("\n| seed | rule | requests | refused live / simulated | p95 TTFT live ms | simulated ms "
+         "| of single runs | "
+
+         "error % | host busy % | late p99 ms |\n|---|---|---|---|---|---|---|---|---|---|");
     for (uint32_t s = 0; s < e->seed_count; s++) {
         for (uint32_t r = 0; r < e->rule_count; r++) {
             const struct run *run = &e->runs[s][r];
             errors[count++] = error_percent(run);
-            printf("| %llu | %s | %zu | %zu / %.1f | %.0f | %.0f | %.1f | %.0f | %.2f |\n",
+            printf("| %llu | %s | %zu | %zu / %.1f | %.0f | %.0f | %.0f to %.0f | %.1f | %.0f | "
+                   "%.2f |\n",
                    (unsigned long long)e->seeds[s], e->rules[r], run->live.count, run->live.refused,
                    (double)run->twin.refused / TWINS, p95(&run->live), p95(&run->twin),
-                   errors[count - 1], run->busy_percent, run->late_ms);
+                   run->twin_low, run->twin_high, errors[count - 1], run->busy_percent,
+                   run->late_ms);
         }
     }
     worst = sim_quantile(errors, count, 1.0);
