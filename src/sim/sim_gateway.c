@@ -80,7 +80,8 @@ tell_node(struct sim_world *w, struct sim_gateway *g, uint32_t node)
                                         .class = n->class,
                                         .site = (uint16_t)(node / 4),
                                         .operator=(uint16_t)(node % 4),
-                                        .slots = 256,
+                                        .slots = w->options.polls ? 0
+                                                                  : 256, /* vLLM does not tell */
                                         .rtt_ms = rtt_ms};
     sim_gateway_tell(w, g);
     w->event.kind = EVENT_MODEL;
