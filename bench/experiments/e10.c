@@ -155,7 +155,6 @@ twin_options(const struct e10 *e, const struct sim_given *given, uint64_t seed, 
     o->pause_every_ms = PAUSE_EVERY_MS;
     o->pause_ms = PAUSE_MS;
     o->jitter = o->jitter_ms = o->bytes_per_ms = 0.0;
-    o->tuning.without |= WITHOUT_HEDGE; /* the gateway starts no second attempt beside one */
 }
 
 static bool
