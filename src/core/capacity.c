@@ -195,6 +195,7 @@ capacity_node_gone(struct core *core, const struct event_node_gone *e)
         index_remove(core, p);
         prefix_forget(core, p);
         core->models[placement->model].placement_count--;
+        placement->model = MODEL_NONE;
         placement->node_next = core->placement_free;
         core->placement_free = p;
         p = next;

@@ -402,6 +402,16 @@ pool_collect(struct pool *pool)
 
 /* ---- Who has the beginning of the prompt. */
 
+/* Is it a ready one of this model? Generations of placements come again, and what is remembered of
+ * one that is gone, or has another model now, must not make it a candidate. */
+static bool
+is_ready_one(const struct pool *pool, uint32_t placement)
+{
+    const struct placement *p = &pool->core->placements[placement];
+
+    return p->model == pool->r->arrived.model && p->bucket <= BUCKET_READY_LAST;
+}
+
 /* This one is expected to have so many tokens of it; add: a candidate, if it is none yet. */
 static void
 pool_hit(struct pool *pool, uint32_t placement, float hit_tokens, bool add)
@@ -410,8 +420,7 @@ pool_hit(struct pool *pool, uint32_t placement, float hit_tokens, bool add)
 
     while (i < pool->count && pool->list[i].placement != placement)
         i++;
-    if (i == pool->count && (!add || pool->core->placements[placement].bucket > BUCKET_READY_LAST ||
-                             !pool_add(pool, placement)))
+    if (i == pool->count && (!add || !is_ready_one(pool, placement) || !pool_add(pool, placement)))
         return;
     pool->list[i].hit_tokens = max_f(pool->list[i].hit_tokens, hit_tokens);
 }
@@ -709,10 +718,11 @@ note_times(const struct pool *pool, struct choice *ret_choice)
 static uint32_t
 apartness(const struct core *core, uint32_t node, uint32_t beside)
 {
-    const struct node_cold *a = &core->cold[node], *b = &core->cold[beside];
+    const struct node_cold *a = &core->cold[node], *b;
 
-    if (beside == NODE_ANY)
+    if (beside == NODE_ANY) /* it left */
         return 0;
+    b = &core->cold[beside];
     return 2u * (a->site != b->site) + (a->operator!= b->operator);
 }
 

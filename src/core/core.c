@@ -258,8 +258,6 @@ step_arrived(struct core *core, const struct event *event, struct actions *actio
     }
     if (e->other_model >= core->config.models_max || e->other_model == e->model)
         r->arrived.other_model = MODEL_NONE;
-    if (!(e->deadline_ms > 0.0f))
-        r->arrived.deadline_ms = NAN;
     flight_estimate(core, r);
     r->chain = chain;
     retry_earn(&core->models[e->model]);
@@ -396,7 +394,7 @@ step_cancelled(struct core *core, const struct event_cancelled *e, struct action
     for (uint32_t i = 0; i < ATTEMPTS_AT_ONCE; i++)
         nodes[i] = r->attempts[i].number != 0 ? r->attempts[i].node : NODE_ANY;
     flight_drop(core, r);
-    for (uint32_t i = 0; i < ATTEMPTS_AT_ONCE; i++)
+    for (uint32_t i = 0; i < ATTEMPTS_AT_ONCE && actions->count < ACTIONS_MAX; i++)
         admit_freed(core, nodes[i], actions);
 }
 
@@ -499,7 +497,7 @@ core_explain(const struct core *core, uint64_t now_ns, const struct event *arriv
     if (now_ns < core->now_ns)
         now_ns = core->now_ns;
     r.arrived_ns = now_ns;
-    r.arrived = arrived->arrived;
+    flight_arrived(&r, &arrived->arrived);
     flight_estimate(core, &r);
     r.chain = prefix_arrived(core, arrived->arrived.model, &arrived->prefix);
     choose(core, now_ns, &r, &rng, &choice, ret_decision);

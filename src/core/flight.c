@@ -60,6 +60,16 @@ flight_over(struct core *core, const struct request *r, struct attempt *a)
     a->number = 0;
 }
 
+void
+flight_arrived(struct request *r, const struct event_arrived *e)
+{
+    r->arrived = *e;
+    if (!(e->deadline_ms > 0.0f)) /* a goal of nothing is none */
+        r->arrived.deadline_ms = NAN;
+    if (!(e->tpot_goal_ms > 0.0f))
+        r->arrived.tpot_goal_ms = NAN;
+}
+
 struct request *
 flight_add(struct core *core, const struct event_arrived *e)
 {
@@ -74,11 +84,7 @@ flight_add(struct core *core, const struct event_arrived *e)
     for (uint32_t k = 0; k < ATTEMPTS_AT_ONCE; k++)
         r->attempts[k].number = 0;
     r->id = e->request;
-    r->arrived = *e;
-    if (!(e->deadline_ms > 0.0f)) /* a goal of nothing is none */
-        r->arrived.deadline_ms = NAN;
-    if (!(e->tpot_goal_ms > 0.0f))
-        r->arrived.tpot_goal_ms = NAN;
+    flight_arrived(r, e);
     r->arrived_ns = core->now_ns;
     r->hold = NONE;
     r->hash_next = *head;

@@ -6,6 +6,8 @@
 #include "core/choose.h"
 #include "core/state.h"
 
+/* What arrived, as it is kept: a goal that is none, in whatever way it was said, is NAN. */
+void flight_arrived(struct request *r, const struct event_arrived *e);
 /* NULL: the table is full. The id is in it no more than once: see flight_find. */
 struct request *flight_add(struct core *core, const struct event_arrived *e);
 struct request *flight_find(const struct core *core, uint64_t id);

@@ -54,6 +54,7 @@
 #define CHANGE_COUNT        2.0f /* what a mean counts after it changed */
 #define DOUBT_KEEP          0.8f /* of the doubt after a change, from outcome to outcome */
 #define PROMPT_START_TOKENS 500.0f
+#define PROMPT_REACH        50.0f /* one prompt counts for at most so many means: it doubles that */
 #define TOKENS_SEEN_PROMPTS 100.0f /* mean prompts that bytes per token remember */
 
 static const float bytes_per_token_start[SCRIPT_CLASS_COUNT] = {4.2f, 3.4f, 3.0f};
@@ -543,7 +544,7 @@ learn_prompt(struct model_record *m, const struct request *r, uint32_t prompt_to
     uint32_t script = r->arrived.script;
     float tokens = (float)prompt_tokens, bytes = (float)r->arrived.prompt_bytes / tokens, *seen;
 
-    m->prompt_mean += 0.02f * (tokens - m->prompt_mean);
+    m->prompt_mean += 0.02f * (min_f(PROMPT_REACH * m->prompt_mean, tokens) - m->prompt_mean);
     if (bytes < 0.2f || bytes > 20.0f) /* images, or a template that outweighs the text */
         return;
     seen = &m->tokens_seen[script];

@@ -45,6 +45,7 @@ placement_drop(struct core *core, uint32_t p)
     *link = core->placements[p].node_next;
     prefix_forget(core, p);
     core->models[core->placements[p].model].placement_count--;
+    core->placements[p].model = MODEL_NONE;
     core->placements[p].node_next = core->placement_free;
     core->placement_free = p;
 }

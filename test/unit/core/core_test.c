@@ -235,6 +235,31 @@ test_learning(void)
     world_close(&w);
 }
 
+/* One answer says that its prompt was absurdly long: what waits elsewhere is not priced by it. */
+static void
+test_absurd_prompt(void)
+{
+    struct world w;
+    float before_ms, after_ms;
+
+    world_open(&w, 8, RULE_TIME, 1);
+    world_node(&w, 0, 0, 10.0f, 0, MODEL_READY);
+    world_report(&w, 0, 0.0f, 10.0f);
+    world_arrive(&w, 1, 0);
+    before_ms = w.actions.decision.candidates[0].terms.queue_ms;
+    world_step(&w, (struct event){.kind = EVENT_ENDED,
+                                  .ended = {.request = 1,
+                                            .attempt = 1,
+                                            .prompt_tokens = UINT32_MAX,
+                                            .engine_prefill_ms = NAN,
+                                            .engine_decode_ms = NAN}});
+    world_report(&w, 0, 0.0f, 10.0f);
+    world_arrive(&w, 2, 0);
+    after_ms = w.actions.decision.candidates[0].terms.queue_ms;
+    CHECK(before_ms > 0.0f && after_ms < 3.0f * before_ms, "one answer moves a mean a little");
+    world_close(&w);
+}
+
 static void
 test_lengths(void)
 {
@@ -299,6 +324,10 @@ test_explain(void)
     core_explain(w.core, w.now_ns, &e, &again);
     CHECK(d.candidate_count == 4 && d.candidates[0].why == WHY_CHOSEN, "a dry run decides");
     CHECK(d.candidates[0].node == again.candidates[0].node, "and changes nothing");
+    e.arrived.deadline_ms = e.arrived.tpot_goal_ms = 0.0f;
+    core_explain(w.core, w.now_ns, &e, &again);
+    CHECK(again.mode == DECISION_TIME && again.admission == ADMISSION_NOW,
+          "a goal of nothing is none");
     CHECK(world_arrive(&w, 77, 0) == d.candidates[0].node, "the real one does the same");
     e.arrived.model = 60000;
     core_explain(w.core, w.now_ns, &e, &d);
@@ -422,6 +451,7 @@ main(void)
     test_refusals();
     test_blame();
     test_learning();
+    test_absurd_prompt();
     test_lengths();
     test_cold_start();
     test_explain();

@@ -313,6 +313,43 @@ test_does_not_pay(void)
     world_close(&w);
 }
 
+/* Both places of a request become free in one step, and many that are held have waited long enough:
+ * more could follow than a step may say. */
+static void
+test_cancelled_beside_held(void)
+{
+    struct world w;
+    uint32_t held = 0;
+
+    open_nodes(&w, 1);
+    world_step(&w, (struct event){.kind = EVENT_NODE,
+                                  .node = {.node = 1, .epoch = 1, .slots = 1, .rtt_ms = 20.0f}});
+    for (uint16_t i = 0; i < 2; i++) /* whose place node 1 gives away: first model 1's */
+        world_step(
+            &w,
+            (struct event){
+                .kind = EVENT_MODEL,
+                .model = {.node = 1, .model = 1 - i, .state = MODEL_READY, .ready_in_ms = NAN}});
+    arrive_late(&w, 1);
+    must(is_dispatch(&w, 2, 1, 1));
+    must(world_arrive(&w, 2, 1) == 1);
+    for (uint64_t id = 3; id <= 7; id++) {
+        w.now_ns += id == 7 ? 1000 * WORLD_MS : 0;
+        world_arrive(&w, id, 1);
+        held += w.actions.count == 1 && w.actions.list[0].kind == ACTION_HOLD;
+    }
+    CHECK(held == 5, "node 1 is full");
+    w.now_ns += 119500 * WORLD_MS;
+    cancelled(&w, 1);
+    CHECK(w.actions.count == ACTIONS_MAX && w.actions.list[3].kind == ACTION_REFUSE,
+          "four of five have waited too long: that is all one step says");
+    world_step(&w, (struct event){.kind = EVENT_TICK});
+    CHECK(w.actions.count == 1 && w.actions.list[0].kind == ACTION_DISPATCH &&
+              w.actions.list[0].dispatch.request == 7,
+          "the next one lets the fifth go");
+    world_close(&w);
+}
+
 /* Late ones that come soon after all are not worth a second attempt; those that do not are. */
 static void
 test_patience(void)
@@ -567,6 +604,7 @@ main(void)
     test_patience();
     test_domains();
     test_node_left();
+    test_cancelled_beside_held();
     test_load();
     test_overtaken();
     test_budget(0.02f);

@@ -554,6 +554,32 @@ test_ring(void)
     world_close(&b);
 }
 
+/* A placement goes to another model and changes its state so often that its generation is one that
+ * it had: what was remembered of the former model is not taken for the new one's. */
+static void
+test_generations(void)
+{
+    struct event e = prompt(1, 7, 10, 0, 10), model = {.kind = EVENT_MODEL};
+    struct world w;
+
+    fleet(&w, NODES);
+    run_on(&w, e, 1);
+    e.arrived.request = 2;
+    model.model = (struct event_model){.node = 1, .state = MODEL_ABSENT, .ready_in_ms = NAN};
+    world_step(&w, model);
+    model.model.model = 1;
+    model.model.state = MODEL_LOADING;
+    for (uint32_t i = 1; i < PREFIX_GENERATIONS - 2; i++)
+        world_step(&w, model);
+    model.model.state = MODEL_READY;
+    world_step(&w, model);
+    for (uint32_t i = 0; i < 4; i++, world_step(&w, model)) {
+        CHECK(hit(&w, &e, 1) < 0.0f, "it does not have the model");
+        model.model.state = i % 2 == 0 ? MODEL_LOADING : MODEL_READY;
+    }
+    world_close(&w);
+}
+
 /* Prompts that we never sent, and that are cached where the ring says: another gateway sends them
  * there too. */
 static void
@@ -604,6 +630,7 @@ main(void)
     test_learning();
     test_larger();
     test_common();
+    test_generations();
     test_ring();
     test_ring_learning();
     return tap_done();
