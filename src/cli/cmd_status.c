@@ -38,6 +38,7 @@ struct status {
     cJSON *readyz, *readiness, *capacity;
     double nodes, nodes_ready, nodes_ejected;
     double suspicion, in_flight, held, ttft_count, ttft_sum_s, error_count, error_sum_s;
+    double late, hedges, hedges_won; /* attempts; of them those with a second one beside them */
     double bucket_le_s[STATUS_BUCKETS_MAX], bucket_count[STATUS_BUCKETS_MAX]; /* cumulative */
     size_t bucket_total;
     struct model models[STATUS_MODELS_MAX];
@@ -138,6 +139,9 @@ take_sample(struct status *s, const struct prometheus_sample *sample)
         {"isochrone_requests_in_flight", &s->in_flight},
         {"isochrone_requests_held", &s->held},
         {"isochrone_self_suspicion", &s->suspicion},
+        {"isochrone_late_attempts_total", &s->late},
+        {"isochrone_hedges_total", &s->hedges},
+        {"isochrone_hedges_won_total", &s->hedges_won},
         {"isochrone_ttft_seconds_count", &s->ttft_count},
         {"isochrone_ttft_seconds_sum", &s->ttft_sum_s},
         {"isochrone_ttft_error_seconds_count", &s->error_count},
@@ -259,6 +263,9 @@ print_verdict(const struct status *s)
     if (s->nodes_ejected > 0.0)
         printf("%.0f node%s out for failures: isochrone nodes\n", s->nodes_ejected,
                s->nodes_ejected == 1.0 ? "" : "s");
+    if (s->hedges > 0.0)
+        printf("%.0f late first tokens, %.0f tried at a second node, which was first %.0f times\n",
+               s->late, s->hedges, s->hedges_won);
     if (s->suspicion > 0.0)
         puts("few nodes are heard, so it may be this gateway: it decides by its own count");
 }
@@ -318,6 +325,9 @@ print_json(const struct status *s)
     add_number(json, "requests_held", s->held);
     add_number(json, "ttft_p95_ms", ttft_quantile_ms(s, STATUS_QUANTILE));
     add_number(json, "ttft_error_percent", error_percent(s));
+    add_number(json, "late_attempts", s->late);
+    add_number(json, "hedges", s->hedges);
+    add_number(json, "hedges_won", s->hedges_won);
     list = cJSON_AddArrayToObject(json, "models");
     for (size_t i = 0; i < s->model_count; i++) {
         const struct model *m = &s->models[i];

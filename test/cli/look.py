@@ -383,6 +383,16 @@ def check_status(s):
     with Server(**{"/metrics": (200, "isochrone_self_suspicion 1\n")}) as other:
         _, out, _ = run("status", "--admin", other.url)
         check("it may be this gateway" in out, "a gateway that suspects itself", out)
+        check("late" not in out, "nothing of second tries, as there were none", out)
+    late = "isochrone_late_attempts_total 7\nisochrone_hedges_total 5\nisochrone_hedges_won_total 3\n"
+    with Server(**{"/metrics": (200, late)}) as other:
+        _, out, _ = run("status", "--admin", other.url)
+        check("\n7 late first tokens, 5 tried at a second node, which was first 3 times\n" in out,
+              "second tries in a line", out)
+        _, out, _ = run("status", "--json", "--admin", other.url)
+        data = json.loads(out)
+        check((data["late_attempts"], data["hedges"], data["hedges_won"]) == (7, 5, 3),
+              "and as JSON", out)
     starting = {"/readyz": (503, json.dumps({"ready": False, "reason": "no engine has a model"})),
                 "/metrics": (200, "")}
     with Server(**starting) as other:
