@@ -265,7 +265,7 @@ call_read(struct http_call *call)
     char *buffer = call->client->bytes;
 
     for (unsigned i = 0; i < READS_MAX && !call->paused; i++) {
-        ssize_t bytes = recv(call->connection->watch.fd, buffer, HTTP_READ_BYTES, 0);
+        ssize_t bytes = transport_recv(&call->connection->transport, buffer, HTTP_READ_BYTES);
 
         if (bytes < 0 && (errno == EAGAIN || errno == EINTR))
             return;
@@ -295,7 +295,8 @@ http_call_path(const struct http_call *call, struct http_path *ret_path)
     socklen_t bytes = sizeof(info);
 
     if (call->connection == NULL ||
-        getsockopt(call->connection->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0 ||
+        getsockopt(call->connection->transport.watch.fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) !=
+            0 ||
         info.tcpi_delivery_rate == 0) /* an older kernel fills less of it */
         return false;
     *ret_path = (struct http_path){
@@ -335,7 +336,7 @@ gather(const struct http_call *call, struct iovec *pieces)
 static void
 call_watch(struct http_call *call)
 {
-    struct loop_watch *watch = &call->connection->watch;
+    struct loop_watch *watch = &call->connection->transport.watch;
     unsigned reading = call->paused ? watch->interest & LOOP_READ : LOOP_READ;
     bool sending = call->phase == HTTP_SENDING && !call->send_failed;
 
@@ -348,17 +349,18 @@ static ssize_t
 send_rest(struct http_call *call)
 {
     struct iovec pieces[HTTP_CALL_PARTS_MAX + 1];
-    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = gather(call, pieces)};
+    struct transport *t = &call->connection->transport;
+    size_t piece_count = gather(call, pieces);
     size_t left_bytes = call->request_bytes - call->sent_bytes;
     char *at = call->client->bytes;
 
     if (left_bytes > JOINED_BYTES_MAX)
-        return sendmsg(call->connection->watch.fd, &message, MSG_NOSIGNAL);
-    for (size_t i = 0; i < message.msg_iovlen; i++) {
+        return transport_sendv(t, pieces, piece_count);
+    for (size_t i = 0; i < piece_count; i++) {
         memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
         at += pieces[i].iov_len;
     }
-    return send(call->connection->watch.fd, call->client->bytes, left_bytes, MSG_NOSIGNAL);
+    return transport_send(t, call->client->bytes, left_bytes);
 }
 
 static void
@@ -412,7 +414,8 @@ call_connected(struct http_call *call, unsigned ready)
     socklen_t bytes = sizeof(error);
 
     if (ready & LOOP_HANGUP)
-        must(getsockopt(call->connection->watch.fd, SOL_SOCKET, SO_ERROR, &error, &bytes) == 0);
+        must(getsockopt(call->connection->transport.watch.fd, SOL_SOCKET, SO_ERROR, &error,
+                        &bytes) == 0);
     if (error != 0)
         call_fail(call, HTTP_FAILED_CONNECT);
     else
@@ -424,7 +427,7 @@ call_connected(struct http_call *call, unsigned ready)
 static void
 call_look_away(struct http_call *call, unsigned ready)
 {
-    struct loop_watch *watch = &call->connection->watch;
+    struct loop_watch *watch = &call->connection->transport.watch;
 
     if (ready & LOOP_HANGUP)
         loop_remove(watch);
@@ -459,7 +462,7 @@ http_call_ready(struct http_call *call, unsigned ready)
 static void
 call_look_again(struct http_call *call)
 {
-    struct loop_watch *watch = &call->connection->watch;
+    struct loop_watch *watch = &call->connection->transport.watch;
 
     if (!call->paused && watch->loop == NULL &&
         loop_add(call->client->loop, watch, watch->fd, LOOP_READ, http_connection_ready) != ERR_OK)
@@ -501,7 +504,7 @@ http_call_resume(struct http_call *call)
     if (awaits_first_byte(call))
         call->first_byte_deadline_ns = from_now_ns(call, call->limits.first_byte_ns);
     call_limit(call);
-    if (call->connection->watch.loop != NULL)
+    if (call->connection->transport.watch.loop != NULL)
         call_watch(call);
     else
         loop_defer(call->client->loop, &call->task, call_turn);

@@ -4,12 +4,13 @@
  * (the life of one call) know of each other. Users include http_client.h. */
 #include "base/list.h"
 #include "io/http_client.h"
+#include "io/transport.h"
 #include "wire/http1.h"
 
 #define HTTP_READ_BYTES 65536u /* the buffer of a client */
 
 struct http_connection {
-    struct loop_watch watch;
+    struct transport transport;
     struct http_target *target;
     struct http_call *call;            /* NULL: idle */
     TAILQ_ENTRY(http_connection) link; /* in target->idle */

@@ -17,16 +17,13 @@
 void
 http_connection_close(struct http_connection *connection)
 {
-    int fd = connection->watch.fd;
-
     if (connection->call != NULL) {
         connection->call->connection = NULL;
     } else {
         TAILQ_REMOVE(&connection->target->idle, connection, link);
         connection->target->idle_count--;
     }
-    loop_remove(&connection->watch);
-    close(fd);
+    transport_close(&connection->transport);
     free(connection);
 }
 
@@ -53,7 +50,7 @@ http_connection_keep(struct http_connection *connection)
     struct http_target *target = connection->target;
     struct loop *loop = target->client->loop;
 
-    loop_interest(&connection->watch, LOOP_READ);
+    loop_interest(&connection->transport.watch, LOOP_READ);
     connection->call->connection = NULL;
     connection->call = NULL;
     connection->idle_since_ns = loop_now_ns(loop);
@@ -113,11 +110,9 @@ http_connection_open(struct http_target *target, struct http_call *call, enum ht
     fd = open_socket(target, ret_why);
     if (fd < 0)
         goto out;
-    if (loop_add(target->client->loop, &connection->watch, fd, LOOP_WRITE, http_connection_ready) !=
-        ERR_OK) {
-        close(fd);
+    if (transport_open(&connection->transport, target->client->loop, fd, LOOP_WRITE,
+                       http_connection_ready) != ERR_OK)
         goto out;
-    }
     connection->target = target;
     connection->call = call;
     return connection;
@@ -142,7 +137,8 @@ http_connection_take(struct http_target *target, struct http_call *call)
 void
 http_connection_ready(struct loop_watch *watch, unsigned ready)
 {
-    struct http_connection *connection = CONTAINER_OF(watch, struct http_connection, watch);
+    struct http_connection *connection = CONTAINER_OF(watch, struct http_connection,
+                                                      transport.watch);
 
     if (connection->call == NULL)
         http_connection_close(connection);

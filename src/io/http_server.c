@@ -183,10 +183,8 @@ http_server_drain(struct http_server *s)
         } while (s->connection_count == before + HTTP_ACCEPT_BATCH);
     }
     close_listener(s);
-    LIST_FOREACH_SAFE (c, &s->connections, link, next) {
-        if (http_session_is_idle(c))
-            http_session_close(c);
-    }
+    LIST_FOREACH_SAFE (c, &s->connections, link, next)
+        c->protocol->drain(c);
 }
 
 void

@@ -1,38 +1,31 @@
 #ifndef IO_HTTP_SESSION_H
 #define IO_HTTP_SESSION_H
-/* http_session - what the three files of the server share: http_server.c (listener, all
- * connections), http_session.c (one connection: reading, writing, limits) and http_response.c
- * (the exchange's side of http_server.h). Nobody else includes this.
+/* http_session - what the files of the server share, and nobody else includes:
+ *   http_server.c    the listener, all connections;
+ *   http_session.c   one connection: its output, its one time limit, its end;
+ *   http_exchange.c  the exchange's side of http_server.h, which knows no protocol;
+ *   http1_session.c, http1_response.c  HTTP/1.x on a connection: reading, writing.
  *
- * A session goes READING -> ANSWERING -> READING and so on. From either it may go to REFUSING (the
- * last answer is being written), from there to LINGERING (what the client still sends is thrown
- * away, so that a reset does not overtake that answer), and from ANSWERING to ABORTED or GONE.
- * Between fn.request and fn.done it is ANSWERING; only then the exchange accepts calls. A session
- * is freed only by its own watch, timer or flush task, or by http_server_close: never while a call
- * of the exchange is on the stack. */
+ * A session has a protocol, a table of functions, which it calls when the loop says something and
+ * which the exchanges call to be written. Exchanges of whatever protocol look the same above.
+ *
+ * A session is freed only by its own watch, timer or flush task, or by http_server_close: never
+ * while a call of an exchange is on the stack. */
 #include <netinet/in.h>
 #include <stdatomic.h>
 
 #include "base/list.h"
+#include "io/http_body.h"
 #include "io/http_server.h"
+#include "io/transport.h"
 #include "wire/http1.h"
 
-#define HTTP_INPUT_BYTES     65536u /* read at once; one buffer a server */
-#define HTTP_BODY_STEP_BYTES 16384u /* a body's first memory, and what an announcement is worth */
-#define HTTP_OUT_KEEP_BYTES  2048u  /* of an empty output buffer */
-#define HTTP_ACCEPT_BATCH    64u    /* connections accepted in a row */
+#define HTTP_INPUT_BYTES     65536u      /* read at once; one buffer a server */
+#define HTTP_OUT_KEEP_BYTES  2048u       /* of an empty output buffer */
+#define HTTP_ACCEPT_BATCH    64u         /* connections accepted in a row */
 #define HTTP_ACCEPT_RETRY_NS 100000000u  /* after the process ran out of descriptors */
 #define HTTP_LINGER_NS       2000000000u /* throwing away after a refusal */
 #define HTTP_DATE_BYTES      37u         /* "date: Sun, 06 Nov 1994 08:49:37 GMT" CR LF */
-
-enum http_state {
-    HTTP_READING,
-    HTTP_ANSWERING,
-    HTTP_REFUSING,
-    HTTP_LINGERING,
-    HTTP_ABORTED,
-    HTTP_GONE
-};
 
 enum http_framing { HTTP_FRAME_LENGTH, HTTP_FRAME_CHUNKED, HTTP_FRAME_UNTIL_CLOSE };
 
@@ -45,17 +38,42 @@ enum http_limit { /* what the connection's one timer limits now */
                   HTTP_LIMIT_LINGER
 };
 
-struct http_exchange { /* inside its connection, reset for each request */
+struct http_session;
+
+struct http_exchange { /* inside its connection or stream, reset for each request */
+    struct http_session *session;
     struct arena arena;
     void *user;
     struct http_request request;
     uint64_t length_left; /* of a response by length */
     enum http_framing framing;
+    bool open; /* from fn.request to the end: only then it accepts calls */
     bool started, ended;
-    bool bodiless;   /* HEAD, 204, 304: whatever is written, no body goes out */
-    bool keep_alive; /* after this response */
-    bool unread;     /* it was not admitted: its body is still to come, for nobody */
-    bool over_high;  /* pending was above the high-water mark, drained was not called since */
+    bool bodiless;  /* HEAD, 204, 304: whatever is written, no body goes out */
+    bool over_high; /* pending was above the high-water mark, drained was not called since */
+};
+
+struct http_protocol {
+    /* The loop says: the descriptor is ready; the end of the pass; the limit has run out. Each may
+     * free the session. */
+    void (*ready)(struct http_session *c, unsigned ready);
+    void (*flush)(struct http_session *c);
+    void (*late)(struct http_session *c);
+    /* Free what is the protocol's; its open exchanges get fn.gone first. */
+    void (*fini)(struct http_session *c);
+    /* The server takes no new connections: end this one when it is done, or now when idle. */
+    void (*drain)(struct http_session *c);
+
+    /* An exchange that is open, to be written into the session's output, which is woken. head:
+     * false: no memory, the session ends by itself. `more` body bytes come at once. */
+    bool (*head)(struct http_exchange *x, unsigned status, const struct http_header *headers,
+                 size_t header_count, uint64_t length, size_t more);
+    void (*body)(struct http_exchange *x, const struct span *parts, size_t part_count,
+                 size_t bytes); /* the first so many bytes of the parts, > 0 */
+    void (*end)(struct http_exchange *x);
+    void (*abort)(struct http_exchange *x);
+    void (*close_after)(struct http_exchange *x);
+    size_t (*pending)(const struct http_exchange *x);
 };
 
 struct http_output {
@@ -63,31 +81,50 @@ struct http_output {
     size_t at, bytes, capacity; /* data[at, bytes) waits for the client */
 };
 
+/* HTTP/1.x on a connection: one exchange at a time. It goes READING -> ANSWERING -> READING and so
+ * on. From either it may go to REFUSING (the last answer is being written), from there to LINGERING
+ * (what the client still sends is thrown away, so that a reset does not overtake that answer), and
+ * from ANSWERING to ABORTED or GONE. Between fn.request and fn.done it is ANSWERING. */
+enum http1_state {
+    HTTP1_READING,
+    HTTP1_ANSWERING,
+    HTTP1_REFUSING,
+    HTTP1_LINGERING,
+    HTTP1_ABORTED,
+    HTTP1_GONE
+};
+
+struct http1_session {
+    struct http1_parser parser;
+    struct http_exchange exchange;
+    struct http_body body; /* of the request */
+    char *kept;            /* input behind a request: the next one's, kept until its turn */
+    size_t kept_at, kept_bytes;
+    enum http1_state state;
+    bool has_head;      /* of the request being read */
+    bool input_waiting; /* bytes of a next request are in the socket: LOOP_READ is not asked for */
+    bool keep_alive;    /* after this response */
+    bool unread;        /* it was not admitted: its body is still to come, for nobody */
+};
+
 struct http_session {
-    struct loop_watch watch;
+    struct transport transport;
     struct loop_timer timer;
     struct loop_task flush;
     LIST_ENTRY(http_session) link;
     struct http_server *server;
-    struct http1_parser parser;
-    struct http_exchange exchange;
+    const struct http_protocol *protocol;
     struct http_output out;
-    char *body; /* of the request; body_capacity and the padding behind it are allocated */
-    size_t body_bytes, body_capacity;
-    char *kept; /* input behind a request: the next one's, kept until its turn */
-    size_t kept_at, kept_bytes;
     union {
         struct sockaddr any;
         struct sockaddr_in in;
         struct sockaddr_in6 in6;
     } peer;
-    enum http_state state;
     enum http_limit limit;
-    bool has_head;      /* of the request being read */
-    bool blocked;       /* the kernel took less than there was: LOOP_WRITE is asked for */
-    bool input_waiting; /* bytes of a next request are in the socket: LOOP_READ is not asked for */
+    bool blocked; /* the kernel took less than there was: LOOP_WRITE is asked for */
     bool out_of_memory;
-    bool answered; /* an exchange before the present one */
+    bool answered;           /* an exchange before the present one */
+    struct http1_session h1; /* the protocol's */
 };
 
 struct http_server {
@@ -109,7 +146,7 @@ struct http_server {
     char input[HTTP_INPUT_BYTES];
 };
 
-/* ---- http_server.c, for the other two. */
+/* ---- http_server.c, for the others. */
 void http_server_resume(struct http_server *s); /* a connection ended: accept again */
 struct span http_server_date(struct http_server *s);
 
@@ -117,18 +154,49 @@ struct span http_server_date(struct http_server *s);
 /* Take the descriptor over (closed when that fails). */
 void http_session_open(struct http_server *s, int fd, const struct sockaddr *peer,
                        socklen_t peer_bytes);
-/* Free it; an open exchange gets fn.gone first. */
+/* Free it; open exchanges get fn.gone first. */
 void http_session_close(struct http_session *c);
-/* Nothing of a request has come, neither here nor in the socket. */
-bool http_session_is_idle(const struct http_session *c);
+/* Start the limit that runs now; wait_ns 0: none. */
+void http_session_limit(struct http_session *c, enum http_limit what, uint64_t wait_ns);
 /* Room for `bytes` at the end of the output, to be claimed by adding to c->out.bytes. NULL: no
  * memory; the connection ends by itself soon. */
 char *http_session_reserve(struct http_session *c, size_t bytes);
 /* There is something for flush to do: bytes, an end, an abort. */
 void http_session_wake(struct http_session *c);
+/* Write what waits, and note in c->blocked whether the kernel took it all. false: the client is
+ * gone, or memory was short. */
+bool http_session_write(struct http_session *c);
 
-/* ---- http_response.c */
+/* ---- http_exchange.c */
+/* A request has come, in r of x (path and query are filled in here): tell the server's user. */
+void http_exchange_begin(struct http_exchange *x);
+/* It is over, told or not: what it had is freed. */
+void http_exchange_fini(struct http_exchange *x);
+/* The client has gone: tell, if it is open. */
+void http_exchange_gone(struct http_exchange *x);
+/* The response is with the kernel, whole: tell. */
+void http_exchange_done(struct http_exchange *x);
+/* Less waits for the client than before: tell, if somebody waits for that. */
+void http_exchange_drained(struct http_exchange *x);
+/* "/path?query" out of the target, which may be a whole URL (RFC 9112 3.2.2). */
+void http_request_split(struct http_request *r);
+/* The error object of a refusal, into text; returns the bytes. The words are ours. */
+#define HTTP_REFUSAL_BYTES_MAX 512u
+size_t http_refusal_text(unsigned status, const char *code, const char *message,
+                         char text[HTTP_REFUSAL_BYTES_MAX]);
+
+/* ---- http1_session.c */
+extern const struct http_protocol http1_protocol;
+void http1_session_init(struct http_session *c);
+
+/* ---- http1_response.c */
+bool http1_response_head(struct http_exchange *x, unsigned status,
+                         const struct http_header *headers, size_t header_count, uint64_t length,
+                         size_t more);
+void http1_response_body(struct http_exchange *x, const struct span *parts, size_t part_count,
+                         size_t bytes);
+void http1_response_end(struct http_exchange *x);
 /* Answer a request that never became an exchange, in place of one: the error object, and close. */
-void http_session_refuse(struct http_session *c, unsigned status, const char *code,
-                         const char *message);
+void http1_session_refuse(struct http_session *c, unsigned status, const char *code,
+                          const char *message);
 #endif
