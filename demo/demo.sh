@@ -33,27 +33,11 @@ done
 
 out=build/demo-run
 isochrone=build/src/cli/isochrone
-pids= engine_pid= # of all that runs; of the real engine among them
+engine_pid= # of the real engine
 ulimit -n "$(ulimit -Hn)"
 
-# ---- Processes: each is ended by its id, also after an error or Ctrl-C.
-
-# end PID...: ask, ask again (a gateway then drops what is open), and wait.
-end() {
-    for pid in "$@"; do kill -TERM "$pid" 2>/dev/null || true; done
-    sleep 0.1
-    for pid in "$@"; do kill -TERM "$pid" 2>/dev/null || true; done
-    for pid in "$@"; do wait "$pid" 2>/dev/null || true; done
-}
-end_all() {
-    trap '' HUP INT TERM
-    # shellcheck disable=SC2086 # a list of ids
-    end $pids
-}
-trap end_all EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# shellcheck source=demo/processes.sh
+. demo/processes.sh
 
 end_all_but_engine() {
     others=
@@ -64,24 +48,9 @@ end_all_but_engine() {
     end $others
     pids=$engine_pid
 }
-fail() {
-    echo "demo: $*" >&2
-    exit 1
-}
 
 # ---- A rule has a fleet, three gateways and a load of its own; ports differ by the place of the rule,
 # so that rules can run side by side: gateways on 4141, 4151, 4161 for the first (0), admin one above.
-
-# alive PID LOG: fail unless it runs and has begun to tell of itself.
-alive() {
-    for _ in $(seq 100); do
-        kill -0 "$1" 2>/dev/null || fail "$(tail -n 1 "$2")"
-        [ ! -s "$2" ] || break
-        sleep 0.05
-    done
-    sleep 0.05
-    kill -0 "$1" 2>/dev/null || fail "$(tail -n 1 "$2")"
-}
 
 # fleet PLACE: emulate's options.
 fleet() {

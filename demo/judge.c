@@ -43,23 +43,6 @@ is_emulated(const struct outcome *o)
     return false;
 }
 
-/* "figure emulate_late_p99_ms 0.42 ms"; NAN: nowhere in the file. */
-static double
-read_late_ms(const char *path)
-{
-    static const char name[] = "figure emulate_late_p99_ms ";
-    FILE *in = fopen(path, "r");
-    double late_ms = NAN;
-    char line[256];
-
-    while (in != NULL && fgets(line, sizeof(line), in) != NULL)
-        if (strncmp(line, name, sizeof(name) - 1) == 0)
-            late_ms = strtod(line + sizeof(name) - 1, NULL);
-    if (in != NULL)
-        fclose(in);
-    return late_ms;
-}
-
 static enum err
 judge_times(struct judged *j)
 {
@@ -109,7 +92,7 @@ judge_read(const char *folder, const char *rule, struct judged *ret)
     err = outcome_read(results, truths, &ret->run);
     if (err == ERR_OK)
         err = judge_times(ret);
-    ret->late_p99_ms = read_late_ms(out);
+    ret->late_p99_ms = outcome_late_ms(out);
     if (err == ERR_OK && isnan(ret->late_p99_ms)) {
         fprintf(stderr, "%s: no emulate_late_p99_ms in it\n", out);
         err = ERR_PARSE;

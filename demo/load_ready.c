@@ -29,14 +29,6 @@ struct ready {
 };
 
 static void
-on_sent(struct http_call *c, bool fresh, void *user)
-{
-    (void)c;
-    (void)fresh;
-    (void)user;
-}
-
-static void
 on_head(struct http_call *c, const struct http_response *response, void *user)
 {
     (void)c;
@@ -89,7 +81,7 @@ on_failed(struct http_call *c, enum http_failure why, void *user)
 static void
 ask(struct asked *a)
 {
-    static const struct http_call_fn fn = {on_sent, on_head, on_data, on_end, on_failed};
+    static const struct http_call_fn fn = {load_run_on_sent, on_head, on_data, on_end, on_failed};
     const struct http_call_limits limits = {.connect_ns = 1000000000u,
                                             .first_byte_ns = 1000000000u};
     const struct http_call_request request = {.method = SPAN_LIT("GET"),

@@ -84,8 +84,8 @@ flight_over(struct load_flight *flight, enum load_end end)
 
 /* ---- What the client calls. */
 
-static void
-on_sent(struct http_call *c, bool fresh, void *user)
+void
+load_run_on_sent(struct http_call *c, bool fresh, void *user)
 {
     (void)c;
     (void)fresh;
@@ -165,7 +165,7 @@ on_failed(struct http_call *c, enum http_failure why, void *user)
 static void
 send_item(struct load_run *run, size_t index)
 {
-    static const struct http_call_fn fn = {on_sent, on_head, on_data, on_end, on_failed};
+    static const struct http_call_fn fn = {load_run_on_sent, on_head, on_data, on_end, on_failed};
     const struct http_header headers[] = {{SPAN_LIT("content-type"), SPAN_LIT("application/json")},
                                           {SPAN_LIT("accept"), SPAN_LIT("text/event-stream")}};
     const struct http_call_limits limits = {.connect_ns = 5000000000u};

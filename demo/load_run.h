@@ -59,5 +59,7 @@ MUST_USE enum err load_run(struct loop *loop, struct http_client *client,
                            const struct load_options *options, const struct load_item *items,
                            size_t item_count, struct load_result **ret_results);
 
+/* For the table of a call's callbacks: that it was sent is no news. */
+void load_run_on_sent(struct http_call *c, bool fresh, void *user);
 const char *load_run_end_name(enum load_end end);
 #endif

@@ -2,34 +2,18 @@
  * was tried at two nodes has two truths; that of the node that answered counts. */
 #include "outcome.h"
 
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/span.h"
-
-static double
-number(const cJSON *object, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
-static const char *
-text_of(const cJSON *object, const char *name)
-{
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-
-    return text != NULL ? text : "";
-}
+#include "json_member.h"
 
 static void
 take_text(const cJSON *object, const char *name, char *text, size_t size)
 {
-    span_copy(span_of(text_of(object, name)), text, size);
+    span_copy(span_of(member_text(object, name)), text, size);
 }
 
 /* ---- Results. */
@@ -54,11 +38,11 @@ take_result(const cJSON *line, void *user)
 {
     struct outcome_run *run = user;
     struct outcome o = {0};
-    const char *end = text_of(line, "end");
+    const char *end = member_text(line, "end");
 
     if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(line, "run"))) {
-        run->host_busy_percent = number(line, "host_busy_percent");
-        run->host_other_percent = number(line, "host_other_percent");
+        run->host_busy_percent = member_number(line, "host_busy_percent");
+        run->host_other_percent = member_number(line, "host_other_percent");
         return ERR_OK;
     }
     take_text(line, "id", o.id, sizeof(o.id));
@@ -67,11 +51,11 @@ take_result(const cJSON *line, void *user)
     take_text(line, "node", o.node, sizeof(o.node));
     o.ok = strcmp(end, "ok") == 0;
     o.open = strcmp(end, "open") == 0;
-    o.attempts = (unsigned)fmax(0.0, number(line, "attempts"));
-    o.sent_ms = number(line, "sent_ms");
-    o.predicted_ms = number(line, "predicted_ms");
-    o.ttft_ms = number(line, "ttft_ms");
-    o.e2e_ms = number(line, "e2e_ms");
+    o.attempts = (unsigned)fmax(0.0, member_number(line, "attempts"));
+    o.sent_ms = member_number(line, "sent_ms");
+    o.predicted_ms = member_number(line, "predicted_ms");
+    o.ttft_ms = member_number(line, "ttft_ms");
+    o.e2e_ms = member_number(line, "e2e_ms");
     return o.target[0] != '\0' && o.model[0] != '\0' ? append(run, &o) : ERR_PARSE;
 }
 
@@ -98,7 +82,7 @@ take_truth(const cJSON *line, void *user)
 
     take_text(line, "id", key.id, sizeof(key.id));
     found = bsearch(&wanted, index->list, index->count, sizeof(*index->list), by_id);
-    if (found == NULL || strcmp((*found)->node, text_of(line, "name")) != 0)
+    if (found == NULL || strcmp((*found)->node, member_text(line, "name")) != 0)
         return ERR_OK; /* somebody else's, or a try that failed */
     o = *found;
     t = &o->truth;
@@ -106,20 +90,20 @@ take_truth(const cJSON *line, void *user)
     take_text(line, "gpu", t->gpu, sizeof(t->gpu));
     take_text(line, "kind", t->kind, sizeof(t->kind));
     t->fresh_connection = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(line, "fresh_connection"));
-    t->rtt_ms = number(line, "rtt_ms");
-    t->body_bytes = number(line, "body_bytes");
-    t->prompt_tokens = number(line, "prompt_tokens");
-    t->output_tokens = number(line, "output_tokens");
-    t->cached_tokens = number(line, "cached_tokens_at_arrival");
-    t->first_ms = number(line, "first_ms");
-    t->queue_tokens = number(state, "queue_tokens");
-    t->running = number(state, "running");
-    t->waiting = number(state, "waiting");
-    t->kv_tokens_used = number(state, "kv_tokens_used");
-    t->kv_tokens_cap = number(state, "kv_tokens_cap");
-    t->speed = number(state, "speed");
-    t->load_left_ms = number(state, "load_left_ms");
-    t->iteration_left_ms = number(state, "iteration_left_ms");
+    t->rtt_ms = member_number(line, "rtt_ms");
+    t->body_bytes = member_number(line, "body_bytes");
+    t->prompt_tokens = member_number(line, "prompt_tokens");
+    t->output_tokens = member_number(line, "output_tokens");
+    t->cached_tokens = member_number(line, "cached_tokens_at_arrival");
+    t->first_ms = member_number(line, "first_ms");
+    t->queue_tokens = member_number(state, "queue_tokens");
+    t->running = member_number(state, "running");
+    t->waiting = member_number(state, "waiting");
+    t->kv_tokens_used = member_number(state, "kv_tokens_used");
+    t->kv_tokens_cap = member_number(state, "kv_tokens_cap");
+    t->speed = member_number(state, "speed");
+    t->load_left_ms = member_number(state, "load_left_ms");
+    t->iteration_left_ms = member_number(state, "iteration_left_ms");
     return ERR_OK;
 }
 
@@ -198,4 +182,20 @@ outcome_fini(struct outcome_run *run)
 {
     free(run->list);
     *run = (struct outcome_run){0};
+}
+
+double
+outcome_late_ms(const char *path)
+{
+    static const char name[] = "figure emulate_late_p99_ms ";
+    FILE *in = fopen(path, "r");
+    double late_ms = NAN;
+    char line[256];
+
+    while (in != NULL && fgets(line, sizeof(line), in) != NULL)
+        if (strncmp(line, name, sizeof(name) - 1) == 0)
+            late_ms = strtod(line + sizeof(name) - 1, NULL);
+    if (in != NULL)
+        fclose(in);
+    return late_ms;
 }

@@ -41,4 +41,7 @@ struct outcome_run {
 MUST_USE enum err outcome_read(const char *results, const char *truths,
                                struct outcome_run *ret_run);
 void outcome_fini(struct outcome_run *run);
+/* How late the emulator was by its own account, the p99, in the file of what it printed; NAN: it
+ * does not say. */
+double outcome_late_ms(const char *path);
 #endif

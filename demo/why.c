@@ -1,31 +1,15 @@
 /* why - explanations in a line; see why.h. */
 #include "why.h"
 
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/list.h"
+#include "json_member.h"
 
 #define EXPLANATION_BYTES_MAX 65536u
 #define NUMBER_BYTES          32u
-
-static double
-number(const cJSON *object, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
-static const char *
-text_of(const cJSON *object, const char *name)
-{
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-
-    return text != NULL ? text : "";
-}
 
 /* Whole milliseconds with a comma every three digits: 1,340. */
 static const char *
@@ -47,7 +31,7 @@ grouped(double ms, char text[NUMBER_BYTES])
 static bool
 is_weighed(const cJSON *candidate)
 {
-    const char *why = text_of(candidate, "why");
+    const char *why = member_text(candidate, "why");
 
     return strcmp(why, "chosen") == 0 || strcmp(why, "slower") == 0 || strcmp(why, "tied") == 0 ||
            strcmp(why, "busier_fits") == 0;
@@ -63,7 +47,7 @@ nearest_of(const cJSON *candidates)
     cJSON_ArrayForEach(c, candidates)
     {
         const cJSON *terms = cJSON_GetObjectItemCaseSensitive(c, "terms");
-        double net_ms = number(terms, "net_ms"), first_ms = number(terms, "first_ms");
+        double net_ms = member_number(terms, "net_ms"), first_ms = member_number(terms, "first_ms");
 
         if (!is_weighed(c))
             continue;
@@ -91,10 +75,10 @@ worst_term(const cJSON *terms, const cJSON *chosen_terms, double *ret_ms)
     double worst = -INFINITY;
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        double ms = number(terms, known[i].key);
+        double ms = member_number(terms, known[i].key);
 
-        if (ms - number(chosen_terms, known[i].key) > worst) {
-            worst = ms - number(chosen_terms, known[i].key);
+        if (ms - member_number(chosen_terms, known[i].key) > worst) {
+            worst = ms - member_number(chosen_terms, known[i].key);
             word = known[i].word;
             *ret_ms = ms;
         }
@@ -116,8 +100,8 @@ tell_nearest(const cJSON *nearest, const cJSON *chosen, char *text, size_t size)
         return;
     }
     word = worst_term(terms, cJSON_GetObjectItemCaseSensitive(chosen, "terms"), &part_ms);
-    (void)snprintf(text, size, "nearest %s: %s ms: %s %s", text_of(nearest, "node"),
-                   grouped(number(terms, "first_ms"), first), word, grouped(part_ms, part));
+    (void)snprintf(text, size, "nearest %s: %s ms: %s %s", member_text(nearest, "node"),
+                   grouped(member_number(terms, "first_ms"), first), word, grouped(part_ms, part));
 }
 
 enum err
@@ -165,14 +149,6 @@ question_free(struct question *q)
 {
     LIST_REMOVE(q, link);
     free(q);
-}
-
-static void
-on_sent(struct http_call *c, bool fresh, void *user)
-{
-    (void)c;
-    (void)fresh;
-    (void)user;
 }
 
 static void
@@ -275,7 +251,7 @@ why_close(struct why *why)
 void
 why_ask(struct why *why, const struct load_item *item, const struct load_result *result, bool print)
 {
-    static const struct http_call_fn fn = {on_sent, on_head, on_data, on_end, on_failed};
+    static const struct http_call_fn fn = {load_run_on_sent, on_head, on_data, on_end, on_failed};
     const struct http_call_limits limits = {.connect_ns = 1000000000u,
                                             .first_byte_ns = 1000000000u};
     char path[64 + LOAD_RUN_NAME_BYTES];

@@ -91,24 +91,6 @@ p95(const struct times *t)
 
 /* ---- Live. */
 
-/* "figure emulate_late_p99_ms 0.42 ms"; NAN: nowhere in the file. */
-static double
-read_late_ms(const char *path)
-{
-    static const char name[] = "figure emulate_late_p99_ms ";
-    FILE *in = fopen(path, "r");
-    double late_ms = NAN;
-    char line[256];
-
-    while (in != NULL && fgets(line, sizeof(line), in) != NULL) {
-        if (strncmp(line, name, sizeof(name) - 1) == 0)
-            late_ms = strtod(line + sizeof(name) - 1, NULL);
-    }
-    if (in != NULL)
-        fclose(in);
-    return late_ms;
-}
-
 static bool
 read_live(const struct e10 *e, uint64_t seed, const char *rule, struct run *run)
 {
@@ -118,7 +100,7 @@ read_live(const struct e10 *e, uint64_t seed, const char *rule, struct run *run)
 
     (void)snprintf(path, sizeof(path), "%s/%llu/%s/emulate.out", e->out, (unsigned long long)seed,
                    rule);
-    run->late_ms = read_late_ms(path);
+    run->late_ms = outcome_late_ms(path);
     (void)snprintf(path, sizeof(path), "%s/%llu/%s/results.jsonl", e->out, (unsigned long long)seed,
                    rule);
     ok = outcome_read(path, NULL, &outcomes) == ERR_OK;

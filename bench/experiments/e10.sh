@@ -34,41 +34,10 @@ done
 
 out=build/experiments/e10
 isochrone=build/src/cli/isochrone
-pids=
 ulimit -n "$(ulimit -Hn)"
 
-fail() {
-    echo "e10: $*" >&2
-    exit 1
-}
-
-# end PID...: ask, ask again (a gateway then drops what is open), and wait.
-end() {
-    for pid in "$@"; do kill -TERM "$pid" 2>/dev/null || true; done
-    sleep 0.1
-    for pid in "$@"; do kill -TERM "$pid" 2>/dev/null || true; done
-    for pid in "$@"; do wait "$pid" 2>/dev/null || true; done
-}
-end_all() {
-    trap '' HUP INT TERM
-    # shellcheck disable=SC2086 # a list of ids
-    end $pids
-}
-trap end_all EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# alive PID LOG: fail unless it runs and has begun to tell of itself.
-alive() {
-    for _ in $(seq 100); do
-        kill -0 "$1" 2>/dev/null || fail "$(tail -n 1 "$2")"
-        [ ! -s "$2" ] || break
-        sleep 0.05
-    done
-    sleep 0.05
-    kill -0 "$1" 2>/dev/null || fail "$(tail -n 1 "$2")"
-}
+# shellcheck source=demo/processes.sh
+. demo/processes.sh
 
 # The fleet of this seed: emulate's options.
 fleet() {

@@ -254,6 +254,14 @@ data_file_line(struct data_file *f, struct span *ret_line)
     return ERR_OK;
 }
 
+enum err
+data_file_first(struct data_file *f, struct span *ret_line)
+{
+    enum err err = data_file_line(f, ret_line);
+
+    return err == ERR_NOT_FOUND ? data_file_fail(f, ERR_PARSE, "the file is empty") : err;
+}
+
 void
 data_file_again(struct data_file *f)
 {

@@ -35,6 +35,8 @@ void data_file_close(struct data_file *f);
  * until the next call and the caller's to change. ERR_NOT_FOUND: no more lines. ERR_PARSE,
  * ERR_FULL, ERR_IO, ERR_MEMORY: damaged, cut short or over a limit. */
 MUST_USE enum err data_file_line(struct data_file *f, struct span *ret_line);
+/* The first one, as it must have: ERR_PARSE, and said, when there is none. */
+MUST_USE enum err data_file_first(struct data_file *f, struct span *ret_line);
 /* Give the last line back, unchanged as it must be: the next call returns it again. */
 void data_file_again(struct data_file *f);
 

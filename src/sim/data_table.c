@@ -59,11 +59,9 @@ data_table_open(struct data_table *t, struct data_file *f, const struct data_col
                 uint32_t count)
 {
     struct span line;
-    enum err err = data_file_line(f, &line);
+    enum err err = data_file_first(f, &line);
 
     *t = (struct data_table){.file = f, .columns = columns, .wanted_count = count};
-    if (err == ERR_NOT_FOUND)
-        return data_file_fail(f, ERR_PARSE, "the file is empty");
     if (err != ERR_OK)
         return err;
     t->delimiter = span_find(line, '\t') < line.bytes ? '\t' : ',';

@@ -73,10 +73,8 @@ static enum err
 first_form(struct data_file *f, enum form *ret_form)
 {
     struct span line;
-    enum err err = data_file_line(f, &line);
+    enum err err = data_file_first(f, &line);
 
-    if (err == ERR_NOT_FOUND)
-        return data_file_fail(f, ERR_PARSE, "the file is empty");
     if (err != ERR_OK)
         return err;
     *ret_form = form_of(line, data_file_name(f));

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data_fixture.h"
 #include "tap.h"
 
 #define REQUESTS                                                                                   \
@@ -103,26 +104,6 @@ static const struct {
     {"a kernel of nobody", "x.csv", "layer,tokens,time_us\nact,4,2.5\n", "x.csv:2: the file's name",
      ERR_PARSE},
 };
-
-static void
-put_file(const char *folder, const char *name, const char *text)
-{
-    char path[256];
-    FILE *out;
-
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    out = fopen(path, "w");
-    CHECK(out != NULL && fputs(text, out) >= 0 && fclose(out) == 0, path);
-}
-
-static void
-drop(const char *folder, const char *name)
-{
-    char path[256];
-
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    CHECK(remove(path) == 0, path);
-}
 
 static void
 check_folder(void)

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data_fixture.h"
 #include "tap.h"
 
 #define LIST                                                                                       \
@@ -127,17 +128,6 @@ check_builtin(void)
 }
 
 static void
-put_file(const char *folder, const char *name, const char *text)
-{
-    char path[256];
-    FILE *out;
-
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    out = fopen(path, "w");
-    CHECK(out != NULL && fputs(text, out) >= 0 && fclose(out) == 0, path);
-}
-
-static void
 check_folder(void)
 {
     static const char *const files[] = {"network/rtt_b_2.csv", "network/rtt_a_1.csv",
@@ -176,14 +166,11 @@ check_folder(void)
     CHECK(rtt_data_find(folder, "rtt_c", &error, &d) == ERR_NOT_FOUND &&
               strstr(error.text, "/network: no file rtt_* is called rtt_c") != NULL,
           error.text);
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        snprintf(path, sizeof(path), "%s/%s", folder, files[i]);
-        CHECK(unlink(path) == 0, path);
-    }
-    snprintf(path, sizeof(path), "%s/network", folder);
-    CHECK(rmdir(path) == 0, path);
-    snprintf(path, sizeof(path), "%s/geo", folder);
-    CHECK(rmdir(path) == 0 && rmdir(folder) == 0, path);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        drop(folder, files[i]);
+    drop(folder, "network");
+    drop(folder, "geo");
+    drop(folder, "");
 }
 
 int

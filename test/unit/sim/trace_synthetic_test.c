@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "data_fixture.h"
 #include "sim/trace_stats.h"
 #include "tap.h"
 
@@ -40,21 +41,6 @@ static const struct {
       .output_median_tokens = 1,
       .system_median_tokens = 1}},
 };
-
-static bool
-same_requests(const struct trace *a, const struct trace *b)
-{
-    bool same = a->count == b->count;
-
-    for (size_t i = 0; i < a->count && same; i++) {
-        const struct trace_request *p = &a->requests[i], *q = &b->requests[i];
-
-        same = p->at_ms == q->at_ms && p->prompt_tokens == q->prompt_tokens &&
-               p->output_tokens == q->output_tokens && p->tenant == q->tenant &&
-               p->session == q->session && p->block_count == q->block_count;
-    }
-    return same;
-}
 
 static void
 check_default(void)

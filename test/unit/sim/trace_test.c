@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data_fixture.h"
 #include "sim/trace_stats.h"
 #include "tap.h"
 
@@ -172,21 +173,6 @@ check_prefixes(void)
     CHECK(fabs(s.repeated_share - 3072.0 / 7400.0) < 1e-9 && fabs(s.hit_share - 0.6) < 1e-9,
           "repeated tokens");
     trace_close(&t);
-}
-
-static bool
-same_requests(const struct trace *a, const struct trace *b)
-{
-    bool same = a->count == b->count;
-
-    for (size_t i = 0; i < a->count && same; i++) {
-        const struct trace_request *p = &a->requests[i], *q = &b->requests[i];
-
-        same = p->at_ms == q->at_ms && p->prompt_tokens == q->prompt_tokens &&
-               p->output_tokens == q->output_tokens && p->tenant == q->tenant &&
-               p->session == q->session && p->block_count == q->block_count;
-    }
-    return same;
 }
 
 static void
@@ -359,17 +345,6 @@ check_burstiness(void)
 }
 
 static void
-put_file(const char *folder, const char *name, const char *text)
-{
-    char path[256];
-    FILE *out;
-
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    out = fopen(path, "w");
-    CHECK(out != NULL && fputs(text, out) >= 0 && fclose(out) == 0, path);
-}
-
-static void
 check_find(void)
 {
     static const char *const names[] = {"azure_llm_x_conv_1.csv", "azure_llm_x_conv_2.csv",
@@ -422,11 +397,10 @@ check_find(void)
               trace_open(path, &o, &error, &t) == ERR_NOT_FOUND &&
               strstr(error.text, "servegen_n_lengths.csv beside it") != NULL,
           error.text);
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        snprintf(path, sizeof(path), "%s/%s", traces, names[i]);
-        CHECK(unlink(path) == 0, path);
-    }
-    CHECK(rmdir(traces) == 0 && rmdir(folder) == 0, "gone");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        drop(traces, names[i]);
+    drop(folder, "traces");
+    drop(folder, "");
 }
 
 static void
