@@ -32,6 +32,8 @@
 #define STALE          4.0f  /* age from which nobody looks */
 #define RATIO_NEAR     1.25f /* further off, something else was cached than what was expected */
 #define RATIO_PART     0.02f
+#define RATIO_LEAST    0.85f /* what one node's claims may make of it, so that what is true stays */
+#define RATIO_MOST     1.2f  /* near enough to lead it back */
 #define GUESS_PART     0.02f
 #define RATE_TAU_S     10.0
 #define SESSION_SALT   0x9e3779b97f4a7c15u
@@ -412,7 +414,8 @@ learn_cache(struct core *core, const struct request *r, const struct attempt *a,
     c->size_ln = min_f(LN_NODE_MAX, max_f(-LN_NODE_MAX, c->size_ln + step));
     class->cache_ln = min_f(LN_CLASS_MAX, max_f(-LN_CLASS_MAX, class->cache_ln + step));
     if (ratio < RATIO_NEAR && ratio > 1.0f / RATIO_NEAR)
-        m->hit_ratio *= 1.0f + RATIO_PART * (ratio - 1.0f);
+        m->hit_ratio = min_f(
+            RATIO_MOST, max_f(RATIO_LEAST, m->hit_ratio * (1.0f + RATIO_PART * (ratio - 1.0f))));
 }
 
 void

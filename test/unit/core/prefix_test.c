@@ -494,6 +494,27 @@ test_learning(void)
     world_close(&w);
 }
 
+/* A node that always says a little less than what is expected does not lead the expectations of all
+ * nodes away for good. */
+static void
+test_claims(void)
+{
+    struct world w;
+    struct event e = prompt(1, 7, 20, 0, 20);
+    float truth;
+
+    fleet(&w, NODES);
+    run_on(&w, prompt(2, 7, 20, 0, 20), 1);
+    truth = hit(&w, &e, 1);
+    for (uint64_t i = 0; i < 600; i++)
+        told(&w, 1000 + i, 7, (uint32_t)(hit(&w, &e, 1) * 0.82f));
+    CHECK(hit(&w, &e, 1) > 0.8f * truth, "what a node says of its hits is believed so far");
+    for (uint64_t i = 0; i < 600; i++)
+        told(&w, 5000 + i, 7, (uint32_t)truth);
+    CHECK(near(hit(&w, &e, 1), truth), "and the truth is learned again");
+    world_close(&w);
+}
+
 /* The same fleet in another order, as another gateway would number it. */
 static void
 ring_fleet(struct world *w, uint32_t first)
@@ -628,6 +649,7 @@ main(void)
     test_hostile();
     test_hot();
     test_learning();
+    test_claims();
     test_larger();
     test_common();
     test_generations();
