@@ -292,7 +292,8 @@ cli_admin_json(struct cli_admin *a, const char *path, struct span body, struct s
         return NULL;
     json = cJSON_ParseWithLength(text.data, text.bytes);
     error = cJSON_GetObjectItemCaseSensitive(json, "error");
-    if (cJSON_IsObject(json) && error == NULL && (a->status == 200 || a->status == 503)) {
+    if (cJSON_IsObject(json) && error == NULL &&
+        (a->status == 200 || a->status == 422 || a->status == 503)) {
         if (ret_text != NULL)
             *ret_text = text;
         return json;

@@ -69,7 +69,8 @@ void cli_admin_close(struct cli_admin *a);
  * told on standard error. An answer of any status is one: a->status. */
 bool cli_admin_ask(struct cli_admin *a, const char *path, struct span body, struct span *ret_text);
 /* The same, and its JSON object, for cJSON_Delete; ret_text may be NULL. An error is told in the
- * gateway's words; 503 with another object (readyz) is an answer. NULL: told. */
+ * gateway's words; 503 with another object (readyz) is an answer, as is 422 (reload). NULL: told.
+ */
 cJSON *cli_admin_json(struct cli_admin *a, const char *path, struct span body,
                       struct span *ret_text);
 

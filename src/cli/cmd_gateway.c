@@ -1,6 +1,7 @@
 /* cmd_gateway - `isochrone gateway`: serve by a configuration file. */
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -83,7 +84,8 @@ read_options(int argc, char **argv, struct gateway_options *o)
 int
 cmd_gateway(int argc, char **argv)
 {
-    struct gateway_options options = {.rule = -1, .signals = true};
+    struct gateway_options options = {
+        .rule = -1, .signals = true, .notify_path = getenv("NOTIFY_SOCKET")};
     struct gateway *gateway;
 
     if (!read_options(argc, argv, &options)) {

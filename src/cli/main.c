@@ -32,6 +32,7 @@ static const struct command {
      "why a request went where it went, or where it would"},
     {"act", "check", cmd_check, cmd_check_help,
      "read a configuration and show every problem in it"},
+    {"act", "reload", cmd_reload, cmd_reload_help, "have a gateway read its configuration again"},
     {"act", "key", cmd_key, cmd_key_help, "make a key for a client"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,6 +15,11 @@
 
 static _Atomic int log_level_now = LOG_INFO; /* log.h says why this may be written */
 
+static _Thread_local struct {
+    log_tap_fn *fn;
+    void *user;
+} tap;
+
 static const char *const level_names[] = {
     [LOG_ERROR] = "error", [LOG_WARN] = "warn ", [LOG_INFO] = "info ", [LOG_DEBUG] = "debug"};
 
@@ -21,6 +27,13 @@ void
 log_set_level(enum log_level level)
 {
     atomic_store_explicit(&log_level_now, (int)level, memory_order_relaxed);
+}
+
+void
+log_tap(log_tap_fn *fn, void *user)
+{
+    tap.fn = fn;
+    tap.user = user;
 }
 
 /* The time and the level into line[size]; how many bytes. */
@@ -44,14 +57,15 @@ void
 log_line(enum log_level level, const char *format, ...)
 {
     int errno_before = errno; /* logging changes nothing */
+    bool shown = (int)level <= atomic_load_explicit(&log_level_now, memory_order_relaxed);
     char line[LOG_LINE_BYTES_MAX + 1];
-    size_t at, room;
+    size_t at, text_at, room;
     int bytes;
     va_list args;
 
-    if ((int)level > atomic_load_explicit(&log_level_now, memory_order_relaxed))
+    if (!shown && tap.fn == NULL)
         return;
-    at = put_head(line, sizeof(line), level);
+    at = text_at = put_head(line, sizeof(line), level);
     room = LOG_LINE_BYTES_MAX - at; /* the text and its newline */
     va_start(args, format);
     bytes = vsnprintf(line + at, room, format, args);
@@ -65,9 +79,12 @@ log_line(enum log_level level, const char *format, ...)
             *c = '?';
     }
     at += (size_t)bytes;
+    line[at] = '\0';
+    if (tap.fn != NULL)
+        tap.fn(level, line + text_at, tap.user);
     line[at++] = '\n';
     /* When standard error takes no line there is nobody left to tell. */
-    if (write(STDERR_FILENO, line, at) < 0)
+    if (shown && write(STDERR_FILENO, line, at) < 0)
         errno = 0;
     errno = errno_before;
 }

@@ -147,6 +147,22 @@ test_up_side(void)
 
 /* ---- Reload. */
 
+/* Reload over the network: the answer has this status and holds all these texts. */
+static bool
+reload_says(const struct e2e_gateway *g, unsigned status, const char *first, const char *second)
+{
+    struct e2e_reply reply;
+    bool good;
+
+    e2e_ask(g->admin_port, "POST", "/network/v1/reload", "", "", &reply);
+    good = reply.status == status && strstr(reply.body, first) != NULL &&
+           strstr(reply.body, second) != NULL;
+    if (!good)
+        printf("# %u %s\n", reply.status, reply.body);
+    e2e_reply_fini(&reply);
+    return good;
+}
+
 static void
 write_config(const char *path, uint16_t first, uint16_t second, const char *more)
 {
@@ -180,13 +196,16 @@ test_reload(void)
     e2e_reply_fini(&reply);
 
     write_config(path, e2e_engine_port(engine), e2e_engine_port(second), "no_such_key: 1\n");
-    gateway_reload(g.gateway);
+    CHECK(
+        reload_says(&g, 422, "{\"reloaded\":false,", "gateway.yaml:6:1: unknown key `no_such_key`"),
+        "who asks for a reload hears file, line and column");
     CHECK(page_comes(g.admin_port, "/metrics", "isochrone_reload_failures_total 1\n"),
           "an error in the file");
     CHECK(page_contains(g.admin_port, "/readyz", "", 200, "\"nodes\":1"), "keeps the old one");
 
     write_config(path, e2e_engine_port(engine), e2e_engine_port(second), "rule: random\n");
-    gateway_reload(g.gateway);
+    CHECK(reload_says(&g, 200, "reload: rule: time -> random", "engines[second]: added (http://"),
+          "and what differs");
     CHECK(page_comes(g.admin_port, "/metrics", "isochrone_reloads_total 1\n"), "a good one");
     CHECK(e2e_wait_ready(&g, 2), "brings the second engine");
     CHECK(page_contains(g.admin_port, "/network/v1/nodes/first", "", 200, "\"index\":0"),

@@ -2,6 +2,7 @@
 #define ROLE_GATEWAY_ADMIN_H
 /* admin - what the gateway tells about itself: health, the network API (JSON), metrics.
  *
+ *   POST /network/v1/reload           {"reloaded", "messages": [{"level", "text"}]}; 200 or 422
  *   GET  /livez                       "ok"
  *   GET  /readyz                      {"ready", "reason", "nodes", "ready_placements"}; 200 or 503
  *   GET  /network/v1/capacity         {"models": [{"model", "regions": [{"region", "nodes_ready",
@@ -56,6 +57,7 @@ void admin_node(struct admin_call *call);
 void admin_explain(struct admin_call *call);
 void admin_explain_dry(struct admin_call *call);
 void admin_metrics(struct admin_call *call);
+void admin_reload(struct admin_call *call);
 
 /* ---- For them: JSON. */
 

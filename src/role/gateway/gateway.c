@@ -104,6 +104,8 @@ stop(struct control *c)
     }
     c->drain_until_ns = loop_now_ns(loop) + lane_fleet(&g->lanes[0])->roster->config.drain_ns;
     log_info("draining: %llu requests in flight", (unsigned long long)in_flight(g));
+    notify_send(&g->notify, "STOPPING=1\nSTATUS=Finishing %llu requests.",
+                (unsigned long long)in_flight(g));
     for (uint32_t i = 0; i < g->lane_count; i++)
         lane_drain(&g->lanes[i]);
     loop_timer_set(loop, &c->drain_timer, loop_now_ns(loop) + 1, on_drain_timer);
@@ -140,7 +142,7 @@ reload(struct control *c)
     if (c->gateway.reload == NULL)
         log_warn("there is no configuration file to read again");
     else
-        reload_start(c->gateway.reload);
+        reload_start(c->gateway.reload, NULL);
 }
 
 static void
@@ -319,6 +321,8 @@ setup(struct control *c, const struct gateway_options *o)
     struct gateway *g = &c->gateway;
     enum err err;
 
+    if (notify_open(&g->notify, o->notify_path) != ERR_OK)
+        log_warn("no service manager will hear of this gateway");
     g->nodes_max = nodes_max(o->roster);
     g->holds_max = o->roster->config.holds_max;
     g->lane_count = o->roster->config.threads < 1 ? 1 : o->roster->config.threads;
@@ -397,6 +401,7 @@ gateway_run(struct gateway *g)
             gateway_stop(g);
         }
     }
+    notify_send(&g->notify, "READY=1\nSTATUS=Serving.\nMAINPID=%ld", (long)getpid());
     lane_run(&g->lanes[0]);
     for (uint32_t i = 1; i < g->lane_count; i++) {
         if (g->lanes[i].running)
@@ -444,6 +449,7 @@ gateway_close(struct gateway *g)
         lane_close(&g->lanes[i]);
     decide_close(g->door);
     recorder_close(g->recorder);
+    notify_close(&g->notify);
     free(g->lanes);
     free(g->node_uses);
     free(g->node_kinds);

@@ -21,6 +21,7 @@ struct gateway_options {
     const char *record_path; /* NULL: nothing is recorded */
     uint64_t seed;           /* of core; 0: a random one */
     int rule;                /* enum rule_id instead of the configured one; -1: as configured */
+    const char *notify_path; /* NOTIFY_SOCKET; NULL: no service manager listens */
     bool signals;            /* handle signals; the process has no other threads yet */
     bool admin_on_public; /* no admin listener: the admin side is on the public one, for loopback */
     bool measure_hold;    /* histogram of the core's lock */

@@ -15,6 +15,7 @@
 #include "io/http_client.h"
 #include "io/http_server.h"
 #include "io/loop.h"
+#include "io/notify.h"
 #include "io/worker.h"
 #include "role/gateway/decide.h"
 #include "role/gateway/fleet.h"
@@ -67,6 +68,7 @@ struct gateway {
     struct door *door;
     struct recorder *recorder; /* NULL: nothing is recorded */
     struct worker *worker;
+    struct notify notify;  /* the service manager */
     struct reload *reload; /* NULL: there is no file to read again */
     struct discover *discover;
     uint32_t nodes_max, holds_max;

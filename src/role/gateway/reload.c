@@ -1,12 +1,17 @@
-/* reload - one job at a time on the worker; see reload.h. */
+/* reload - one job at a time on the worker; see reload.h. What the job logs on its thread, and the
+ * first lane after it, is gathered by a tap on the log, so that no message has to be made twice. */
 #include "role/gateway/reload.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/clock.h"
 #include "io/log.h"
 #include "role/gateway/feed.h"
 #include "role/gateway/lane.h"
+#include "wire/config_diff.h"
+
+TAILQ_HEAD(waiters, reload_waiter);
 
 struct reload {
     struct gateway *gateway;
@@ -15,6 +20,10 @@ struct reload {
     bool busy, again;
     struct roster *previous; /* what the job compares with; a reference */
     struct roster *result;   /* NULL: it failed */
+    uint32_t differences;    /* of the two */
+    char *lines;             /* what was logged; RELOAD_LINES_BYTES_MAX */
+    size_t line_bytes;
+    struct waiters now, next; /* who hears of this reload, and of the one after it */
 };
 
 enum err
@@ -25,9 +34,12 @@ reload_open(struct gateway *gateway, const char *path, struct reload **ret_reloa
     if (r == NULL)
         return ERR_MEMORY;
     r->gateway = gateway;
+    TAILQ_INIT(&r->now);
+    TAILQ_INIT(&r->next);
     r->path = strdup(path);
-    if (r->path == NULL) {
-        free(r);
+    r->lines = malloc(RELOAD_LINES_BYTES_MAX);
+    if (r->path == NULL || r->lines == NULL) {
+        reload_close(r);
         return ERR_MEMORY;
     }
     *ret_reload = r;
@@ -41,8 +53,26 @@ reload_close(struct reload *r)
         return;
     roster_unref(r->previous);
     roster_unref(r->result);
+    free(r->lines);
     free(r->path);
     free(r);
+}
+
+/* ---- On the worker's thread. */
+
+/* A line was logged; also on the first lane's thread, never at the same time. */
+static void
+on_line(enum log_level level, const char *text, void *user)
+{
+    struct reload *r = user;
+    size_t bytes = strlen(text), room = RELOAD_LINES_BYTES_MAX - r->line_bytes;
+
+    if (bytes + 2 > room)
+        return;
+    r->lines[r->line_bytes++] = (char)('0' + (int)level);
+    memcpy(r->lines + r->line_bytes, text, bytes);
+    r->line_bytes += bytes;
+    r->lines[r->line_bytes++] = '\n';
 }
 
 static bool
@@ -55,13 +85,39 @@ is_blank(struct span text)
     return i == text.bytes;
 }
 
-/* On the worker's thread. */
+static void
+on_difference(const char *text, void *user)
+{
+    struct reload *r = user;
+
+    if (r->differences++ < RELOAD_DIFFERENCES_MAX)
+        log_info("reload: %s", text);
+}
+
+static void
+tell_differences(struct reload *r)
+{
+    struct arena arena;
+
+    arena_init(&arena, ROSTER_ARENA_BYTES_MAX);
+    r->differences = 0;
+    if (config_diff(&r->previous->config, &r->result->config, &arena, on_difference, r) != ERR_OK)
+        log_warn("reload: no memory to tell all that differs");
+    else if (r->differences > RELOAD_DIFFERENCES_MAX)
+        log_info("reload: and %u more differences", r->differences - RELOAD_DIFFERENCES_MAX);
+    else if (r->differences == 0)
+        log_info("reload: no key differs");
+    arena_fini(&arena);
+}
+
 static void
 run(struct worker_job *job)
 {
     struct reload *r = CONTAINER_OF(job, struct reload, job);
+    struct gateway *g = r->gateway;
 
-    if (roster_load(r->path, r->gateway->nodes_max, r->previous, &r->result) != ERR_OK)
+    log_tap(on_line, r);
+    if (roster_load(r->path, g->nodes_max, r->previous, &r->result) != ERR_OK)
         r->result = NULL;
     /* More likely a file that is being written than a wish to serve nobody: that takes a key. */
     if (r->result != NULL && is_blank(r->result->config_text)) {
@@ -69,79 +125,98 @@ run(struct worker_job *job)
         roster_unref(r->result);
         r->result = NULL;
     }
+    if (r->result != NULL) {
+        if (g->rule_override >= 0)
+            r->result->config.rule = (enum rule_id)g->rule_override;
+        tell_differences(r);
+    }
+    log_tap(NULL, NULL);
 }
 
-static void
-tell_restart(const char *key, bool differs)
-{
-    if (differs)
-        log_warn("reload: %s is changed: it needs a restart to take effect", key);
-}
+/* ---- On the first lane's thread. */
 
-/* What the running listeners, threads and tables were made from. */
-static void
-compare(const struct config *old, const struct config *new)
-{
-    tell_restart("listen.public", !span_eq(old->public_listen, new->public_listen));
-    tell_restart("listen.admin", !span_eq(old->admin_listen, new->admin_listen));
-    tell_restart("region", !span_eq(old->region, new->region));
-    tell_restart("threads", old->threads != new->threads);
-    tell_restart("limits.body_bytes_max", old->body_bytes_max != new->body_bytes_max);
-    tell_restart("limits.buffers_bytes_max", old->buffers_bytes_max != new->buffers_bytes_max);
-}
-
-static void
+/* False: logged, and the old configuration is kept. */
+static bool
 take_over(struct reload *r)
 {
     struct gateway *g = r->gateway;
     struct fleet *now = decide_fleet(g->door), *next;
+    bool good;
 
-    compare(&r->previous->config, &r->result->config);
-    if (g->rule_override >= 0)
-        r->result->config.rule = (enum rule_id)g->rule_override;
     r->result->own_region = now->roster->own_region;
-    if (fleet_open(r->result, now, &next) != ERR_OK) {
-        log_error("reload: out of memory: the old configuration is kept");
-        atomic_fetch_add(&g->reload_failures, 1);
-    } else {
+    good = fleet_open(r->result, now, &next) == ERR_OK;
+    if (good) {
         log_info("reload: %u engines, %zu models configured", next->roster->node_count,
                  next->roster->config.model_count);
         feed_publish(g->door, g->recorder, now, next);
-        atomic_fetch_add(&g->reloads, 1);
+    } else {
+        log_error("reload: out of memory: the old configuration is kept");
     }
     r->result = NULL; /* the fleet's, or gone with it */
     fleet_unref(now);
+    return good;
 }
 
-/* Back on the first lane. */
 static void
 done(struct worker_job *job)
 {
     struct reload *r = CONTAINER_OF(job, struct reload, job);
+    struct gateway *g = r->gateway;
+    struct reload_waiter *waiter;
+    bool good = false;
 
-    if (r->result != NULL) {
-        take_over(r);
-    } else {
+    log_tap(on_line, r);
+    if (r->result != NULL)
+        good = take_over(r);
+    else
         log_error("reload: %s has errors: the old configuration is kept", r->path);
-        atomic_fetch_add(&r->gateway->reload_failures, 1);
-    }
+    log_tap(NULL, NULL);
+    atomic_fetch_add(good ? &g->reloads : &g->reload_failures, 1);
+    notify_send(&g->notify, "READY=1\nSTATUS=%s",
+                good ? "Serving." : "Serving by the old configuration: the new one has errors.");
     roster_unref(r->previous);
     r->previous = NULL;
     r->busy = false;
+    while ((waiter = TAILQ_FIRST(&r->now)) != NULL) {
+        TAILQ_REMOVE(&r->now, waiter, link);
+        waiter->done(waiter, good, (struct span){r->lines, r->line_bytes});
+    }
     if (r->again)
-        reload_start(r);
+        reload_start(r, NULL);
 }
 
 void
-reload_start(struct reload *r)
+reload_start(struct reload *r, struct reload_waiter *waiter)
 {
+    struct gateway *g = r->gateway;
+
+    if (waiter != NULL)
+        TAILQ_INSERT_TAIL(&r->next, waiter, link);
     r->again = r->busy;
-    if (r->busy || r->gateway->worker == NULL) /* NULL: the gateway is being closed */
+    if (r->busy || g->worker == NULL) /* NULL: the gateway is being closed */
         return;
     r->busy = true;
-    r->previous = roster_ref(lane_fleet(&r->gateway->lanes[0])->roster);
+    r->line_bytes = 0;
+    TAILQ_CONCAT(&r->now, &r->next, link);
+    notify_send(&g->notify, "RELOADING=1\nMONOTONIC_USEC=%llu",
+                (unsigned long long)(clock_now_ns() / 1000));
+    r->previous = roster_ref(lane_fleet(&g->lanes[0])->roster);
     r->job.run = run;
     r->job.done = done;
-    r->job.reply_to = r->gateway->lanes[0].loop;
-    worker_submit(r->gateway->worker, &r->job);
+    r->job.reply_to = g->lanes[0].loop;
+    worker_submit(g->worker, &r->job);
+}
+
+void
+reload_forget(struct reload *r, struct reload_waiter *waiter)
+{
+    struct reload_waiter *w;
+
+    TAILQ_FOREACH (w, &r->now, link) {
+        if (w == waiter) {
+            TAILQ_REMOVE(&r->now, waiter, link);
+            return;
+        }
+    }
+    TAILQ_REMOVE(&r->next, waiter, link);
 }

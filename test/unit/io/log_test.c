@@ -36,6 +36,17 @@ is_head(const char *text, const char *level)
     return strncmp(text + sizeof(shape) - 1, level, 6) == 0;
 }
 
+static char tapped[LOG_LINE_BYTES_MAX];
+static enum log_level tapped_level;
+
+static void
+tap(enum log_level level, const char *text, void *user)
+{
+    (void)user;
+    tapped_level = level;
+    snprintf(tapped, sizeof(tapped), "%s", text);
+}
+
 int
 main(void)
 {
@@ -66,6 +77,16 @@ main(void)
     bytes = caught();
     CHECK(bytes == LOG_LINE_BYTES_MAX && got[bytes - 1] == '\n' && got[bytes - 2] == 'x',
           "a long line is cut and still ended");
+    log_tap(tap, NULL);
+    log_set_level(LOG_WARN);
+    log_info("not \n shown");
+    CHECK(caught() == 0 && strcmp(tapped, "not ? shown") == 0 && tapped_level == LOG_INFO,
+          "a tap hears what is not shown, and no control bytes");
+    log_warn("shown");
+    CHECK(caught() > 0 && strcmp(tapped, "shown") == 0, "and what is");
+    log_tap(NULL, NULL);
+    log_warn("later");
+    CHECK(caught() > 0 && strcmp(tapped, "shown") == 0, "until it is taken away");
     dup2(standard_error, STDERR_FILENO);
     return tap_done();
 }
