@@ -370,15 +370,6 @@ trace_window(struct trace *t, double from_share, double to_share)
     return ERR_OK;
 }
 
-void
-trace_scale(struct trace *t, double factor)
-{
-    must(factor > 0.0);
-    for (size_t i = 0; i < t->count; i++)
-        t->requests[i].at_ms *= factor;
-    t->span_ms *= factor;
-}
-
 double
 trace_rate_rps(const struct trace *t)
 {

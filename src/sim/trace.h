@@ -67,8 +67,6 @@ MUST_USE enum err trace_find(const char *folder, const char *name, struct data_e
  * window. ERR_ARG: not 0 <= from < to <= 1; ERR_NOT_FOUND: nothing lies there. *t is as it was
  * then. */
 MUST_USE enum err trace_window(struct trace *t, double from_share, double to_share);
-/* Stretch time: factor 2 halves the rate. factor > 0. */
-void trace_scale(struct trace *t, double factor);
 /* Requests per second over the span; 0 for a span of 0. */
 double trace_rate_rps(const struct trace *t);
 #endif
