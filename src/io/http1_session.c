@@ -55,8 +55,8 @@ on_fini(struct http_session *c)
 static void
 on_drain(struct http_session *c)
 {
-    if (c->h1.state == HTTP1_READING && http1_is_fresh(&c->h1.parser) &&
-        transport_peek(&c->transport) <= 0)
+    if (http_server_is_impatient(c->server) && c->h1.state == HTTP1_READING &&
+        http1_is_fresh(&c->h1.parser) && transport_peek(&c->transport) <= 0)
         http_session_close(c); /* nothing of a request has come, neither here nor in the socket */
 }
 
@@ -273,7 +273,7 @@ static void
 finish_exchange(struct http_session *c)
 {
     struct http1_session *h = &c->h1;
-    bool keep_alive = h->keep_alive && !c->server->draining, unread = h->unread;
+    bool keep_alive = h->keep_alive && !http_server_is_impatient(c->server), unread = h->unread;
 
     h->state = HTTP1_READING;
     http_exchange_done(&h->exchange);

@@ -1,9 +1,10 @@
-/* http_server - the listener and the set of its connections: accepting, as many as there may be;
+/* http_server - the listeners and the set of their connections: accepting, as many as there may be;
  * draining; closing. What happens on one connection is in http_session.c. */
 #include "io/http_server.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,11 +34,18 @@ on_accept_retry(struct loop_timer *timer)
     http_server_resume(CONTAINER_OF(timer, struct http_server, accept_retry));
 }
 
+static void
+set_interest(struct http_server *s, unsigned interest)
+{
+    for (size_t i = 0; i < s->listener_count; i++)
+        loop_interest(&s->listeners[i].watch, interest);
+}
+
 void
 http_server_resume(struct http_server *s)
 {
-    if (s->fd >= 0 && !is_full(s))
-        loop_interest(&s->watch, LOOP_READ);
+    if (!is_full(s))
+        set_interest(s, LOOP_READ);
 }
 
 /* No connection was there. Out of descriptors or memory, the listener stays ready and would be
@@ -51,31 +59,41 @@ accept_failed(struct http_server *s, int error)
         log_warn("http: cannot accept connections now: %s", strerror(error));
         s->accept_told_ns = loop_now_ns(s->loop);
     }
-    loop_interest(&s->watch, 0);
+    set_interest(s, 0);
     loop_timer_set(s->loop, &s->accept_retry, loop_now_ns(s->loop) + HTTP_ACCEPT_RETRY_NS,
                    on_accept_retry);
+}
+
+/* Accept what is there, up to a batch; how many. */
+static size_t
+accept_batch(struct http_server *s, int listener)
+{
+    size_t count = 0;
+
+    for (; count < HTTP_ACCEPT_BATCH && !is_full(s); count++) {
+        struct sockaddr_storage peer;
+        socklen_t peer_bytes = sizeof(peer);
+        int fd = accept4(listener, (struct sockaddr *)&peer, &peer_bytes,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0) {
+            accept_failed(s, errno);
+            return count;
+        }
+        http_session_open(s, fd, (struct sockaddr *)&peer, peer_bytes);
+    }
+    if (is_full(s))
+        set_interest(s, 0); /* the rest waits in the kernel's queue */
+    return count;
 }
 
 static void
 on_listener(struct loop_watch *watch, unsigned ready)
 {
-    struct http_server *s = CONTAINER_OF(watch, struct http_server, watch);
+    struct http_listener *l = CONTAINER_OF(watch, struct http_listener, watch);
 
     (void)ready;
-    for (unsigned i = 0; i < HTTP_ACCEPT_BATCH && !is_full(s); i++) {
-        struct sockaddr_storage peer;
-        socklen_t peer_bytes = sizeof(peer);
-        int fd = accept4(s->fd, (struct sockaddr *)&peer, &peer_bytes,
-                         SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (fd < 0) {
-            accept_failed(s, errno);
-            return;
-        }
-        http_session_open(s, fd, (struct sockaddr *)&peer, peer_bytes);
-    }
-    if (is_full(s))
-        loop_interest(&s->watch, 0); /* the rest waits in the kernel's queue */
+    accept_batch(l->server, watch->fd);
 }
 
 /* ---- Life. */
@@ -128,13 +146,34 @@ tell_listen_failed(const struct sockaddr *address, int error)
               ntohs(is_v6 ? v6.sin6_port : v4.sin_port), strerror(error));
 }
 
+/* Watch a listening socket, which is the server's from now on, or closed. */
+static enum err
+add_listener(struct http_server *s, int fd)
+{
+    struct http_listener *l = &s->listeners[s->listener_count];
+    socklen_t bytes = sizeof(s->address);
+    enum err err = ERR_FULL;
+
+    if (s->listener_count < HTTP_LISTENERS_MAX)
+        err = s->listener_count > 0 || getsockname(fd, (struct sockaddr *)&s->address, &bytes) == 0
+                  ? loop_add(s->loop, &l->watch, fd, is_full(s) ? 0 : LOOP_READ, on_listener)
+                  : ERR_IO;
+    if (err != ERR_OK) {
+        close(fd);
+        return err;
+    }
+    l->server = s;
+    s->listener_count++;
+    return ERR_OK;
+}
+
 enum err
 http_server_open(struct loop *loop, const struct sockaddr *address, socklen_t address_bytes,
                  bool reuse_port, const char *device, const struct http_server_limits *limits,
                  const struct http_server_fn *fn, void *user, struct http_server **ret_server)
 {
-    socklen_t bound_bytes = sizeof(((struct http_server *)NULL)->address);
     struct http_server *s = calloc(1, sizeof(*s));
+    int fd;
 
     if (s == NULL)
         return ERR_MEMORY;
@@ -148,43 +187,90 @@ http_server_open(struct loop *loop, const struct sockaddr *address, socklen_t ad
                                               .headers_max = HTTP_HEADERS_MAX,
                                               .body_bytes_max = limits->body_bytes_max};
     LIST_INIT(&s->connections);
-    s->fd = listen_on(address, address_bytes, reuse_port, device);
-    if (s->fd < 0 || getsockname(s->fd, (struct sockaddr *)&s->address, &bound_bytes) != 0 ||
-        loop_add(loop, &s->watch, s->fd, LOOP_READ, on_listener) != ERR_OK) {
-        tell_listen_failed(address, errno);
-        http_server_close(s);
-        return ERR_IO;
+    if (address != NULL) {
+        fd = listen_on(address, address_bytes, reuse_port, device);
+        if (fd < 0 || add_listener(s, fd) != ERR_OK) {
+            tell_listen_failed(address, errno);
+            http_server_close(s);
+            return ERR_IO;
+        }
     }
     *ret_server = s;
     return ERR_OK;
 }
 
-static void
-close_listener(struct http_server *s)
+enum err
+http_server_adopt(struct http_server *s, int fd)
 {
-    loop_remove(&s->watch);
+    int flags = fcntl(fd, F_GETFL);
+    enum err err = ERR_IO;
+
+    must(!s->draining);
+    if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
+        fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && set_option(fd, IPPROTO_TCP, TCP_NODELAY))
+        err = add_listener(s, fd);
+    else
+        close(fd);
+    if (err != ERR_OK)
+        log_error("http: cannot take over a listening socket: %s",
+                  err == ERR_IO ? strerror(errno) : err_name(err));
+    return err;
+}
+
+size_t
+http_server_listeners(const struct http_server *s, int *fds, size_t fds_max)
+{
+    size_t count = s->listener_count < fds_max ? s->listener_count : fds_max;
+
+    for (size_t i = 0; i < count; i++)
+        fds[i] = s->listeners[i].watch.fd;
+    return count;
+}
+
+static void
+close_listeners(struct http_server *s)
+{
     loop_timer_stop(&s->accept_retry);
-    if (s->fd >= 0)
-        close(s->fd);
-    s->fd = -1;
+    for (size_t i = 0; i < s->listener_count; i++) {
+        int fd = s->listeners[i].watch.fd;
+        loop_remove(&s->listeners[i].watch);
+        close(fd);
+    }
+    s->listener_count = 0;
+}
+
+/* ---- Draining. */
+
+bool
+http_server_is_impatient(const struct http_server *s)
+{
+    return s->draining && loop_now_ns(s->loop) >= s->grace_until_ns;
+}
+
+static void
+on_grace_timer(struct loop_timer *timer)
+{
+    struct http_server *s = CONTAINER_OF(timer, struct http_server, grace_timer);
+    struct http_session *c, *next;
+
+    LIST_FOREACH_SAFE (c, &s->connections, link, next)
+        c->protocol->drain(c);
 }
 
 void
-http_server_drain(struct http_server *s)
+http_server_drain(struct http_server *s, uint64_t grace_ns)
 {
-    struct http_session *c, *next;
-    size_t before;
-
     s->draining = true;
-    if (s->fd >= 0) { /* whoever got in by now is not turned away by a reset */
-        do {
-            before = s->connection_count;
-            on_listener(&s->watch, LOOP_READ);
-        } while (s->connection_count == before + HTTP_ACCEPT_BATCH);
+    s->grace_until_ns = loop_now_ns(s->loop) + grace_ns;
+    for (size_t i = 0; i < s->listener_count; i++) {
+        /* whoever got in by now is not turned away by a reset */
+        while (accept_batch(s, s->listeners[i].watch.fd) == HTTP_ACCEPT_BATCH)
+            ;
     }
-    close_listener(s);
-    LIST_FOREACH_SAFE (c, &s->connections, link, next)
-        c->protocol->drain(c);
+    close_listeners(s);
+    on_grace_timer(&s->grace_timer);
+    if (grace_ns > 0)
+        loop_timer_set(s->loop, &s->grace_timer, s->grace_until_ns, on_grace_timer);
 }
 
 void
@@ -194,7 +280,8 @@ http_server_close(struct http_server *s)
 
     if (s == NULL)
         return;
-    close_listener(s);
+    close_listeners(s);
+    loop_timer_stop(&s->grace_timer);
     while ((c = LIST_FIRST(&s->connections)) != NULL)
         http_session_close(c);
     free(s);
@@ -203,7 +290,8 @@ http_server_close(struct http_server *s)
 enum err
 http_server_share(struct http_server *s)
 {
-    if (set_option(s->fd, SOL_SOCKET, SO_REUSEPORT))
+    must(s->listener_count > 0);
+    if (set_option(s->listeners[0].watch.fd, SOL_SOCKET, SO_REUSEPORT))
         return ERR_OK;
     log_error("http: SO_REUSEPORT: %s", strerror(errno));
     return ERR_IO;

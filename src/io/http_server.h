@@ -25,6 +25,7 @@
 #define HTTP_HEADERS_MAX              100u
 #define HTTP_BODY_PADDING             64u /* simdjson reads past the end */
 #define HTTP_EXCHANGE_ARENA_BYTES_MAX 16777216u
+#define HTTP_LISTENERS_MAX            128u /* of one server */
 
 struct http_header {
     struct span name, value; /* name as sent: compare with span_eq_nocase */
@@ -76,8 +77,8 @@ struct http_server_limits {
 struct http_server;
 
 /* Listen on address (SO_REUSEADDR; SO_REUSEPORT when reuse_port, so that each loop has a listener
- * of its own; bound to device when not NULL, as SO_BINDTODEVICE has it). ERR_IO: logged. On success
- * the caller owns *ret_server. */
+ * of its own; bound to device when not NULL, as SO_BINDTODEVICE has it). address NULL: nowhere,
+ * until http_server_adopt. ERR_IO: logged. On success the caller owns *ret_server. */
 MUST_USE enum err http_server_open(struct loop *loop, const struct sockaddr *address,
                                    socklen_t address_bytes, bool reuse_port, const char *device,
                                    const struct http_server_limits *limits,
@@ -87,11 +88,18 @@ MUST_USE enum err http_server_open(struct loop *loop, const struct sockaddr *add
  * This one had it alone until now: so a set of servers opens its first one without reuse_port, and
  * a stranger who is there already is an error and no silent partner. ERR_IO: logged. */
 MUST_USE enum err http_server_share(struct http_server *s);
-/* The bound address (port 0 was filled in). */
+/* Take over a socket that listens already (another process opened it) and accept from it from now
+ * on. ERR_IO, ERR_MEMORY, ERR_FULL: logged; fd is closed then, too. */
+MUST_USE enum err http_server_adopt(struct http_server *s, int fd);
+/* The sockets that it listens on, at most fds_max, still its own; how many. */
+size_t http_server_listeners(const struct http_server *s, int *fds, size_t fds_max);
+/* The bound address of the first of them (port 0 was filled in). */
 void http_server_address(const struct http_server *s, struct sockaddr_storage *ret_address);
-/* Accept no more; connections of which nothing of a request has come close, others after their
- * response: http_server_connections says how many are left. */
-void http_server_drain(struct http_server *s);
+/* Accept no more; connections close after their next response, which says so, but those that were
+ * told that they are kept: they are idle then. Idle ones wait grace_ns for a request that may be on
+ * its way (a close would meet it with a reset), then they close; 0: at once.
+ * http_server_connections says how many are left. */
+void http_server_drain(struct http_server *s, uint64_t grace_ns);
 size_t http_server_exchanges(const struct http_server *s); /* in progress */
 size_t http_server_connections(const struct http_server *s);
 /* Close everything at once (fn.gone is called for open exchanges). Not from within a callback of

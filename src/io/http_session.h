@@ -61,7 +61,8 @@ struct http_protocol {
     void (*late)(struct http_session *c);
     /* Free what is the protocol's; its open exchanges get fn.gone first. */
     void (*fini)(struct http_session *c);
-    /* The server takes no new connections: end this one when it is done, or now when idle. */
+    /* The server takes no new connections: end this one when it is done; when idle, as soon as
+     * http_server_is_impatient (it is called again then). */
     void (*drain)(struct http_session *c);
 
     /* An exchange that is open, to be written into the session's output, which is woken. head:
@@ -127,10 +128,16 @@ struct http_session {
     struct http1_session h1; /* the protocol's */
 };
 
+struct http_listener {
+    struct loop_watch watch; /* its fd is the socket */
+    struct http_server *server;
+};
+
 struct http_server {
     struct loop *loop;
-    struct loop_watch watch; /* the listener */
-    struct loop_timer accept_retry;
+    struct http_listener listeners[HTTP_LISTENERS_MAX];
+    size_t listener_count;
+    struct loop_timer accept_retry, grace_timer;
     uint64_t accept_told_ns; /* when it was logged last that nothing can be accepted; 0: never */
     struct http_server_limits limits;
     struct http1_limits message_limits;
@@ -138,8 +145,8 @@ struct http_server {
     void *user;
     LIST_HEAD(http_sessions, http_session) connections;
     size_t connection_count, exchange_count;
-    int fd; /* of the listener; -1: closed */
     bool draining;
+    uint64_t grace_until_ns; /* while draining: so long idle connections are kept */
     uint64_t date_until_ns;
     char date[HTTP_DATE_BYTES + 1];
     struct sockaddr_storage address;
@@ -147,7 +154,8 @@ struct http_server {
 };
 
 /* ---- http_server.c, for the others. */
-void http_server_resume(struct http_server *s); /* a connection ended: accept again */
+void http_server_resume(struct http_server *s);             /* a connection ended: accept again */
+bool http_server_is_impatient(const struct http_server *s); /* idle connections end now */
 struct span http_server_date(struct http_server *s);
 
 /* ---- http_session.c */

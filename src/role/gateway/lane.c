@@ -151,7 +151,7 @@ on_stop(struct loop_post *post)
     if (lane->public_server == NULL) /* the lane never ran, and is being closed */
         return;
     loop_timer_stop(&lane->drain_timer);
-    http_server_drain(lane->public_server);
+    http_server_drain(lane->public_server, 0);
     while ((r = LIST_FIRST(&lane->requests)) != NULL)
         request_abort(r);
     loop_timer_set(lane->loop, &lane->stop_timer, loop_now_ns(lane->loop) + STOP_LOOK_NS,
@@ -183,7 +183,7 @@ on_drain(struct loop_post *post)
 
     if (lane->public_server == NULL)
         return;
-    http_server_drain(lane->public_server);
+    http_server_drain(lane->public_server, 0);
     on_drain_timer(&lane->drain_timer);
 }
 

@@ -371,7 +371,7 @@ test_drain(void)
         loop_pass(f.loop, 1000000);
     must(send(unread.fd, "GET / HTTP/1.1\r\n" H "\r\n", 27, 0) ==
          27); /* not seen by the loop yet */
-    http_server_drain(f.server);
+    http_server_drain(f.server, 0);
     CHECK(await(&f, &idle, NULL, 0) && idle.bytes == 0, "the idle one closes");
     CHECK(await(&f, &unread, NULL, 0) && has(&unread, "connection: close\r\n"),
           "a request that was on its way is answered");
@@ -384,6 +384,79 @@ test_drain(void)
     close_client(&idle);
     close_client(&busy);
     close_client(&unread);
+    close_fixture(&f);
+}
+
+/* Whoever was told that the connection is kept may send one more request. */
+static void
+test_drain_with_grace(void)
+{
+    struct fixture f;
+    struct client idle, streaming, quiet;
+
+    open_fixture(&f, usual_limits());
+    idle = connect_to(&f);
+    quiet = connect_to(&f);
+    streaming = connect_to(&f);
+    send_to(&f, &idle, SPAN_LIT("GET / HTTP/1.1\r\n" H "\r\n"));
+    CHECK(await(&f, &idle, ALL, 1) && !has(&idle, "connection: close"), "kept alive");
+    f.stream_left = BIG_BYTES;
+    send_to(&f, &streaming, SPAN_LIT("GET /stream HTTP/1.1\r\n" H "\r\n"));
+    CHECK(await(&f, &streaming, ALL, 1) && !has(&streaming, "connection: close"),
+          "a stream whose head said that the connection is kept");
+    for (int i = 0; i < PASSES_MAX && http_server_connections(f.server) < 3; i++)
+        loop_pass(f.loop, 1000000);
+    http_server_drain(f.server, 60 * (uint64_t)SECOND_NS);
+    turn(&f, 20);
+    CHECK(http_server_connections(f.server) == 3, "nobody is turned away");
+    CHECK(await(&f, &streaming, "0\r\n\r\n", 1), "the stream ends");
+    send_to(&f, &idle, SPAN_LIT("GET / HTTP/1.1\r\n" H "\r\n"));
+    send_to(&f, &streaming, SPAN_LIT("GET / HTTP/1.1\r\n" H "\r\n"));
+    CHECK(await(&f, &idle, NULL, 0) && has(&idle, "connection: close\r\n") && !idle.reset,
+          "the next answer says that it is the last");
+    CHECK(await(&f, &streaming, NULL, 0) && has(&streaming, "connection: close\r\n") &&
+              !streaming.reset,
+          "after the stream, too");
+    CHECK(http_server_connections(f.server) == 1, "the quiet one waits");
+    http_server_drain(f.server, 1);
+    CHECK(await(&f, &quiet, NULL, 0) && quiet.bytes == 0, "until there is no more grace");
+    close_client(&idle);
+    close_client(&quiet);
+    close_client(&streaming);
+    close_fixture(&f);
+}
+
+/* A listening socket that somebody else opened, and a second one, as after a hand-over. */
+static void
+test_adopt(void)
+{
+    struct http_server_limits limits = usual_limits();
+    struct fixture f, other;
+    struct client c, early;
+    int fds[4];
+
+    open_fixture(&other, limits);
+    open_fixture(&f, limits);
+    CHECK(http_server_listeners(other.server, fds, 4) == 1, "a server tells its socket");
+    CHECK(http_server_adopt(f.server, dup(fds[0])) == ERR_OK, "another one takes it over");
+    CHECK(http_server_listeners(f.server, fds, 4) == 2, "beside its own");
+    early = connect_to(&other); /* waits in the queue of the common socket */
+    send_to(&f, &early, SPAN_LIT("GET / HTTP/1.1\r\n" H "\r\n"));
+    CHECK(await(&f, &early, ALL, 1), "it is answered by who has the socket now");
+    http_server_drain(other.server, 0);
+    c = connect_to(&other);
+    send_to(&f, &c, SPAN_LIT("GET / HTTP/1.1\r\n" H "\r\n"));
+    CHECK(await(&f, &c, ALL, 1), "the first one's leaving closes nothing");
+    CHECK(http_server_adopt(f.server, -1) == ERR_IO, "no socket at all");
+    close_client(&c);
+    close_client(&early);
+    close_fixture(&f);
+    close_fixture(&other);
+    must(loop_open(&f.loop) == ERR_OK);
+    CHECK(http_server_open(f.loop, NULL, 0, false, NULL, &limits, &handlers, &f, &f.server) ==
+              ERR_OK,
+          "a server without a listener");
+    CHECK(http_server_listeners(f.server, fds, 4) == 0, "listens nowhere");
     close_fixture(&f);
 }
 
@@ -428,6 +501,8 @@ main(void)
     test_refusal_is_read();
     test_connection_limit();
     test_drain();
+    test_drain_with_grace();
+    test_adopt();
     test_listening();
     return tap_done();
 }
