@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "base/must.h"
 #include "base/rng.h"
 #include "sim/trace_builder.h"
 
