@@ -65,15 +65,18 @@ started(struct subject *s, const char *const argv[], const char *directory, int 
 static void
 write_keys(const char *directory)
 {
-    unsigned char hash[KEY_SHA256_BYTES];
+    struct key_entry entry = {.name = SPAN_LIT("bench"),
+                              .priority = PRIORITY_NORMAL,
+                              .best = PRIORITY_NORMAL,
+                              .preferences = KEY_PREFERENCES_ALL};
     char path[PATH_BYTES];
     struct arena arena;
     struct span line;
     FILE *f = created(directory, "keys.yaml", path);
 
     arena_init(&arena, ARENA_BYTES);
-    keys_sha256(span_of(SUBJECT_API_KEY), hash);
-    must(keys_line(span_of("bench"), hash, 0, 0, PRIORITY_NORMAL, &arena, &line) == ERR_OK);
+    keys_sha256(span_of(SUBJECT_API_KEY), entry.sha256);
+    must(keys_line(&entry, &arena, &line) == ERR_OK);
     fprintf(f, "keys:\n%.*s", (int)line.bytes, line.data);
     arena_fini(&arena);
     must(fclose(f) == 0);

@@ -6,7 +6,8 @@
  *
  * What was taken by estimate is settled when the true amount is known; what came to more than was
  * there is owed, and waited for by those that come next. So over any time t no more is let through
- * than limit * (1 + t/minute), plus what the last ones before a pause used beyond their estimate. */
+ * than limit * (1 + t/minute), plus what the last ones before a pause used beyond their estimate.
+ */
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>

@@ -211,8 +211,8 @@ read_credential(struct schema_reader *r, const struct schema_key *key,
 
 /* ---- Models. */
 
-static bool
-model_name_is_good(struct span name)
+bool
+config_is_model_name(struct span name)
 {
     return name.bytes > 0 && name.bytes <= CONFIG_MODEL_NAME_BYTES_MAX &&
            span_find(name, ' ') == name.bytes;
@@ -233,7 +233,7 @@ read_aliases(struct schema_reader *r, const struct schema_key *key,
     for (const struct yaml_tree_node *n = node->first; n != NULL; n = n->next) {
         if (n->type == YAML_TREE_BAD)
             continue;
-        if (n->type != YAML_TREE_SCALAR || !model_name_is_good(n->text)) {
+        if (n->type != YAML_TREE_SCALAR || !config_is_model_name(n->text)) {
             config_problem(r->problems, n->line, n->column, false,
                            "an alias is a name of 1 to %u characters without spaces",
                            CONFIG_MODEL_NAME_BYTES_MAX);
@@ -287,7 +287,7 @@ read_models(struct schema_reader *r, const struct schema_key *key,
 
         model->name = n->key;
         model->line = n->key_line;
-        if (!model_name_is_good(n->key))
+        if (!config_is_model_name(n->key))
             config_problem(r->problems, n->key_line, n->key_column, false,
                            "a model's name has 1 to %u characters and no spaces",
                            CONFIG_MODEL_NAME_BYTES_MAX);

@@ -130,6 +130,8 @@ MUST_USE enum err config_host_port(struct span text, struct span *ret_host, uint
 MUST_USE enum err config_url(struct span text, struct span *ret_host, uint16_t *ret_port);
 /* Is it a name of a region, node ...: [a-z0-9-]{1,63}? */
 bool config_is_name(struct span text);
+/* Is it a name of a model: 1 to CONFIG_MODEL_NAME_BYTES_MAX bytes, no spaces? */
+bool config_is_model_name(struct span text);
 /* 127.x.x.x, ::1 or localhost. */
 bool config_is_loopback(struct span host);
 /* "8B" "70b" "500M" "8x7B" in billions of parameters. */

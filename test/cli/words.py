@@ -19,11 +19,14 @@ SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fuzz", 
 count = failed = 0
 
 
-def check(condition, label):
+def check(condition, label, *shown):
     global count, failed
     count += 1
     failed += not condition
     print("%sok %d - %s" % ("" if condition else "not ", count, label))
+    if not condition:
+        for text in shown:
+            print("\n".join("# " + line for line in str(text).splitlines()))
 
 
 def run(*args, env=None):
@@ -127,6 +130,58 @@ def check_key():
               "a file that would break is left alone")
 
 
+def names_in(path):
+    code, out, _ = run("key", "list", "--json", "--file", path)
+    return [key["name"] for key in json.loads(out)["keys"]] if code == 0 else None
+
+
+def check_key_edit():
+    write("edit.yaml", "# ours\nkeys:\n  - {name: a, sha256: \"%s\"} # the first\n  # of b:\n"
+          "  - name: b\n    sha256: \"%s\"\n  # the end\n" % ("0" * 64, "1" * 64))
+    os.chmod("edit.yaml", 0o640)
+    os.symlink("edit.yaml", "link.yaml")
+    code, _, err = run("key", "add", "c", "--file", "link.yaml", "--rpm", "600", "--tpm", "90000", "--priority", "low",
+                       "--may-claim", "normal", "--preferences", "models", "--models", "tiny, meta/Big:8b",
+                       "--expires", "2027-01-31")
+    check(code == 0 and os.path.islink("link.yaml") and stat.S_IMODE(os.stat("edit.yaml").st_mode) == 0o640,
+          "a key with all it may have; the file keeps its rights, the link stays", err)
+    with open("edit.yaml", encoding="utf-8") as file:
+        text = file.read()
+    check(text.startswith("# ours") and "# the first" in text and "# the end" in text, "and the comments", text)
+    code, out, _ = run("key", "list", "--json", "--file", "edit.yaml")
+    key = json.loads(out)["keys"][2]
+    check(code == 0 and key == {
+        "name": "c", "concurrency": None, "requests_per_minute": 600, "tokens_per_minute": 90000,
+        "priority": "low", "may_claim": "normal", "preferences": ["models"],
+        "models": ["tiny", "meta/Big:8b"], "expires": "2027-01-31T00:00:00Z"}, "it is listed as it is", out)
+    code, out, _ = run("key", "list", "-f", "edit.yaml")
+    check(code == 0 and "600" in out and "tiny and 1 more" in out and "1" * 8 not in out, "for people, too", out)
+    code, _, err = run("key", "remove", "b", "--file", "edit.yaml")
+    check(code == 0 and names_in("edit.yaml") == ["a", "c"], "a key of several lines is taken out", err)
+    with open("edit.yaml", encoding="utf-8") as file:
+        check("# of b:" in file.read(), "what people wrote stays")
+    check(run("key", "remove", "b", "--file", "edit.yaml")[0] == 1, "only once")
+    for name in ("a", "c"):
+        run("key", "remove", name, "--file", "edit.yaml")
+    check(names_in("edit.yaml") == [] and not os.path.exists("edit.yaml.new"), "the last one, too")
+    check(run("key", "add", "d", "--file", "edit.yaml")[0] == 0 and names_in("edit.yaml") == ["d"],
+          "and it can be used again")
+    check(run("key", "remove", "a", "--file", "flow.yaml")[0] == 1 and names_in("flow.yaml") == ["a"],
+          "a list on one line is left alone")
+    check(run("key", "list", "--file", "nothing.yaml")[0] == 1, "no such file")
+    write("odd.yaml", "keys:\n  - {name: a, sha256: 1}\n")
+    code, _, err = run("key", "list", "--file", "odd.yaml")
+    check(code == 1 and "odd.yaml:2:23: error:" in err, "mistakes have a place", err)
+    for words in (("--may-claim", "low"), ("--preferences", "gold"), ("--models", ","), ("--expires", "soon"),
+                  ("--rpm", "0"), ("--rmp", "3"), ("--class", "first")):
+        code, out, err = run("key", "add", "e", *words)
+        check(code == 2 and out == "" and err != "", "wrong: " + " ".join(words), err)
+    adding = [subprocess.Popen([PROGRAM, "key", "add", "k%d" % i, "--file", "many.yaml"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for i in range(12)]
+    check([child.wait() for child in adding] == [0] * 12 and
+          sorted(names_in("many.yaml")) == sorted("k%d" % i for i in range(12)), "twelve at once: none is lost")
+
+
 SCENARIOS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scenario")
 SMALL = ["--nodes", "12", "--regions", "3", "--gateways", "2", "--duration", "4s", "--warmup", "1s"]
 NO_DATA = {"ISOCHRONE_DATA": ""}
@@ -206,6 +261,7 @@ with tempfile.TemporaryDirectory() as folder:
     check_dump()
     check_named_files()
     check_key()
+    check_key_edit()
     check_sim()
     check_sim_files()
     check_sim_wrong()

@@ -1,19 +1,22 @@
 /* access - keys and their limits; see access.h.
- * A window of tokens is a whole minute of the clock: simple, and at a border at most twice the
- * limit. A request is let in while tokens are left and pays what it used when it ends. */
+ *
+ * Tokens are taken by the client's own limit on the answer where it gave one, as it is usual: so
+ * the key's limit is never passed by what is under way. Who gives none is counted by what answers
+ * to this key have had so far, and what was too little is owed (base/bucket). */
 #include "role/gateway/access.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MINUTE_NS 60000000000u
+#define OUTPUT_TOKENS_FIRST 256u /* of an answer, before the key has had any */
+#define OUTPUT_PART         16u  /* of the mean is replaced by each answer */
 
 struct key_usage {
     _Atomic uint32_t refs; /* one per access that knows the key, one per request */
     _Atomic uint32_t in_flight;
-    _Atomic uint64_t minute; /* which one `tokens` counts */
-    _Atomic uint64_t tokens;
+    _Atomic uint32_t output_mean; /* tokens of an answer; racing loops may lose one of two */
+    struct bucket requests, tokens;
     uint64_t key_id;
 };
 
@@ -39,6 +42,7 @@ usage_new(const struct key_entry *key)
     if (u == NULL)
         return NULL;
     atomic_init(&u->refs, 1);
+    atomic_init(&u->output_mean, OUTPUT_TOKENS_FIRST);
     memcpy(&u->key_id, key->sha256, sizeof(u->key_id));
     u->key_id |= 1; /* never 0, which says "no keys" */
     return u;
@@ -107,7 +111,8 @@ key_text(const struct http_request *r)
 }
 
 static enum access_verdict
-find(const struct access *a, const struct http_request *r, const struct key_entry **ret_key)
+find(const struct access *a, const struct http_request *r, uint64_t wall_s,
+     const struct key_entry **ret_key)
 {
     struct span text;
 
@@ -120,63 +125,59 @@ find(const struct access *a, const struct http_request *r, const struct key_entr
     if (text.bytes > KEY_TEXT_BYTES_MAX)
         return ACCESS_UNKNOWN_KEY;
     *ret_key = keys_find(&a->keys, text);
-    return *ret_key != NULL ? ACCESS_GRANTED : ACCESS_UNKNOWN_KEY;
+    if (*ret_key == NULL)
+        return ACCESS_UNKNOWN_KEY;
+    return (*ret_key)->expires_s != 0 && wall_s >= (*ret_key)->expires_s ? ACCESS_EXPIRED
+                                                                         : ACCESS_GRANTED;
 }
 
 /* Without keys there is nobody to be put before others: clients say themselves. */
 static struct access_grant
-grant_of(const struct key_entry *key)
+grant_of(const struct access *a, const struct key_entry *key)
 {
     if (key == NULL)
-        return (struct access_grant){.priority = PRIORITY_NORMAL, .best = PRIORITY_HIGH};
-    return (struct access_grant){.priority = key->priority, .best = key->priority};
+        return (struct access_grant){
+            .priority = PRIORITY_NORMAL, .best = PRIORITY_HIGH, .preferences = KEY_PREFERENCES_ALL};
+    return (struct access_grant){.key = key,
+                                 .key_id = a->usage[key - a->keys.list]->key_id,
+                                 .requests_max = key->requests_per_minute_max,
+                                 .tokens_max = key->tokens_per_minute_max,
+                                 .priority = key->priority,
+                                 .best = key->best,
+                                 .preferences = key->preferences};
 }
 
 enum access_verdict
-access_who(const struct access *a, const struct http_request *r, struct access_grant *ret_grant)
+access_who(const struct access *a, const struct http_request *r, uint64_t wall_s,
+           struct access_grant *ret_grant)
 {
     const struct key_entry *key;
-    enum access_verdict verdict = find(a, r, &key);
+    enum access_verdict verdict = find(a, r, wall_s, &key);
 
-    *ret_grant = grant_of(key);
-    if (key != NULL)
-        ret_grant->key_id = a->usage[key - a->keys.list]->key_id;
+    *ret_grant = grant_of(a, key);
     return verdict;
 }
 
-/* Begin a new minute when it is time. Two loops may do so at once: one of them wins, and at most a
- * few tokens of the first requests are lost. */
+/* Give back the place of a request. */
 static void
-turn_minute(struct key_usage *u, uint64_t now_ns)
+leave_place(struct access_grant *grant)
 {
-    uint64_t minute = now_ns / MINUTE_NS;
-    uint64_t seen = atomic_load_explicit(&u->minute, memory_order_relaxed);
-
-    if (seen != minute && atomic_compare_exchange_strong(&u->minute, &seen, minute))
-        atomic_store_explicit(&u->tokens, 0, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&grant->usage->in_flight, 1, memory_order_relaxed);
+    usage_unref(grant->usage);
+    grant->usage = NULL;
 }
 
 enum access_verdict
-access_enter(const struct access *a, const struct http_request *r, uint64_t now_ns,
+access_enter(const struct access *a, const struct http_request *r, struct access_time time,
              struct access_grant *ret_grant)
 {
-    const struct key_entry *key;
-    enum access_verdict verdict = find(a, r, &key);
+    enum access_verdict verdict = access_who(a, r, time.wall_s, ret_grant);
+    const struct key_entry *key = ret_grant->key;
     struct key_usage *u;
 
-    *ret_grant = grant_of(key);
-    if (key == NULL)
+    if (key == NULL || verdict != ACCESS_GRANTED)
         return verdict;
     u = a->usage[key - a->keys.list];
-    ret_grant->key_id = u->key_id;
-    if (key->tokens_per_minute_max != 0) {
-        turn_minute(u, now_ns);
-        if (atomic_load_explicit(&u->tokens, memory_order_relaxed) >= key->tokens_per_minute_max) {
-            ret_grant->wait_ns = MINUTE_NS - now_ns % MINUTE_NS;
-            ret_grant->limit = key->tokens_per_minute_max;
-            return ACCESS_TOKENS;
-        }
-    }
     if (atomic_fetch_add_explicit(&u->in_flight, 1, memory_order_relaxed) >= key->concurrency_max &&
         key->concurrency_max != 0) {
         atomic_fetch_sub_explicit(&u->in_flight, 1, memory_order_relaxed);
@@ -184,19 +185,86 @@ access_enter(const struct access *a, const struct http_request *r, uint64_t now_
         return ACCESS_CONCURRENCY;
     }
     ret_grant->usage = usage_ref(u);
+    if (ret_grant->requests_max != 0 &&
+        !bucket_take(&u->requests, ret_grant->requests_max, 1, time.now_ns, &ret_grant->wait_ns)) {
+        ret_grant->limit = ret_grant->requests_max;
+        leave_place(ret_grant);
+        return ACCESS_REQUESTS;
+    }
     return ACCESS_GRANTED;
 }
 
+enum access_verdict
+access_take(struct access_grant *grant, uint64_t prompt_tokens, uint64_t output_max,
+            uint64_t now_ns)
+{
+    struct key_usage *u = grant->usage;
+    uint64_t tokens;
+
+    if (u == NULL || grant->tokens_max == 0)
+        return ACCESS_GRANTED;
+    if (output_max == 0)
+        output_max = atomic_load_explicit(&u->output_mean, memory_order_relaxed);
+    if (__builtin_add_overflow(prompt_tokens, output_max, &tokens))
+        tokens = UINT64_MAX;
+    if (!bucket_take(&u->tokens, grant->tokens_max, tokens, now_ns, &grant->wait_ns)) {
+        grant->limit = grant->tokens_max;
+        return ACCESS_TOKENS;
+    }
+    grant->tokens = tokens;
+    return ACCESS_GRANTED;
+}
+
+static void
+learn_output(struct key_usage *u, uint64_t output_tokens)
+{
+    uint32_t mean = atomic_load_explicit(&u->output_mean, memory_order_relaxed);
+    uint64_t sum = (uint64_t)mean * (OUTPUT_PART - 1) + output_tokens;
+
+    sum = (sum + OUTPUT_PART / 2) / OUTPUT_PART;
+    atomic_store_explicit(&u->output_mean, sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX,
+                          memory_order_relaxed);
+}
+
 void
-access_leave(struct access_grant *grant, uint64_t tokens, uint64_t now_ns)
+access_leave(struct access_grant *grant, uint64_t prompt_tokens, uint64_t output_tokens,
+             uint64_t now_ns)
 {
     struct key_usage *u = grant->usage;
 
     if (u == NULL)
         return;
-    grant->usage = NULL;
-    turn_minute(u, now_ns);
-    atomic_fetch_add_explicit(&u->tokens, tokens, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&u->in_flight, 1, memory_order_relaxed);
-    usage_unref(u);
+    if (grant->tokens_max != 0) {
+        bucket_settle(&u->tokens, grant->tokens_max, grant->tokens, prompt_tokens + output_tokens,
+                      now_ns);
+        if (output_tokens > 0)
+            learn_output(u, output_tokens);
+    }
+    leave_place(grant);
+}
+
+void
+access_cancel(struct access_grant *grant, uint64_t now_ns)
+{
+    if (grant->usage == NULL)
+        return;
+    if (grant->requests_max != 0)
+        bucket_settle(&grant->usage->requests, grant->requests_max, 1, 0, now_ns);
+    access_leave(grant, 0, 0, now_ns);
+}
+
+struct bucket_view
+access_requests(const struct access_grant *grant, uint64_t now_ns)
+{
+    if (grant->usage == NULL || grant->requests_max == 0)
+        return (struct bucket_view){0, 0};
+    return bucket_look(&grant->usage->requests, grant->requests_max, now_ns);
+}
+
+struct bucket_view
+access_tokens(const struct access_grant *grant, uint64_t now_ns)
+{
+    if (grant->usage == NULL || grant->tokens_max == 0)
+        return (struct bucket_view){0, 0};
+    return bucket_look(&grant->usage->tokens, grant->tokens_max, now_ns);
 }

@@ -42,8 +42,9 @@ struct admin_call { /* one question; lives until its handler returns */
     struct lane *lane;
     struct http_exchange *exchange;
     const struct http_request *http;
-    struct span word; /* what follows the route's path */
-    uint64_t key_id;  /* on the public side: whose key; 0 without keys */
+    struct span word;            /* what follows the route's path */
+    uint64_t key_id;             /* on the public side: whose key; 0 without keys */
+    const struct key_entry *key; /* the same; NULL without keys, and on the admin side */
     bool is_admin;
 };
 

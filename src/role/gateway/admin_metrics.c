@@ -255,6 +255,8 @@ admin_metrics(struct admin_call *call)
             FAILURE_COUNT, metrics_failure_name);
     by_word(out, g, "refusals_total", "reason", "Requests refused, by reason.", m->refusals,
             REFUSAL_COUNT, metrics_refusal_name);
+    by_word(out, g, "key_refusals_total", "reason", "Requests refused by what their key may.",
+            m->key_refusals, ACCESS_VERDICTS, metrics_access_name);
     by_word(out, g, "decisions_total", "mode", "Choices of a node, by what decided.", m->modes,
             DECISION_MODE_COUNT, metrics_mode_name);
     by_word(out, g, "candidates_lost_total", "why", "Nodes weighed and not chosen, by reason.",

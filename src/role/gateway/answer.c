@@ -7,6 +7,8 @@
 
 #include "role/gateway/request.h"
 
+#define WAIT_CONCURRENCY_MS 1000.0f /* nobody knows when one of the key's requests ends */
+
 void
 answer_head_init(struct answer_head *head)
 {
@@ -90,6 +92,75 @@ put_timing(struct put *text, const struct request *r)
     }
 }
 
+/* Go's way to write a duration, which is OpenAI's: "250ms", "1.5s", "6m0s". */
+static void
+put_duration(struct put *text, uint64_t ns)
+{
+    uint64_t ms = (ns + 999999) / 1000000;
+
+    if (ms < 1000) {
+        put_u64(text, ms);
+        put_text(text, ms > 0 ? "ms" : "s");
+        return;
+    }
+    if (ms >= 60000) {
+        put_u64(text, ms / 60000);
+        put_text(text, "m");
+    }
+    put_u64(text, ms % 60000 / 1000);
+    if (ms % 1000 >= 100) { /* tenths are enough */
+        put_text(text, ".");
+        put_u64(text, ms % 1000 / 100);
+    }
+    put_text(text, "s");
+}
+
+void
+answer_limit_head(struct answer_head *head, enum answer_limit which, uint64_t limit,
+                  struct bucket_view view)
+{
+    bool tokens = which == ANSWER_TOKENS;
+
+    answer_head_begin(head);
+    put_u64(&head->text, limit);
+    answer_head_end(head, tokens ? SPAN_LIT("x-ratelimit-limit-tokens")
+                                 : SPAN_LIT("x-ratelimit-limit-requests"));
+    answer_head_begin(head);
+    put_u64(&head->text, view.left);
+    answer_head_end(head, tokens ? SPAN_LIT("x-ratelimit-remaining-tokens")
+                                 : SPAN_LIT("x-ratelimit-remaining-requests"));
+    answer_head_begin(head);
+    put_duration(&head->text, view.full_in_ns);
+    answer_head_end(head, tokens ? SPAN_LIT("x-ratelimit-reset-tokens")
+                                 : SPAN_LIT("x-ratelimit-reset-requests"));
+}
+
+/* What the request's key has left, and what it did not let the request have. */
+static void
+key_head(struct answer_head *head, const struct request *r)
+{
+    static const char *const wishes[] = {"priority", "deadline", "models"};
+    const struct access_grant *grant = &r->grant;
+    const char *comma = "";
+
+    if (grant->usage != NULL && grant->requests_max != 0)
+        answer_limit_head(head, ANSWER_REQUESTS, grant->requests_max,
+                          access_requests(grant, r->now_ns));
+    if (grant->usage != NULL && grant->tokens_max != 0)
+        answer_limit_head(head, ANSWER_TOKENS, grant->tokens_max, access_tokens(grant, r->now_ns));
+    if (r->not_granted == 0)
+        return;
+    answer_head_begin(head);
+    for (uint32_t i = 0; i < sizeof(wishes) / sizeof(wishes[0]); i++) {
+        if ((r->not_granted >> i & 1) == 0)
+            continue;
+        put_text(&head->text, comma);
+        put_text(&head->text, wishes[i]);
+        comma = ", ";
+    }
+    answer_head_end(head, SPAN_LIT("isochrone-not-granted"));
+}
+
 void
 answer_request_head(struct answer_head *head, const struct request *r)
 {
@@ -100,6 +171,7 @@ answer_request_head(struct answer_head *head, const struct request *r)
     answer_head_add(head, SPAN_LIT("x-request-id"), (struct span){r->id_text, REQUEST_ID_BYTES});
     if (theirs.bytes > 0 && theirs.bytes <= ANSWER_ECHO_BYTES_MAX)
         answer_head_add(head, SPAN_LIT("isochrone-client-request-id"), theirs);
+    key_head(head, r);
     if (node == NULL)
         return;
     answer_head_add(head, SPAN_LIT("isochrone-node"), node->name);
@@ -161,16 +233,26 @@ answer_body(struct http_exchange *x, unsigned status, struct span content_type, 
 void
 answer_error(struct http_exchange *x, const struct openai_error *e, const struct http_header *extra)
 {
-    struct http_header headers[2] = {{SPAN_LIT("content-type"), SPAN_LIT("application/json")}};
+    struct answer_head head;
+
+    answer_head_init(&head);
+    if (extra != NULL)
+        answer_head_add(&head, extra->name, extra->value);
+    answer_error_head(x, e, &head);
+}
+
+void
+answer_error_head(struct http_exchange *x, const struct openai_error *e, struct answer_head *head)
+{
     struct span json = SPAN_LIT("{\"error\":{\"message\":\"out of memory\",\"type\":"
                                 "\"server_error\",\"param\":null,\"code\":null}}");
 
-    if (extra != NULL)
-        headers[1] = *extra;
+    unsigned status = e->status;
+
+    answer_head_add(head, SPAN_LIT("content-type"), SPAN_LIT("application/json"));
     if (openai_error_write(e, SPAN_LIT(""), http_exchange_arena(x), &json) != ERR_OK)
-        http_respond(x, 500, headers, 1, json);
-    else
-        http_respond(x, e->status, headers, extra != NULL ? 2 : 1, json);
+        status = 500;
+    http_respond(x, status, head->list, head->count, json);
 }
 
 void
@@ -261,4 +343,36 @@ answer_refusal(struct openai_error *e, const struct action_refuse *refuse, struc
         all_tried(e, refuse);
         break;
     }
+}
+
+float
+answer_denial(struct openai_error *e, enum access_verdict verdict, const struct access_grant *grant)
+{
+    static const char *const limits[ACCESS_VERDICTS] = {
+        [ACCESS_CONCURRENCY] = "concurrency",
+        [ACCESS_REQUESTS] = "requests_per_minute",
+        [ACCESS_TOKENS] = "tokens_per_minute",
+    };
+    struct span name = grant->key != NULL ? grant->key->name : SPAN_LIT("");
+    float wait_ms = NAN;
+
+    if (verdict == ACCESS_NO_KEY) {
+        answer_fill(e, 401, "authentication_error", "missing_api_key",
+                    "no API key: send `Authorization: Bearer KEY` or `x-api-key: KEY`");
+    } else if (verdict == ACCESS_UNKNOWN_KEY) {
+        answer_fill(e, 401, "authentication_error", "invalid_api_key",
+                    "this API key is not known here");
+    } else if (verdict == ACCESS_EXPIRED) {
+        answer_fill(e, 401, "authentication_error", "expired_api_key", "the key `%.*s` has expired",
+                    (int)name.bytes, name.data);
+    } else {
+        wait_ms = verdict == ACCESS_CONCURRENCY ? WAIT_CONCURRENCY_MS
+                                                : (float)ceil((double)grant->wait_ns / 1e6);
+        answer_fill(e, 429, "rate_limit_error", "rate_limit_exceeded",
+                    "%s of the key `%.*s` is %llu, and that is used up: come again in %.1f s",
+                    limits[verdict], (int)name.bytes, name.data, (unsigned long long)grant->limit,
+                    (double)wait_ms / 1e3);
+        snprintf(e->param, sizeof(e->param), "%s", limits[verdict]);
+    }
+    return wait_ms;
 }

@@ -7,13 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bucket.h"
 #include "core/action.h"
 #include "io/http_server.h"
+#include "role/gateway/access.h"
 #include "role/gateway/put.h"
 #include "wire/openai.h"
 
-#define ANSWER_HEADERS_MAX    16u
-#define ANSWER_TEXT_BYTES_MAX 768u
+#define ANSWER_HEADERS_MAX    24u
+#define ANSWER_TEXT_BYTES_MAX 1280u
 #define ANSWER_ECHO_BYTES_MAX 128u /* a longer x-request-id of a client is not echoed */
 
 struct request;
@@ -41,16 +43,28 @@ void answer_request_comment(struct put *text, const struct request *r);
 /* Headers that tell a client when to come again: Retry-After and retry-after-ms (NAN: none), and,
  * when all_tried, that asking again is of no use. */
 void answer_retry_head(struct answer_head *head, float retry_after_ms, bool all_tried);
+/* How it stands with one of its key's limits: x-ratelimit-limit-..., -remaining-... and -reset-...,
+ * as OpenAI has them. */
+enum answer_limit { ANSWER_REQUESTS, ANSWER_TOKENS };
+void answer_limit_head(struct answer_head *head, enum answer_limit which, uint64_t limit,
+                       struct bucket_view view);
 /* An error as the whole response of an exchange without a request. extra: NULL, or one more
  * header. */
 void answer_error(struct http_exchange *x, const struct openai_error *e,
                   const struct http_header *extra);
+/* The same with the headers in *head. */
+void answer_error_head(struct http_exchange *x, const struct openai_error *e,
+                       struct answer_head *head);
 /* The same for any body. */
 void answer_body(struct http_exchange *x, unsigned status, struct span content_type,
                  struct span body);
 /* What a refusal of core means to the client: status, code, words. model: as the client named it.
  */
 void answer_refusal(struct openai_error *e, const struct action_refuse *refuse, struct span model);
+/* Why its key does not let a request in (not ACCESS_MODEL). Returns when to come again in ms; NAN:
+ * there is no such time. */
+float answer_denial(struct openai_error *e, enum access_verdict verdict,
+                    const struct access_grant *grant);
 /* Shorthand: fill *e. param and code may be NULL. */
 void answer_fill(struct openai_error *e, unsigned status, const char *type, const char *code,
                  const char *format, ...) PRINTF_LIKE(5, 6);

@@ -262,6 +262,18 @@ fleet_copy(const struct fleet *fleet, struct fleet **ret_fleet)
     return ERR_OK;
 }
 
+bool
+fleet_key_may_use(const struct fleet *fleet, const struct key_entry *key, uint16_t model)
+{
+    if (key == NULL || key->model_count == 0)
+        return true;
+    for (size_t i = 0; i < key->model_count; i++) {
+        if (fleet_model_find(fleet, key->models[i]) == model)
+            return true;
+    }
+    return false;
+}
+
 struct span
 fleet_engine_name(const struct fleet *fleet, uint32_t node, uint16_t model)
 {

@@ -71,6 +71,8 @@ void fleet_unref(struct fleet *fleet);        /* NULL: does nothing */
 
 /* By name or alias; FLEET_MODEL_NONE. */
 uint16_t fleet_model_find(const struct fleet *fleet, struct span name);
+/* May this key (NULL: none is needed) use the model? */
+bool fleet_key_may_use(const struct fleet *fleet, const struct key_entry *key, uint16_t model);
 /* How this node calls that model; empty when it does not serve it. */
 struct span fleet_engine_name(const struct fleet *fleet, uint32_t node, uint16_t model);
 /* How many nodes have the model in this state; model FLEET_MODEL_NONE: any model. */

@@ -155,3 +155,19 @@ metrics_priority_name(uint32_t priority)
         [PRIORITY_HIGH] = "high", [PRIORITY_NORMAL] = "normal", [PRIORITY_LOW] = "low"};
     return named(names, PRIORITIES_MAX, priority);
 }
+
+const char *
+metrics_access_name(uint32_t verdict)
+{
+    static const char *const names[ACCESS_VERDICTS] = {
+        [ACCESS_GRANTED] = "granted",
+        [ACCESS_NO_KEY] = "no_key",
+        [ACCESS_UNKNOWN_KEY] = "unknown_key",
+        [ACCESS_EXPIRED] = "expired",
+        [ACCESS_MODEL] = "model",
+        [ACCESS_CONCURRENCY] = "concurrency",
+        [ACCESS_REQUESTS] = "requests_per_minute",
+        [ACCESS_TOKENS] = "tokens_per_minute",
+    };
+    return named(names, ACCESS_VERDICTS, verdict);
+}

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "core/core.h"
+#include "role/gateway/access.h"
 
 #define METRICS_MODELS  (CORE_MODELS_MAX + 1u) /* the last: no model known yet */
 #define METRICS_BUCKETS 18u                    /* 1 ms doubling to 65 s, and +Inf */
@@ -29,8 +30,9 @@ struct metrics {
     _Atomic uint64_t why_not[WHY_COUNT];         /* candidates not chosen, by reason */
     _Atomic uint64_t refusals[REFUSAL_COUNT];
     _Atomic uint64_t shed[PRIORITIES_MAX]; /* of these, for overload, by class */
-    _Atomic uint64_t held, holds;          /* now, and in all */
-    _Atomic uint64_t other_models;         /* answered by the other model that the client named */
+    _Atomic uint64_t key_refusals[ACCESS_VERDICTS];
+    _Atomic uint64_t held, holds;  /* now, and in all */
+    _Atomic uint64_t other_models; /* answered by the other model that the client named */
     _Atomic uint64_t attempts, retries, streams_cut, in_flight, early_commits;
     _Atomic uint64_t polls, poll_failures;
     _Atomic uint64_t prompt_tokens, output_tokens;
@@ -67,4 +69,5 @@ const char *metrics_mode_name(uint32_t mode);
 const char *metrics_rule_name(uint32_t rule);
 const char *metrics_admission_name(uint32_t admission);
 const char *metrics_priority_name(uint32_t priority);
+const char *metrics_access_name(uint32_t verdict);
 #endif

@@ -40,7 +40,7 @@ models_list(struct admin_call *call)
     data = cJSON_AddArrayToObject(json, "data");
     find_served(fleet, served);
     for (uint32_t m = 0; m < fleet->model_count; m++) {
-        if (served[m])
+        if (served[m] && fleet_key_may_use(fleet, call->key, (uint16_t)m))
             cJSON_AddItemToArray(data, model_json(call->lane, fleet->models[m].name));
     }
     admin_send(call->exchange, 200, json);
@@ -86,7 +86,7 @@ models_one(struct admin_call *call)
     bool served[CORE_MODELS_MAX];
 
     find_served(fleet, served);
-    if (model == FLEET_MODEL_NONE || !served[model])
+    if (model == FLEET_MODEL_NONE || !served[model] || !fleet_key_may_use(fleet, call->key, model))
         admin_send_error(call->exchange, 404, "model_not_found", "this model does not exist here");
     else
         admin_send(call->exchange, 200, model_json(call->lane, name));

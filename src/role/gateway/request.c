@@ -6,16 +6,32 @@
 #include <string.h>
 
 #include "base/must.h"
+#include "io/clock.h"
 #include "role/gateway/answer.h"
 #include "role/gateway/inbox.h"
 #include "role/gateway/put.h"
 #include "wire/openai_prefix.h"
 
-#define DEADLINE_MS_MAX     3600000u
-#define PATH_BODY_BYTES_MIN 65536u
-#define MODELS_NAMED_MAX    16u /* of a client's list that are looked at */
+#define DEADLINE_MS_MAX      3600000u
+#define PATH_BODY_BYTES_MIN  65536u
+#define MODELS_NAMED_MAX     16u  /* of a client's list that are looked at */
+#define PROMPT_BYTES_A_TOKEN 4.0f /* of an estimate that the engine's count replaces */
 
 /* ---- The end. */
+
+/* What r cost its key: as the engine told; else, when content was passed on or the client left
+ * while an engine worked for it, an estimate: leaving early is not for free. What failed is. */
+static struct openai_usage
+used(const struct request *r, unsigned status)
+{
+    const struct attempt *a = r->shown;
+    bool left = status == 499 && r->tries > 0;
+
+    if (a->usage.known || (!left && a->source.pieces == 0))
+        return a->usage;
+    return (struct openai_usage){.prompt_tokens = r->prompt_tokens,
+                                 .output_tokens = a->source.pieces};
+}
 
 /* Nothing more will happen with r: give back what it holds. The exchange is left to the caller, for
  * one last call. */
@@ -23,8 +39,7 @@ static void
 finish(struct request *r, unsigned status)
 {
     struct lane *lane = r->lane;
-    const struct openai_usage *u = &r->shown->usage;
-    uint64_t tokens = (uint64_t)u->prompt_tokens + u->output_tokens;
+    const struct openai_usage u = used(r, status);
 
     LIST_REMOVE(r, link);
     stream_close(r);
@@ -33,8 +48,10 @@ finish(struct request *r, unsigned status)
         attempt_close(&r->attempts[i]);
     }
     http_exchange_set_user(r->exchange, NULL);
-    if (r->grant.usage != NULL)
-        access_leave(&r->grant, tokens, loop_now_ns(lane->loop));
+    if (r->uncounted)
+        access_cancel(&r->grant, loop_now_ns(lane->loop));
+    else
+        access_leave(&r->grant, u.prompt_tokens, u.output_tokens, loop_now_ns(lane->loop));
     metrics_add(&lane->metrics.in_flight, (uint64_t)-1);
     metrics_request(&lane->metrics, r->model, status);
 }
@@ -447,30 +464,19 @@ deny(struct lane *lane, struct http_exchange *x, enum access_verdict verdict,
      const struct access_grant *grant)
 {
     struct openai_error e;
-    struct http_header extra = {SPAN_LIT("www-authenticate"), SPAN_LIT("Bearer")};
-    char text[24];
-    struct put put = {.text = text, .room_bytes = sizeof(text)};
+    struct answer_head head;
+    float wait_ms = answer_denial(&e, verdict, grant);
 
-    if (verdict == ACCESS_NO_KEY)
-        answer_fill(&e, 401, "authentication_error", "missing_api_key",
-                    "no API key: send `Authorization: Bearer KEY` or `x-api-key: KEY`");
-    else if (verdict == ACCESS_UNKNOWN_KEY)
-        answer_fill(&e, 401, "authentication_error", "invalid_api_key",
-                    "this API key is not known here");
-    else if (verdict == ACCESS_CONCURRENCY)
-        answer_fill(&e, 429, "rate_limit_error", "concurrency_limit",
-                    "this key's limit of %llu requests at once is reached",
-                    (unsigned long long)grant->limit);
-    else
-        answer_fill(&e, 429, "rate_limit_error", "tokens_limit",
-                    "this key's limit of %llu tokens a minute is reached",
-                    (unsigned long long)grant->limit);
-    if (e.status == 429) {
-        put_u64(&put, verdict == ACCESS_TOKENS ? grant->wait_ns / 1000000000u + 1 : 1);
-        extra = (struct http_header){SPAN_LIT("retry-after"), {text, put.bytes}};
-    }
+    answer_head_init(&head);
+    if (e.status == 401)
+        answer_head_add(&head, SPAN_LIT("www-authenticate"), SPAN_LIT("Bearer"));
+    answer_retry_head(&head, wait_ms, false);
+    if (verdict == ACCESS_REQUESTS)
+        answer_limit_head(&head, ANSWER_REQUESTS, grant->limit,
+                          (struct bucket_view){.full_in_ns = BUCKET_MINUTE_NS + grant->wait_ns});
     metrics_request(&lane->metrics, CORE_MODELS_MAX, e.status);
-    answer_error(x, &e, &extra);
+    metrics_add(&lane->metrics.key_refusals[verdict], 1);
+    answer_error_head(x, &e, &head);
 }
 
 /* The TTFT goal that came with the request, in ms; NAN: none. */
@@ -549,14 +555,30 @@ request_arrived_event(struct lane *lane, const struct openai_request *o, uint64_
 
 /* The class that the client asks for, as far as its key lets it. */
 static enum priority
-priority_of(const struct http_request *http, const struct access_grant *grant)
+priority_of(struct request *r)
 {
-    struct span text = http_request_header(http, SPAN_LIT("x-gateway-inference-objective"));
+    struct span text = http_request_header(r->http, SPAN_LIT("x-gateway-inference-objective"));
     enum priority wanted;
 
     if (text.bytes == 0 || keys_priority(text, &wanted) != ERR_OK)
-        return grant->priority;
-    return wanted < grant->best ? grant->best : wanted;
+        return r->grant.priority;
+    if (wanted >= r->grant.best)
+        return wanted;
+    r->not_granted |= WISH_PRIORITY;
+    return r->grant.best;
+}
+
+/* Leave out of what core hears the wishes that the key does not allow. */
+static void
+grant_wishes(struct request *r, struct event_arrived *arrived)
+{
+    r->priority = (uint16_t)priority_of(r);
+    arrived->priority = r->priority;
+    arrived->other_model = r->other_model;
+    if ((r->grant.preferences & KEY_MAY_DEADLINE) == 0 && !isnan(arrived->deadline_ms)) {
+        arrived->deadline_ms = NAN;
+        r->not_granted |= WISH_DEADLINE;
+    }
 }
 
 /* The model: what `model` names, and what may answer instead, the next one of `models` that exists.
@@ -572,6 +594,10 @@ find_models(struct request *r)
     r->model_json = r->openai.model_range;
     r->model = fleet_model_find(fleet, r->openai.model);
     r->other_model = MODEL_NONE;
+    if (r->openai.models.bytes > 0 && (r->grant.preferences & KEY_MAY_MODELS) == 0) {
+        r->openai.models = (struct span){NULL, 0};
+        r->not_granted |= WISH_MODELS;
+    }
     for (unsigned i = 0;
          i < MODELS_NAMED_MAX && r->openai.models.bytes > 0 && r->other_model == MODEL_NONE &&
          json_array_next(r->openai.models, &at, &value);
@@ -581,7 +607,8 @@ find_models(struct request *r)
             json_unescape(value, text, sizeof(text), &bytes) != ERR_OK)
             continue;
         model = fleet_model_find(fleet, (struct span){text, bytes});
-        if (model == FLEET_MODEL_NONE || model == r->model)
+        if (model == FLEET_MODEL_NONE || model == r->model ||
+            !fleet_key_may_use(fleet, r->grant.key, model))
             continue;
         if (r->model == FLEET_MODEL_NONE) {
             r->model = model;
@@ -591,6 +618,40 @@ find_models(struct request *r)
             r->other_json = value;
         }
     }
+}
+
+/* May its key use this model, and so many tokens now? False: it was refused, and is finished. */
+static bool
+afford(struct request *r)
+{
+    const struct openai_request *o = &r->openai;
+    uint64_t now_ns = loop_now_ns(r->lane->loop), output_max;
+    enum access_verdict verdict = ACCESS_GRANTED;
+    struct openai_error e;
+    float wait_ms = NAN;
+
+    if (!fleet_key_may_use(lane_fleet(r->lane), r->grant.key, r->model)) {
+        verdict = ACCESS_MODEL;
+        answer_fill(&e, 403, "invalid_request_error", "model_not_allowed",
+                    "the key `%.*s` may not use the model `%.*s`: GET /v1/models lists those that "
+                    "it may",
+                    (int)r->grant.key->name.bytes, r->grant.key->name.data,
+                    o->model.bytes < 100 ? (int)o->model.bytes : 100, o->model.data);
+        memcpy(e.param, "model", sizeof("model"));
+    } else {
+        r->prompt_tokens = (uint32_t)((float)o->prompt_bytes / PROMPT_BYTES_A_TOKEN) + 1;
+        if (__builtin_mul_overflow(o->max_tokens, o->choices, &output_max))
+            output_max = UINT64_MAX;
+        verdict = access_take(&r->grant, r->prompt_tokens, output_max, now_ns);
+        if (verdict == ACCESS_TOKENS)
+            wait_ms = answer_denial(&e, verdict, &r->grant);
+    }
+    if (verdict == ACCESS_GRANTED)
+        return true;
+    metrics_add(&r->lane->metrics.key_refusals[verdict], 1);
+    r->uncounted = verdict == ACCESS_TOKENS;
+    finish_error(r, &e, wait_ms, false);
+    return false;
 }
 
 /* Parse the body and find the model. False: it was refused, and is finished. */
@@ -615,7 +676,7 @@ understand(struct request *r, enum openai_api api)
         finish_error(r, &e, NAN, false);
         return false;
     }
-    return true;
+    return afford(r);
 }
 
 void
@@ -624,8 +685,9 @@ request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
 {
     struct access_grant grant;
     uint64_t now_ns = loop_now_ns(lane->loop); /* its last bytes came before this pass */
-    enum access_verdict verdict = access_enter(&lane_fleet(lane)->roster->access, http, now_ns,
-                                               &grant);
+    enum access_verdict verdict = access_enter(
+        &lane_fleet(lane)->roster->access, http,
+        (struct access_time){.now_ns = now_ns, .wall_s = clock_wall_s()}, &grant);
     struct event event;
     struct request *r;
     struct put put;
@@ -637,7 +699,7 @@ request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
     r = arena_zeroed(http_exchange_arena(x), sizeof(*r));
     if (r == NULL) {
         struct openai_error e;
-        access_leave(&grant, 0, now_ns);
+        access_cancel(&grant, now_ns);
         answer_fill(&e, 503, "server_error", "gateway_limit", "the gateway is out of memory");
         answer_error(x, &e, NULL);
         return;
@@ -663,8 +725,6 @@ request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
     if (r->openai.stream)
         stream_open(r);
     request_arrived_event(lane, &r->openai, r->id, r->model, r->grant.key_id, http, &event);
-    r->priority = (uint16_t)priority_of(http, &r->grant);
-    event.arrived.priority = r->priority;
-    event.arrived.other_model = r->other_model;
+    grant_wishes(r, &event.arrived);
     ask(r, &event);
 }

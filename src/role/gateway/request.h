@@ -30,6 +30,9 @@
 #define REQUEST_ID_BYTES 16u /* hexadecimal digits */
 #define REQUEST_ATTEMPTS 2u  /* in flight at once */
 
+/* What a client asked for beside its question. */
+enum key_wish { WISH_PRIORITY = 1, WISH_DEADLINE = 2, WISH_MODELS = 4 };
+
 struct request {
     struct owner owner; /* first: see http_exchange_user */
     LIST_ENTRY(request) link, held_link;
@@ -45,6 +48,9 @@ struct request {
     uint16_t model, other_model; /* MODEL_NONE: no other */
     uint16_t priority;           /* enum priority */
     bool committed, started;
+    bool uncounted;            /* refused by a limit of its key: gives back all that it took */
+    uint8_t not_granted;       /* set of enum key_wish: what its key did not let it have */
+    uint32_t prompt_tokens;    /* estimated */
     bool held;                 /* core keeps it: in a list of its lane */
     uint64_t held_ns;          /* since when */
     uint32_t considered, rule; /* of the last decision */

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 
+#include "io/clock.h"
 #include "role/gateway/admin.h"
 #include "role/gateway/answer.h"
 #include "role/gateway/lane.h"
@@ -76,13 +77,19 @@ dispatch(const struct route *route, struct span word, struct lane *lane, struct 
     struct access_grant grant;
 
     if (!admin && (route->sides & ROUTE_KEYED) != 0) {
-        enum access_verdict verdict = access_who(&lane_fleet(lane)->roster->access, r, &grant);
+        enum access_verdict verdict = access_who(&lane_fleet(lane)->roster->access, r,
+                                                 clock_wall_s(), &grant);
         if (verdict != ACCESS_GRANTED) {
-            refuse(lane, x, 401, verdict == ACCESS_NO_KEY ? "missing_api_key" : "invalid_api_key",
+            metrics_add(&lane->metrics.key_refusals[verdict], 1);
+            refuse(lane, x, 401,
+                   verdict == ACCESS_NO_KEY    ? "missing_api_key"
+                   : verdict == ACCESS_EXPIRED ? "expired_api_key"
+                                               : "invalid_api_key",
                    "send a valid API key: `Authorization: Bearer KEY` or `x-api-key: KEY`");
             return;
         }
         call.key_id = grant.key_id;
+        call.key = grant.key;
     }
     route->answer(&call);
 }
@@ -245,7 +252,8 @@ route_admit_public(const struct http_request *r, void *user)
 {
     struct access_grant grant;
 
-    return access_who(&lane_fleet(user)->roster->access, r, &grant) == ACCESS_GRANTED;
+    return access_who(&lane_fleet(user)->roster->access, r, clock_wall_s(), &grant) ==
+           ACCESS_GRANTED;
 }
 
 void

@@ -286,6 +286,7 @@ take_event(struct attempt *a, const struct sse_event *event)
         attempt_fail(a, err == ERR_FULL ? FAILURE_MALFORMED : FAILURE_LOCAL, NAN);
         return false;
     }
+    a->source.pieces += reply.has_content;
     return true;
 }
 

@@ -35,6 +35,7 @@ struct stream_source {
     uint64_t gap_ns;   /* longest silence of the engine between two tokens; 0: no limit */
     uint64_t heard_ns; /* when the engine said something of use last; 0: not yet */
     uint32_t finishes; /* choices that gave a finish reason */
+    uint32_t pieces;   /* of content that were passed on: a token each, more or less */
     bool done;         /* [DONE] was seen, or all that was to come */
 };
 

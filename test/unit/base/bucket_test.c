@@ -74,7 +74,8 @@ check_view(void)
     CHECK(v.left == 100000, "another limit: the same part of it is left");
 }
 
-/* ---- Threads: each takes as often as it can while time goes on; together they get what one would. */
+/* ---- Threads: each takes as often as it can while time goes on; together they get what one would.
+ */
 
 #define THREADS     4
 #define LIMIT       1000u
