@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/must.h"
-#include "io/http_session.h"
+#include "io/http2_session.h"
 
 /* ---- What belongs to a request. */
 
@@ -375,6 +375,15 @@ keep(struct http_session *c, struct span rest)
     c->h1.kept_bytes = rest.bytes;
 }
 
+/* The first bytes of the connection are the preface of HTTP/2 (RFC 9113 3.4), which no client sends
+ * in pieces; those that do are no HTTP/1.1 and refused. */
+static bool
+is_http2(const struct http_session *c, struct span input)
+{
+    return !c->answered && http1_is_fresh(&c->h1.parser) &&
+           span_starts(input, SPAN_LIT(NGHTTP2_CLIENT_MAGIC));
+}
+
 static void
 read_request(struct http_session *c)
 {
@@ -386,6 +395,10 @@ read_request(struct http_session *c)
         return;
     if (n <= 0) {
         http_session_close(c);
+        return;
+    }
+    if (is_http2(c, (struct span){target, (size_t)n})) {
+        (void)http2_session_begin(c, (struct span){target, (size_t)n});
         return;
     }
     used = take_input(c, (struct span){target, (size_t)n});

@@ -1,5 +1,5 @@
-/* http_body - growing, counting and padding the bodies of requests; see http_body.h. The sum is taken
- * before the memory, so that two loops at once cannot both have the last of it. */
+/* http_body - growing, counting and padding the bodies of requests; see http_body.h. The sum is
+ * taken before the memory, so that two loops at once cannot both have the last of it. */
 #include "io/http_body.h"
 
 #include <stdatomic.h>

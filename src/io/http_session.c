@@ -31,9 +31,8 @@ http_session_limit(struct http_session *c, enum http_limit what, uint64_t wait_n
 /* ---- Writing. */
 
 char *
-http_session_reserve(struct http_session *c, size_t bytes)
+http_output_reserve(struct http_output *out, size_t bytes)
 {
-    struct http_output *out = &c->out;
     size_t capacity = out->capacity;
     char *data;
 
@@ -45,15 +44,36 @@ http_session_reserve(struct http_session *c, size_t bytes)
     if (out->bytes + bytes > capacity) {
         capacity = capacity * 2 > out->bytes + bytes ? capacity * 2 : out->bytes + bytes;
         data = realloc(out->data, capacity);
-        if (data == NULL) {
-            c->out_of_memory = true;
-            http_session_wake(c);
+        if (data == NULL)
             return NULL;
-        }
         out->data = data;
         out->capacity = capacity;
     }
     return out->data + out->bytes;
+}
+
+void
+http_output_clear(struct http_output *out)
+{
+    out->at = 0;
+    out->bytes = 0;
+    if (out->capacity > HTTP_OUT_KEEP_BYTES) {
+        free(out->data);
+        out->data = NULL;
+        out->capacity = 0;
+    }
+}
+
+char *
+http_session_reserve(struct http_session *c, size_t bytes)
+{
+    char *room = http_output_reserve(&c->out, bytes);
+
+    if (room == NULL) {
+        c->out_of_memory = true;
+        http_session_wake(c);
+    }
+    return room;
 }
 
 static void
@@ -70,18 +90,6 @@ http_session_wake(struct http_session *c)
     /* Late: first all requests leave for the engines, then all answers for the clients. A peer that
      * gets its share of a pass in one burst is woken once for it. */
     loop_defer_late(c->server->loop, &c->flush, on_flush);
-}
-
-static void
-out_is_empty(struct http_session *c)
-{
-    c->out.at = 0;
-    c->out.bytes = 0;
-    if (c->out.capacity > HTTP_OUT_KEEP_BYTES) {
-        free(c->out.data);
-        c->out.data = NULL;
-        c->out.capacity = 0;
-    }
 }
 
 bool
@@ -105,7 +113,7 @@ http_session_write(struct http_session *c)
     if (!blocked && c->limit == HTTP_LIMIT_WRITE)
         c->limit = HTTP_LIMIT_NONE;
     if (!blocked && out->bytes > 0)
-        out_is_empty(c);
+        http_output_clear(out);
     c->blocked = blocked;
     return true;
 }

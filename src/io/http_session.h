@@ -4,7 +4,8 @@
  *   http_server.c    the listener, all connections;
  *   http_session.c   one connection: its output, its one time limit, its end;
  *   http_exchange.c  the exchange's side of http_server.h, which knows no protocol;
- *   http1_session.c, http1_response.c  HTTP/1.x on a connection: reading, writing.
+ *   http1_session.c, http1_response.c  HTTP/1.x on a connection: reading, writing;
+ *   http2_session.c, http2_stream.c    HTTP/2 on a connection, one stream of it: http2_session.h.
  *
  * A session has a protocol, a table of functions, which it calls when the loop says something and
  * which the exchanges call to be written. Exchanges of whatever protocol look the same above.
@@ -124,8 +125,9 @@ struct http_session {
     enum http_limit limit;
     bool blocked; /* the kernel took less than there was: LOOP_WRITE is asked for */
     bool out_of_memory;
-    bool answered;           /* an exchange before the present one */
-    struct http1_session h1; /* the protocol's */
+    bool answered; /* an exchange before the present one */
+    struct http1_session h1;
+    struct http2_session *h2; /* NULL: HTTP/1.x is spoken */
 };
 
 struct http_listener {
@@ -166,8 +168,12 @@ void http_session_open(struct http_server *s, int fd, const struct sockaddr *pee
 void http_session_close(struct http_session *c);
 /* Start the limit that runs now; wait_ns 0: none. */
 void http_session_limit(struct http_session *c, enum http_limit what, uint64_t wait_ns);
-/* Room for `bytes` at the end of the output, to be claimed by adding to c->out.bytes. NULL: no
- * memory; the connection ends by itself soon. */
+/* Room for `bytes` at the end of an output, to be claimed by adding to out->bytes. NULL: no memory.
+ */
+char *http_output_reserve(struct http_output *out, size_t bytes);
+void http_output_clear(struct http_output *out); /* everything was taken */
+/* Room for `bytes` at the end of the connection's output, to be claimed by adding to c->out.bytes.
+ * NULL: no memory; the connection ends by itself soon. */
 char *http_session_reserve(struct http_session *c, size_t bytes);
 /* There is something for flush to do: bytes, an end, an abort. */
 void http_session_wake(struct http_session *c);
