@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """tap_results NAME TESTLOG - meson's testlog.json as lines of TAP, "ok - NAME:test: label", so that
-the gate can count checks. A test that ended badly without saying so in TAP (a crash, a sanitizer's
+the gate can count checks; figures that a test printed ("# figure NAME VALUE UNIT") as they are. A test that ended badly without saying so in TAP (a crash, a sanitizer's
 report, a time-out) counts as one failed check, with the end of what it wrote. Ends with 1 if any
 failed, or if there is no log."""
 import json
@@ -23,6 +23,8 @@ def lines_of(name, test):
         elif check:
             failed = failed or check.group(1) == "not ok"
             yield "%s - %s: %s" % (check.group(1), where, check.group(2))
+        elif line.startswith("# figure "):
+            yield line[2:]
         elif failed and line.startswith("#"):
             yield line
     if test["result"] not in ("OK", "SKIP") and not failed:

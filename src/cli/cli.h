@@ -1,7 +1,8 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 /* cli - the subcommands of isochrone. One file each, cmd_<word>.c, with two symbols:
- * int cmd_<word>(int argc, char **argv), where argv[0] is the word itself, and
+ * int cmd_<word>(int argc, char **argv), where argv[0] is the word itself and argv[-1] the program,
+ * and
  * const char cmd_<word>_help[], examples first. main.c has the table and prints the help for
  * `--help`, so a command only prints it (to stderr) on wrong use.
  * Exit codes: 0 done, 1 it did not work, 2 wrong use. Text for people and --json go to stdout,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "io/notify.h"
 #include "role/gateway/gateway.h"
 #include "role/gateway/metrics.h"
 #include "wire/config.h"
@@ -25,7 +26,12 @@ const char cmd_gateway_help[] =
     "\n"
     "SIGHUP reads FILE again and keeps the old configuration when there is an error in it.\n"
     "SIGTERM stops taking requests, waits at most limits.drain, and ends what is left with an\n"
-    "error; a second one does so at once.\n";
+    "error; a second one does so at once.\n"
+    "SIGUSR2 starts the program anew, by the same arguments, and hands over to it without a "
+    "failed\n"
+    "request: after an upgrade, or when a key needs a restart. If the new one does not come up "
+    "the\n"
+    "old one goes on. Sockets of systemd are taken when they are named public and admin.\n";
 
 static int
 rule_named(const char *name)
@@ -84,14 +90,23 @@ read_options(int argc, char **argv, struct gateway_options *o)
 int
 cmd_gateway(int argc, char **argv)
 {
+    struct inherit inherited;
     struct gateway_options options = {
-        .rule = -1, .signals = true, .notify_path = getenv("NOTIFY_SOCKET")};
+        .rule = -1,
+        .signals = true,
+        .inherited = &inherited,
+        .argv = argv - 1, /* the program's name stands before the command's */
+        .notify_path = getenv("NOTIFY_SOCKET"),
+        .watchdog_ns = notify_watchdog_ns(getenv("WATCHDOG_USEC"), getenv("WATCHDOG_PID")),
+    };
     struct gateway *gateway;
 
     if (!read_options(argc, argv, &options)) {
         fputs(cmd_gateway_help, stderr);
         return CLI_USAGE;
     }
+    if (inherit_read(&inherited) != ERR_OK)
+        return CLI_FAILED; /* told by inherit_read */
     if (roster_load(options.config_path, 0, NULL, &options.roster) != ERR_OK)
         return CLI_FAILED; /* told by roster_load */
     if (gateway_open(&options, &gateway) != ERR_OK)

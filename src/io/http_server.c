@@ -205,7 +205,10 @@ http_server_adopt(struct http_server *s, int fd)
     int flags = fcntl(fd, F_GETFL);
     enum err err = ERR_IO;
 
-    must(!s->draining);
+    if (s->draining) {
+        close(fd);
+        return ERR_OK;
+    }
     if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
         fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && set_option(fd, IPPROTO_TCP, TCP_NODELAY))
         err = add_listener(s, fd);

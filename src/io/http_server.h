@@ -89,7 +89,8 @@ MUST_USE enum err http_server_open(struct loop *loop, const struct sockaddr *add
  * a stranger who is there already is an error and no silent partner. ERR_IO: logged. */
 MUST_USE enum err http_server_share(struct http_server *s);
 /* Take over a socket that listens already (another process opened it) and accept from it from now
- * on. ERR_IO, ERR_MEMORY, ERR_FULL: logged; fd is closed then, too. */
+ * on; a server that drains closes it. ERR_IO, ERR_MEMORY, ERR_FULL: logged; fd is closed then, too.
+ */
 MUST_USE enum err http_server_adopt(struct http_server *s, int fd);
 /* The sockets that it listens on, at most fds_max, still its own; how many. */
 size_t http_server_listeners(const struct http_server *s, int *fds, size_t fds_max);

@@ -16,10 +16,12 @@
 #include "io/log.h"
 #include "role/gateway/discover.h"
 #include "role/gateway/feed.h"
+#include "role/gateway/handover.h"
 #include "role/gateway/inbox.h"
 #include "role/gateway/lane.h"
 #include "role/gateway/poll.h"
 #include "role/gateway/reload.h"
+#include "role/gateway/watchdog.h"
 
 #define NODES_SPARE           1024u /* room for engines that a reload brings */
 #define PLACEMENTS_A_NODE     4u    /* on average */
@@ -30,6 +32,7 @@
 #define TICK_NS               100000000u
 #define TICK_HELD_NS          10000000u /* while requests are held: time lets them go too */
 #define DRAIN_LOOK_NS         100000000u
+#define STOP_GRACE_NS         1000000000u
 
 /* What only the first lane's thread uses. */
 struct control {
@@ -39,7 +42,7 @@ struct control {
     struct loop_post stop_post[2], reload_post;
     _Atomic uint32_t stop_calls;
     uint64_t drain_until_ns;
-    bool stopping;
+    bool stop_asked, stopping;
     bool watching;
 };
 
@@ -91,24 +94,48 @@ on_drain_timer(struct loop_timer *timer)
     stop_now(c);
 }
 
+/* Take nothing new and end when all is done, at the latest after limits.drain. A client that was
+ * told that its connection is kept may have its next request on the way: it is waited for, for a
+ * moment; and as long as there is time when another process is there for everybody else. */
+static void
+drain(struct control *c, bool handed_over)
+{
+    struct gateway *g = &c->gateway;
+    struct loop *loop = g->lanes[0].loop;
+    uint64_t drain_ns = lane_fleet(&g->lanes[0])->roster->config.drain_ns;
+    uint64_t grace_ns = handed_over || drain_ns < STOP_GRACE_NS ? drain_ns : STOP_GRACE_NS;
+
+    if (atomic_exchange(&g->draining, true))
+        return;
+    c->drain_until_ns = loop_now_ns(loop) + drain_ns;
+    log_info("draining: %llu requests in flight", (unsigned long long)in_flight(g));
+    for (uint32_t i = 0; i < g->lane_count; i++)
+        lane_drain(&g->lanes[i], grace_ns, handed_over);
+    loop_timer_set(loop, &c->drain_timer, loop_now_ns(loop) + 1, on_drain_timer);
+}
+
+static void
+on_handed_over(struct gateway *gateway)
+{
+    drain(control_of(gateway), true);
+}
+
 /* The first call drains, the second one stops. */
 static void
 stop(struct control *c)
 {
     struct gateway *g = &c->gateway;
-    struct loop *loop = g->lanes[0].loop;
 
-    if (atomic_exchange(&g->draining, true)) {
+    if (c->stop_asked) {
         stop_now(c);
         return;
     }
-    c->drain_until_ns = loop_now_ns(loop) + lane_fleet(&g->lanes[0])->roster->config.drain_ns;
-    log_info("draining: %llu requests in flight", (unsigned long long)in_flight(g));
-    notify_send(&g->notify, "STOPPING=1\nSTATUS=Finishing %llu requests.",
-                (unsigned long long)in_flight(g));
-    for (uint32_t i = 0; i < g->lane_count; i++)
-        lane_drain(&g->lanes[i]);
-    loop_timer_set(loop, &c->drain_timer, loop_now_ns(loop) + 1, on_drain_timer);
+    c->stop_asked = true;
+    handover_cancel(g->handover);
+    if (!atomic_load(&g->draining)) /* else another process is the service now */
+        notify_send(&g->notify, "STOPPING=1\nSTATUS=Finishing %llu requests.",
+                    (unsigned long long)in_flight(g));
+    drain(c, false);
 }
 
 static void
@@ -167,6 +194,8 @@ on_signal(struct loop_watch *watch, unsigned ready)
     while (read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGHUP)
             reload(c);
+        else if (info.ssi_signo == SIGUSR2)
+            handover_begin(c->gateway.handover);
         else
             stop(c);
     }
@@ -183,6 +212,7 @@ signals_open(struct control *c)
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR2);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return ERR_IO;
     fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -291,25 +321,37 @@ door_open(struct gateway *g, const struct gateway_options *o)
 }
 
 static enum err
-lanes_open(struct gateway *g)
+public_open(struct gateway *g, const struct config *config)
 {
-    const struct config *config = &lane_fleet(&g->lanes[0])->roster->config;
     struct roster_address address;
-    enum err err = roster_listen_address(config->public_listen, &address);
+    bool given = handover_has_public(g->handover);
+    enum err err = given ? ERR_OK : roster_listen_address(config->public_listen, &address);
 
     for (uint32_t i = 0; i < g->lane_count && err == ERR_OK; i++) {
-        err = lane_open(g, i, &address);
-        if (err == ERR_OK && i == 0 && g->lane_count > 1) {
+        err = lane_open(g, i, given ? NULL : &address);
+        if (err == ERR_OK && !given && i == 0 && g->lane_count > 1) {
             /* port 0: the others listen where the first one got */
             struct sockaddr_storage bound;
             http_server_address(g->lanes[0].public_server, &bound);
             memcpy(&address.v6, &bound, address.bytes);
         }
     }
+    return err;
+}
+
+static enum err
+lanes_open(struct gateway *g)
+{
+    const struct config *config = &lane_fleet(&g->lanes[0])->roster->config;
+    struct roster_address address;
+    bool given = handover_has_admin(g->handover);
+    enum err err = public_open(g, config);
+
     if (err == ERR_OK && !g->admin_on_public && config->admin_listen.bytes > 0) {
-        err = roster_listen_address(config->admin_listen, &address);
+        if (!given)
+            err = roster_listen_address(config->admin_listen, &address);
         if (err == ERR_OK)
-            err = lane_listen(&g->lanes[0], &address, false, &lane_admin_fn,
+            err = lane_listen(&g->lanes[0], given ? NULL : &address, false, &lane_admin_fn,
                               &g->lanes[0].admin_server);
     }
     return err;
@@ -347,6 +389,8 @@ setup(struct control *c, const struct gateway_options *o)
     for (uint32_t i = 0; i < g->lane_count && g->lanes != NULL; i++)
         g->lanes[i].gateway = g;
     if (err == ERR_OK)
+        err = handover_open(g, o->inherited, o->argv, on_handed_over, &g->handover);
+    if (err == ERR_OK)
         err = lanes_open(g);
     if (err == ERR_OK)
         err = discover_open(g, &g->discover);
@@ -356,6 +400,10 @@ setup(struct control *c, const struct gateway_options *o)
         err = worker_open(&g->worker);
     if (err == ERR_OK && o->config_path != NULL)
         err = reload_open(g, o->config_path, &g->reload);
+    if (err == ERR_OK && o->watchdog_ns > 0)
+        err = watchdog_open(g, o->watchdog_ns, &g->watchdog);
+    if (err == ERR_OK)
+        err = handover_accept(g->handover);
     return err;
 }
 
@@ -401,7 +449,7 @@ gateway_run(struct gateway *g)
             gateway_stop(g);
         }
     }
-    notify_send(&g->notify, "READY=1\nSTATUS=Serving.\nMAINPID=%ld", (long)getpid());
+    notify_send(&g->notify, "READY=1\nSTATUS=Serving.");
     lane_run(&g->lanes[0]);
     for (uint32_t i = 1; i < g->lane_count; i++) {
         if (g->lanes[i].running)
@@ -444,6 +492,8 @@ gateway_close(struct gateway *g)
     if (g->lanes != NULL)
         take_last_posts(g);
     reload_close(g->reload);
+    watchdog_close(g->watchdog);
+    handover_close(g->handover);
     discover_close(g->discover);
     for (uint32_t i = 0; i < g->lane_count && g->lanes != NULL; i++)
         lane_close(&g->lanes[i]);

@@ -5,24 +5,28 @@
  * gateway_open sets everything up and listens; gateway_run serves until it is stopped: by
  * gateway_stop, or, with signals on, by SIGTERM or SIGINT (not ready, no new connections, wait for
  * what is in flight at most limits.drain, then end the rest with an error; a second one: at once).
- * SIGHUP reads the configuration again. */
+ * SIGHUP reads the configuration again. SIGUSR2 hands over to a new process (see handover.h). */
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
 #include "base/err.h"
+#include "io/inherit.h"
 #include "role/gateway/roster.h"
 
 struct gateway;
 
 struct gateway_options {
-    struct roster *roster;   /* taken over, also on failure */
-    const char *config_path; /* read again on SIGHUP; NULL: there is none */
-    const char *record_path; /* NULL: nothing is recorded */
-    uint64_t seed;           /* of core; 0: a random one */
-    int rule;                /* enum rule_id instead of the configured one; -1: as configured */
-    const char *notify_path; /* NOTIFY_SOCKET; NULL: no service manager listens */
-    bool signals;            /* handle signals; the process has no other threads yet */
+    struct roster *roster;     /* taken over, also on failure */
+    const char *config_path;   /* read again on SIGHUP; NULL: there is none */
+    const char *record_path;   /* NULL: nothing is recorded */
+    uint64_t seed;             /* of core; 0: a random one */
+    int rule;                  /* enum rule_id instead of the configured one; -1: as configured */
+    struct inherit *inherited; /* sockets of another process, taken over; NULL: none */
+    char *const *argv;         /* of this process, for the next one; NULL: there can be none */
+    uint64_t watchdog_ns;      /* a sign of life at least so often; 0: nobody waits for it */
+    const char *notify_path;   /* NOTIFY_SOCKET; NULL: no service manager listens */
+    bool signals;              /* handle signals; the process has no other threads yet */
     bool admin_on_public; /* no admin listener: the admin side is on the public one, for loopback */
     bool measure_hold;    /* histogram of the core's lock */
     uint64_t keep_alive_ns; /* 0: KEEP_ALIVE_NS; tests shorten it */

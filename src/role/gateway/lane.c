@@ -5,6 +5,7 @@
 
 #include "io/clock.h"
 #include "io/log.h"
+#include "role/gateway/handover.h"
 #include "role/gateway/poll.h"
 #include "role/gateway/request.h"
 #include "role/gateway/route.h"
@@ -85,8 +86,9 @@ lane_listen(struct lane *lane, const struct roster_address *address, bool reuse_
         .buffers_bytes_max = config->buffers_bytes_max,
     };
 
-    return http_server_open(lane->loop, &address->any, address->bytes, reuse_port, NULL, &limits,
-                            fn, lane, ret_server);
+    return http_server_open(lane->loop, address != NULL ? &address->any : NULL,
+                            address != NULL ? address->bytes : 0, reuse_port, NULL, &limits, fn,
+                            lane, ret_server);
 }
 
 enum err
@@ -113,7 +115,7 @@ lane_open(struct gateway *gateway, uint32_t index, const struct roster_address *
         err = http_client_open(lane->loop, &lane->client);
     if (err == ERR_OK)
         err = lane_listen(lane, address, index > 0, &lane_public_fn, &lane->public_server);
-    if (err == ERR_OK && index == 0 && gateway->lane_count > 1)
+    if (err == ERR_OK && address != NULL && index == 0 && gateway->lane_count > 1)
         err = http_server_share(lane->public_server);
     if (err == ERR_OK)
         err = poll_open(lane, &lane->poller);
@@ -183,13 +185,17 @@ on_drain(struct loop_post *post)
 
     if (lane->public_server == NULL)
         return;
-    http_server_drain(lane->public_server, 0);
+    http_server_drain(lane->public_server, lane->drain_grace_ns);
+    if (lane->drain_admin && lane->admin_server != NULL)
+        http_server_drain(lane->admin_server, HANDOVER_IDLE_NS);
     on_drain_timer(&lane->drain_timer);
 }
 
 void
-lane_drain(struct lane *lane)
+lane_drain(struct lane *lane, uint64_t grace_ns, bool with_admin)
 {
+    lane->drain_grace_ns = grace_ns;
+    lane->drain_admin = with_admin;
     atomic_store_explicit(&lane->left, 1, memory_order_relaxed);
     loop_post(lane->loop, &lane->drain_post, on_drain);
 }

@@ -34,9 +34,11 @@
 struct gateway;
 struct poller;
 struct discover;
+struct handover;
 struct reload;
 struct request;
 struct upstream;
+struct watchdog;
 
 struct lane {
     struct gateway *gateway;
@@ -57,6 +59,8 @@ struct lane {
     struct poller *poller;
     struct loop_timer stop_timer, drain_timer;
     _Atomic size_t left; /* while draining: connections with a request, at least one until known */
+    uint64_t drain_grace_ns;
+    bool drain_admin;
     struct loop_post drain_post, stop_post;
     uint32_t stop_looks;
     pthread_t thread; /* of all but the first lane */
@@ -68,8 +72,10 @@ struct gateway {
     struct door *door;
     struct recorder *recorder; /* NULL: nothing is recorded */
     struct worker *worker;
-    struct notify notify;  /* the service manager */
-    struct reload *reload; /* NULL: there is no file to read again */
+    struct notify notify; /* the service manager */
+    struct handover *handover;
+    struct watchdog *watchdog; /* NULL: no service manager waits for signs of life */
+    struct reload *reload;     /* NULL: there is no file to read again */
     struct discover *discover;
     uint32_t nodes_max, holds_max;
     uint64_t keep_alive_ns;
@@ -93,15 +99,17 @@ struct owner {
     void (*drained)(struct owner *owner); /* NULL: does not care */
 };
 
-/* Set up lane `index` of the gateway: loop, client, listener on address (port 0: any), poller.
- * ERR_IO: logged. On failure lane_close cleans up. */
+/* Set up lane `index` of the gateway: loop, client, listener on address (port 0: any; NULL: its
+ * sockets come later), poller. ERR_IO: logged. On failure lane_close cleans up. */
 MUST_USE enum err lane_open(struct gateway *gateway, uint32_t index,
                             const struct roster_address *address);
 /* Run until the lane is stopped; on the lane's own thread. */
 void lane_run(struct lane *lane);
-/* From any thread, once: take no new connections. */
-void lane_drain(struct lane *lane);
-/* Another listener on this lane, with the limits of the configuration. ERR_IO: logged. */
+/* From any thread, once: take no new connections; idle ones are kept for grace_ns. With admin also
+ * on the admin side, if it is here: another process has it. */
+void lane_drain(struct lane *lane, uint64_t grace_ns, bool with_admin);
+/* Another listener on this lane, with the limits of the configuration. address NULL: its sockets
+ * come later. ERR_IO: logged. */
 MUST_USE enum err lane_listen(struct lane *lane, const struct roster_address *address,
                               bool reuse_port, const struct http_server_fn *fn,
                               struct http_server **ret_server);

@@ -30,7 +30,8 @@ struct poll_node {
     uint32_t loads;                /* reads of the load since the last look at the models */
     uint32_t failures;             /* since a whole cycle went well */
     bool no_load, fallback_load, sleeping;
-    float slots; /* NAN unknown */
+    bool settled; /* a whole cycle went well, or failed */
+    float slots;  /* NAN unknown */
     uint64_t due_ns;
     uint64_t models_hash;
     /* the call in progress */
@@ -51,6 +52,7 @@ struct poller {
     struct rng rng;
     uint64_t round_ns; /* of the last round */
     double reads;      /* that may be made now */
+    _Atomic bool settled;
 };
 
 /* ---- Telling core. */
@@ -127,6 +129,7 @@ next_later(struct poll_node *n, enum poll_step step)
 {
     if (n->failures > 0)
         log_node(n, "answers again", n->adapter->title);
+    n->settled = true;
     n->failures = 0;
     n->step = step;
     n->due_ns = loop_now_ns(n->poller->lane->loop) + n->poller->lane->gateway->poll_ns;
@@ -153,6 +156,7 @@ failed(struct poll_node *n, enum failure failure)
     metrics_add(&p->lane->metrics.poll_failures, 1);
     if (n->failures == 0)
         log_node(n, "does not answer as it should", metrics_failure_name(failure));
+    n->settled = true;
     if (n->failures < POLL_BACK_OFF_MAX)
         n->failures++;
     pause_ns <<= n->failures;
@@ -554,6 +558,22 @@ sync_nodes(struct poller *p)
     }
 }
 
+static bool
+all_settled(const struct poller *p)
+{
+    for (uint32_t i = 0; i < p->roster->node_bound; i++) {
+        if (p->nodes[i] != NULL && !p->nodes[i]->settled)
+            return false;
+    }
+    return true;
+}
+
+bool
+poll_settled(const struct poller *p)
+{
+    return atomic_load(&p->settled);
+}
+
 static void
 on_round(struct loop_timer *timer)
 {
@@ -566,6 +586,8 @@ on_round(struct loop_timer *timer)
         p->reads = ROUND_READS;
     p->round_ns = now_ns;
     sync_nodes(p);
+    if (!atomic_load_explicit(&p->settled, memory_order_relaxed) && all_settled(p))
+        atomic_store(&p->settled, true);
     ask_most_urgent(p, now_ns);
     loop_timer_set(p->lane->loop, &p->timer, now_ns + ROUND_NS, on_round);
 }

@@ -8,6 +8,7 @@
  * engines and lanes, those that were used most since their last read first, none more often than
  * once per gateway->poll_ns. What fails is asked more and more seldom; what it served stays known,
  * because old news is uncertain, not wrong. Completions are never used to ask. */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -25,4 +26,6 @@ struct poller;
 /* Start asking, within the lane's thread or before it runs. */
 MUST_USE enum err poll_open(struct lane *lane, struct poller **ret_poller);
 void poll_close(struct poller *poller); /* NULL: does nothing */
+/* Was every engine asked all there is to ask, or did not answer, at least once? From any thread. */
+bool poll_settled(const struct poller *poller);
 #endif
