@@ -8,8 +8,6 @@
 
 #define GOAL_STRETCH    2.0f /* a configured goal is at least so much of what an idle node needs */
 #define RELEASE_PART    0.0625f /* of the last one in the mean time between releases */
-#define CLASS_PART      0.8f  /* of a node's bounds for lower classes while a higher one is about */
-#define CLASS_QUEUE_MS  10.0f /* of queue at a node, likewise; the way and a step are on top */
 #define PATIENCE_MS_MIN 1.0f
 #define PATIENCE_MS_MAX 1e9f
 #define SHED_FROM       0.75f
@@ -46,7 +44,7 @@ admit_room(const struct core *core, uint64_t now_ns, const struct request *r)
         return (struct admit_room){1.0f, ADMIT_ANY_MS};
     for (uint32_t class = 0; class < r->arrived.priority; class ++) {
         if (m->class_seen_ns[class] != 0 && now_ns - m->class_seen_ns[class] < ADMIT_CLASS_SEEN_NS)
-            return (struct admit_room){CLASS_PART, CLASS_QUEUE_MS};
+            return (struct admit_room){core->tuning.class_part, core->tuning.class_queue_ms};
     }
     return (struct admit_room){1.0f, ADMIT_ANY_MS};
 }

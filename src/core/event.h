@@ -119,6 +119,8 @@ struct event_tuning {
     float stick_ms;       /* what a prefix holder may cost more before it is left */
     float hedge_part;     /* extra prefill tokens that hedging may cost, 0..1 */
     float hedge_load_max; /* load above which nothing is hedged, 0..1 */
+    float class_part;     /* of a node's bounds for lower classes while a higher one is about */
+    float class_queue_ms; /* of queue at a node, likewise; the way and a step are on top */
     float fresh_ms;       /* news older than this: fewer candidates */
     float stale_ms;       /* older: weighted least request on our own count */
     uint16_t own_region_max, elsewhere_max;         /* candidates by headroom */

@@ -18,6 +18,8 @@ const struct event_tuning tuning_default = {
     .stick_ms = 380.0f,
     .hedge_part = 0.02f,
     .hedge_load_max = 0.8f,
+    .class_part = 0.8f,
+    .class_queue_ms = 10.0f,
     .fresh_ms = 2000.0f,
     .stale_ms = 5000.0f,
     .own_region_max = 4, /* doc/decisions/candidates.md */
@@ -43,6 +45,8 @@ static const struct range ranges[] = {
     {offsetof(struct event_tuning, stick_ms), 1e6f},
     {offsetof(struct event_tuning, hedge_part), 1.0f},
     {offsetof(struct event_tuning, hedge_load_max), 10.0f},
+    {offsetof(struct event_tuning, class_part), 1.0f},
+    {offsetof(struct event_tuning, class_queue_ms), 1e6f},
     {offsetof(struct event_tuning, fresh_ms), 1e7f},
     {offsetof(struct event_tuning, stale_ms), 1e7f},
 };

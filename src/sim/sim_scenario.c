@@ -265,6 +265,8 @@ static const struct schema_key tuning_keys[] = {
     {"stick_ms", sim_value_float, TUNING(stick_ms), "250", 0, 1000000, NULL},
     {"hedge_part", sim_value_float, TUNING(hedge_part), "0.02", 0, 1, NULL},
     {"hedge_load_max", sim_value_float, TUNING(hedge_load_max), "0.8", 0, 10, NULL},
+    {"class_part", sim_value_float, TUNING(class_part), "0.8", 0, 1, NULL},
+    {"class_queue_ms", sim_value_float, TUNING(class_queue_ms), "10", 0, 1000000, NULL},
     {"fresh_ms", sim_value_float, TUNING(fresh_ms), "2000", 0, 10000000, NULL},
     {"stale_ms", sim_value_float, TUNING(stale_ms), "5000", 0, 10000000, NULL},
     {"own_region_max", sim_value_u16, TUNING(own_region_max), "4", 1, 16, NULL},

@@ -82,6 +82,8 @@ draw_tuning(struct rng *r, struct event_tuning *t)
     if (chance(r, 0.3)) {
         t->hedge_part = (float)between(r, 0, 0.5);
         t->hedge_load_max = (float)between(r, 0, 3);
+        t->class_part = (float)between(r, 0, 1);
+        t->class_queue_ms = (float)between(r, 0, 500);
         t->fresh_ms = (float)between(r, 0, 5000);
         t->stale_ms = (float)between(r, 0, 10000);
         t->own_region_max = (uint16_t)(1 + below(r, TUNING_CANDIDATES_MAX));
