@@ -549,7 +549,9 @@ soft_ms(const struct core *core, uint64_t now_ns, const struct request *r)
 
 /* Would the steps of those that run there still be as short as they should be? Where others send
  * too, each of ours since the last report stands for some of theirs, and so does this one: they see
- * the same room. A goal that hardly an idle node meets is stretched, or all would be left idle. */
+ * the same room. A goal that hardly an idle node meets is stretched, or all would be left idle; of
+ * what it is then, too, lower classes get a part, or slow nodes would have nothing left for the top
+ * one. */
 static bool
 keeps_pace(const struct pool *pool, const struct candidate *c, const struct predict_node *node)
 {
@@ -564,9 +566,8 @@ keeps_pace(const struct pool *pool, const struct candidate *c, const struct pred
                  (1.0f + hot->own_recent_tokens / max_f(pool->r->prompt_tokens, 1.0f));
         step_ms += others * (node->curve.tb_ms + node->curve.tk_ms * 0.001f * pool->need_tokens);
     }
-    most_ms = PACE_KEEP * pool->room.part * pool->pace_ms;
-    return step_ms * node->residual_step <=
-           max_f(most_ms, PACE_STRETCH * idle_ms * node->residual_step);
+    most_ms = max_f(PACE_KEEP * pool->pace_ms, PACE_STRETCH * idle_ms * node->residual_step);
+    return step_ms * node->residual_step <= pool->room.part * most_ms;
 }
 
 /* May the request go there now? Those in the buckets of ready ones are not at their limits: it

@@ -308,6 +308,34 @@ test_room_for_higher(void)
     world_close(&w);
 }
 
+/* A node whose steps are longer than the goal when it has but one request: the pace it has to keep
+ * is its own, stretched, and of that too lower classes get a part. */
+static void
+test_pace_for_higher(void)
+{
+    struct world w;
+
+    world_small(&w);
+    world_step(&w,
+               (struct event){.kind = EVENT_CURVE,
+                              .curve = {.curve = {.b_ms = 0.02f, .t0_ms = 50.0f, .tb_ms = 0.5f}}});
+    world_step(&w, (struct event){.kind = EVENT_SETTINGS,
+                                  .settings = {.rule = RULE_TIME,
+                                               .ttft_goal_ms = NAN,
+                                               .tpot_goal_ms = 40.0f,
+                                               .first_limit_ms = 60000.0f}});
+    arrive(&w, 1, plain);
+    arrive(&w, 2, plain);
+    CHECK(kind(&w, 2) == ACTION_DISPATCH, "alone, the middle class may share a slow node");
+    arrive(&w, 3, (struct ask){NAN, 0, MODEL_NONE, PRIORITY_HIGH, 0});
+    CHECK(kind(&w, 3) == ACTION_DISPATCH, "so may the highest");
+    arrive(&w, 4, plain);
+    CHECK(kind(&w, 4) == ACTION_HOLD, "while that is about, the middle class may not");
+    arrive(&w, 5, (struct ask){NAN, 0, MODEL_NONE, PRIORITY_HIGH, 0});
+    CHECK(kind(&w, 5) == ACTION_DISPATCH, "which is the room that the highest has");
+    world_close(&w);
+}
+
 static void
 test_left_out(void)
 {
@@ -419,6 +447,7 @@ main(void)
     test_held_retry();
     test_shed();
     test_room_for_higher();
+    test_pace_for_higher();
     test_left_out();
     test_models_apart();
     test_hostile();
