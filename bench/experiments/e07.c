@@ -72,10 +72,9 @@ static const struct sim_load_step steps[] = {
     {0.0, 0.8}, {ROUGH_MS, 1.4}, {0.5 * (ROUGH_MS + AGAIN_MS), 2.0}, {AGAIN_MS, 0.8}};
 #define STEPS (sizeof(steps) / sizeof(steps[0]))
 
-/* steady: the load all the time; 0: the steps above. */
-static struct experiment_cell *
-add(const struct experiment *e, struct experiment_cell *cells, uint32_t *count, const char *name,
-    const char *rule, double steady)
+struct experiment_cell *
+experiment_e7_add(const struct experiment *e, struct experiment_cell *cells, uint32_t *count,
+                  const char *name, const char *rule, double steady)
 {
     struct experiment_cell *c = experiment_add(e, cells, count, name, rule, TRACE_CONV);
     struct sim_options *o = &c->options;
@@ -107,15 +106,15 @@ experiment_e7(const struct experiment *e)
     uint32_t count = 0;
 
     few.seeds = e->is_quick ? 3 : e->seeds;
-    (void)add(&few, cells, &count, "ours", "time", 0.0);
-    add(&few, cells, &count, "without admission", "time", 0.0)->options.tuning.without =
-        WITHOUT_ADMISSION;
-    add(&few, cells, &count, "least_request", "least_request", 0.0)->options.tuning.without =
-        WITHOUT_ADMISSION;
-    best = add(&few, cells, &count, "ours, steady 0.8", "time", 0.8);
-    (void)add(&few, cells, &count, "ours, steady 0.9", "time", 0.9);
-    (void)add(&few, cells, &count, "ours, steady 1.0", "time", 1.0);
-    (void)add(&few, cells, &count, "ours, steady 1.2", "time", 1.2);
+    (void)experiment_e7_add(&few, cells, &count, "ours", "time", 0.0);
+    experiment_e7_add(&few, cells, &count, "without admission", "time", 0.0)
+        ->options.tuning.without = WITHOUT_ADMISSION;
+    experiment_e7_add(&few, cells, &count, "least_request", "least_request", 0.0)
+        ->options.tuning.without = WITHOUT_ADMISSION;
+    best = experiment_e7_add(&few, cells, &count, "ours, steady 0.8", "time", 0.8);
+    (void)experiment_e7_add(&few, cells, &count, "ours, steady 0.9", "time", 0.9);
+    (void)experiment_e7_add(&few, cells, &count, "ours, steady 1.0", "time", 1.0);
+    (void)experiment_e7_add(&few, cells, &count, "ours, steady 1.2", "time", 1.2);
     if (!experiment_run(&few, "E7", cells, count))
         return false;
     experiment_table(&few, "e7", "E7: overload 0.8, 1.4, 2.0, 0.8", cells, count, columns, 6);

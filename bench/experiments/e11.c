@@ -1,6 +1,6 @@
 /* e11 - hedging: 120 engines of one model that stand still now and then (two seconds, once in half
  * a minute, each by itself), as a driver or a neighbour on the machine make them. Late first tokens
- * get a second attempt elsewhere, within two per cent of the prefill tokens; above a load of 0.8
+ * get a second attempt elsewhere, within two per cent of the prefill tokens; above a load of 0.9
  * none, and nothing may be worse for it. */
 #include <math.h>
 
@@ -21,9 +21,9 @@ measure_hedges(const struct sim_job *job, struct sim_world *w, double *ret_extra
     ret_extras[1] = 100.0 * (double)s->hedges / fmax(1.0, (double)s->arrived);
 }
 
-static void
-add(const struct experiment *e, struct experiment_cell *cells, uint32_t *count, const char *name,
-    double load, uint32_t without)
+struct experiment_cell *
+experiment_e11_add(const struct experiment *e, struct experiment_cell *cells, uint32_t *count,
+                   const char *name, double load)
 {
     struct experiment_cell *c = experiment_add(e, cells, count, name, "time", TRACE_CONV);
 
@@ -33,8 +33,8 @@ add(const struct experiment *e, struct experiment_cell *cells, uint32_t *count, 
     c->options.day_amplitude = 0.0;
     c->options.pause_every_ms = PAUSE_EVERY_MS;
     c->options.pause_ms = PAUSE_MS;
-    c->options.tuning.without = without;
     c->measure = measure_hedges;
+    return c;
 }
 
 bool
@@ -49,10 +49,12 @@ experiment_e11(const struct experiment *e)
     struct experiment_estimate gain;
     uint32_t count = 0;
 
-    add(e, cells, &count, "load 0.7", 0.7, 0);
-    add(e, cells, &count, "load 0.7, no hedges", 0.7, WITHOUT_HEDGE);
-    add(e, cells, &count, "load 0.95", 0.95, 0);
-    add(e, cells, &count, "load 0.95, no hedges", 0.95, WITHOUT_HEDGE);
+    (void)experiment_e11_add(e, cells, &count, "load 0.7", 0.7);
+    experiment_e11_add(e, cells, &count, "load 0.7, no hedges", 0.7)->options.tuning.without =
+        WITHOUT_HEDGE;
+    (void)experiment_e11_add(e, cells, &count, "load 0.95", 0.95);
+    experiment_e11_add(e, cells, &count, "load 0.95, no hedges", 0.95)->options.tuning.without =
+        WITHOUT_HEDGE;
     if (!experiment_run(e, "E11", cells, count))
         return false;
     experiment_table(e, "e11", "E11: hedging, engines that stand still", cells, count, columns, 6);

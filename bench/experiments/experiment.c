@@ -119,7 +119,7 @@ experiment_run(const struct experiment *e, const char *name, struct experiment_c
                                   .rtt = &e->rtt,
                                   .nth_min = cells[c].nth_min,
                                   .measure = cells[c].measure};
-            j->options.seed = EXPERIMENT_SEED_FIRST + s;
+            j->options.seed = (e->is_tuning ? EXPERIMENT_SEED_TUNING : EXPERIMENT_SEED_FIRST) + s;
         }
     }
     if (sim_batch_run(jobs, n, &options, results) != ERR_OK)

@@ -8,8 +8,9 @@
  * t.
  *
  * Traces are played from 40 % of their span on; what lies before is for tuning. Seeds are 101 and
- * up, tuning has those below. Without data the built-in load runs, and every figure's name ends in
- * _synthetic: it says that the program works, and nothing about the world. */
+ * up, tuning has those below. With --tuning it is the other way round: whoever changes a weight
+ * looks there, and here only when it is chosen. Without data the built-in load runs, and every
+ * figure's name ends in _synthetic: it says that the program works, and nothing about the world. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,6 +19,7 @@
 
 #define EXPERIMENT_SEEDS_MAX   20u
 #define EXPERIMENT_SEED_FIRST  101u
+#define EXPERIMENT_SEED_TUNING 1u
 #define EXPERIMENT_CELLS_MAX   64u
 #define EXPERIMENT_TUNED_SHARE 0.4
 
@@ -31,6 +33,7 @@ struct experiment {
     struct trace traces[EXPERIMENT_TRACES];
     struct rtt_data rtt;
     bool is_quick;
+    bool is_tuning; /* the window and the seeds that are for tuning */
     uint32_t seeds, workers;
     const char *out; /* folder for tables, curves and plots */
 };
@@ -100,6 +103,15 @@ void experiment_figure(const struct experiment *e, const char *name,
                        struct experiment_estimate value, const char *unit);
 void experiment_number(const struct experiment *e, const char *name, double value,
                        const char *unit);
+
+/* Cells of worlds that more than one experiment looks at. steady: E7's load all the time; 0: its
+ * steps. Extras as e07.c and e11.c say. */
+struct experiment_cell *experiment_e7_add(const struct experiment *e, struct experiment_cell *cells,
+                                          uint32_t *count, const char *name, const char *rule,
+                                          double steady);
+struct experiment_cell *experiment_e11_add(const struct experiment *e,
+                                           struct experiment_cell *cells, uint32_t *count,
+                                           const char *name, double load);
 
 /* The experiments. False: it could not be run. */
 typedef bool experiment_fn(const struct experiment *e);

@@ -37,6 +37,7 @@ usage(FILE *out)
           "  experiments --quick\n"
           "  experiments --data DIR --only e1,e3 --seeds 10 --out /tmp/experiments\n\n"
           "  --quick      shorter runs, 5 seeds\n"
+          "  --tuning     on the part of the traces and the seeds that are for tuning\n"
           "  --only LIST  some of them\n"
           "  --data DIR   public data (or ISOCHRONE_DATA); without it a built-in load\n"
           "  --seeds N    so many (10; quick 5)\n"
@@ -75,7 +76,8 @@ load_synthetic(struct experiment *e, struct data_error *error)
 static bool
 load_data(struct experiment *e, const char *folder, struct data_error *error)
 {
-    struct trace_options options = {.from_share = EXPERIMENT_TUNED_SHARE, .to_share = 1.0};
+    struct trace_options options = {.from_share = e->is_tuning ? 0.0 : EXPERIMENT_TUNED_SHARE,
+                                    .to_share = e->is_tuning ? EXPERIMENT_TUNED_SHARE : 1.0};
     char path[DATA_PATH_BYTES_MAX];
 
     for (uint32_t i = 0; i < EXPERIMENT_TRACES; i++) {
@@ -101,11 +103,15 @@ run(const struct experiment *e, const char *only)
 int
 main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"quick", no_argument, NULL, 'q'},      {"only", required_argument, NULL, 'o'},
-        {"data", required_argument, NULL, 'd'}, {"seeds", required_argument, NULL, 's'},
-        {"jobs", required_argument, NULL, 'j'}, {"out", required_argument, NULL, 'O'},
-        {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"quick", no_argument, NULL, 'q'},
+                                            {"only", required_argument, NULL, 'o'},
+                                            {"data", required_argument, NULL, 'd'},
+                                            {"seeds", required_argument, NULL, 's'},
+                                            {"jobs", required_argument, NULL, 'j'},
+                                            {"out", required_argument, NULL, 'O'},
+                                            {"tuning", no_argument, NULL, 't'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     static struct experiment e = {.seeds = 0, .out = "build/experiments"};
     const char *folder = getenv("ISOCHRONE_DATA"), *only = NULL;
     struct data_error error;
@@ -115,6 +121,9 @@ main(int argc, char **argv)
         switch (letter) {
         case 'q':
             e.is_quick = true;
+            break;
+        case 't':
+            e.is_tuning = true;
             break;
         case 'o':
             only = optarg;
