@@ -251,6 +251,8 @@ take_input(struct http_session *c, struct span input)
     return input.bytes - rest.bytes;
 }
 
+static void read_pending(struct http_session *c);
+
 /* ---- From exchange to exchange. */
 
 /* The answer was refused or the connection is to end, and everything is written. */
@@ -296,6 +298,8 @@ finish_exchange(struct http_session *c)
             free_kept(c);
     }
     update_interest(c);
+    if (transport_has_pending(&c->transport))
+        read_pending(c); /* last: it may free the session */
 }
 
 static void
@@ -384,26 +388,35 @@ is_http2(const struct http_session *c, struct span input)
            span_starts(input, SPAN_LIT(NGHTTP2_CLIENT_MAGIC));
 }
 
-static void
-read_request(struct http_session *c)
+/* false: the session is gone, or speaks HTTP/2. */
+static bool
+read_piece(struct http_session *c)
 {
     size_t bytes, used;
     char *target = read_target(c, &bytes);
     ssize_t n = transport_recv(&c->transport, target, bytes);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return true;
     if (n <= 0) {
         http_session_close(c);
-        return;
+        return false;
     }
     if (is_http2(c, (struct span){target, (size_t)n})) {
         (void)http2_session_begin(c, (struct span){target, (size_t)n});
-        return;
+        return false;
     }
     used = take_input(c, (struct span){target, (size_t)n});
     keep(c, (struct span){target + used, (size_t)n - used});
     update_interest(c);
+    return true;
+}
+
+static void
+read_request(struct http_session *c)
+{
+    if (read_piece(c) && transport_has_pending(&c->transport))
+        read_pending(c);
 }
 
 /* Readable while an exchange is open: the next request, or the end. */
@@ -418,6 +431,19 @@ peek(struct http_session *c)
         c->h1.input_waiting = true;
         update_interest(c);
     }
+}
+
+/* What the socket will not announce is read on, as far as the state lets us. */
+static void
+read_pending(struct http_session *c)
+{
+    while (c->h1.state == HTTP1_READING && transport_has_pending(&c->transport)) {
+        if (!read_piece(c))
+            return;
+    }
+    if (c->h1.state == HTTP1_ANSWERING && !c->h1.input_waiting &&
+        transport_has_pending(&c->transport))
+        peek(c);
 }
 
 static void

@@ -330,7 +330,7 @@ read_frames(struct http_session *c)
 {
     char *input = c->server->input;
 
-    for (unsigned i = 0; i < HTTP2_READS_MAX; i++) {
+    for (unsigned i = 0; i < HTTP2_READS_MAX || transport_has_pending(&c->transport); i++) {
         ssize_t n = transport_recv(&c->transport, input, sizeof(c->server->input));
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -341,6 +341,8 @@ read_frames(struct http_session *c)
         }
         if (!take_input(c, (struct span){input, (size_t)n}))
             return;
+        if ((size_t)n < sizeof(c->server->input) && !transport_has_pending(&c->transport))
+            return; /* the socket is empty, or says that it is not */
     }
 }
 

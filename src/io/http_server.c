@@ -16,6 +16,7 @@
 #include "io/clock.h"
 #include "io/http_session.h"
 #include "io/log.h"
+#include "io/tls_connection.h"
 
 #define SECOND_NS      1000000000u
 #define ACCEPT_TELL_NS 60000000000u /* between two lines about the same trouble */
@@ -287,7 +288,20 @@ http_server_close(struct http_server *s)
     loop_timer_stop(&s->grace_timer);
     while ((c = LIST_FIRST(&s->connections)) != NULL)
         http_session_close(c);
+    tls_buffers_close(s->tls_buffers);
     free(s);
+}
+
+enum err
+http_server_use_tls(struct http_server *s, http_server_tls_fn *context,
+                    const struct tls_tickets *tickets, struct tls_stats *stats)
+{
+    must(s->tls_buffers == NULL);
+    s->tls_buffers = tls_buffers_open(tickets, stats);
+    if (s->tls_buffers == NULL)
+        return ERR_MEMORY;
+    s->tls = context;
+    return ERR_OK;
 }
 
 enum err

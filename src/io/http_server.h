@@ -95,6 +95,18 @@ MUST_USE enum err http_server_adopt(struct http_server *s, int fd);
 /* The sockets that it listens on, at most fds_max, still its own; how many. */
 size_t http_server_listeners(const struct http_server *s, int *fds, size_t fds_max);
 /* The bound address of the first of them (port 0 was filled in). */
+/* Speak TLS on connections that come from now on (tls.h): with the context that `context` gives
+ * for each (user: the server's), of which the connection then holds a reference: so a reload takes
+ * effect at once. NULL from it: the connection is closed. tickets: the same for all
+ * servers of a process. stats: where to count; NULL: nowhere. To be called once, before the loop
+ * runs. ERR_MEMORY. */
+struct tls_context;
+struct tls_tickets;
+struct tls_stats;
+typedef struct tls_context *http_server_tls_fn(void *user);
+MUST_USE enum err http_server_use_tls(struct http_server *s, http_server_tls_fn *context,
+                                      const struct tls_tickets *tickets, struct tls_stats *stats);
+/* The bound address (port 0 was filled in). */
 void http_server_address(const struct http_server *s, struct sockaddr_storage *ret_address);
 /* Accept no more; connections close after their next response, which says so, but those that were
  * told that they are kept: they are idle then. Idle ones wait grace_ns for a request that may be on

@@ -1,7 +1,7 @@
 /* http_session - what every connection of the server has, whatever it speaks: http_session.h. In
  * the usual case an exchange costs one read and one write: a request comes whole, the answer is
  * collected in one buffer and written by the flush task at the end of the pass. */
-#include "io/http_session.h"
+#include "io/http2_session.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -97,15 +97,19 @@ http_session_write(struct http_session *c)
 {
     struct http_output *out = &c->out;
     bool progress = false, blocked = false;
+    ssize_t n;
 
     if (c->out_of_memory)
         return false;
-    while (out->at < out->bytes && !blocked) {
-        ssize_t n = transport_send(&c->transport, out->data + out->at, out->bytes - out->at);
+    while ((out->at < out->bytes || transport_wants_write(&c->transport)) && !blocked) {
+        if (out->at < out->bytes)
+            n = transport_send(&c->transport, out->data + out->at, out->bytes - out->at);
+        else
+            n = transport_flush(&c->transport);
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             return false;
         blocked = n < 0 && errno == EAGAIN;
-        progress = progress || n > 0;
+        progress = progress || n >= 0;
         out->at += n > 0 ? (size_t)n : 0;
     }
     if (blocked && (progress || c->limit != HTTP_LIMIT_WRITE))
@@ -115,6 +119,83 @@ http_session_write(struct http_session *c)
     if (!blocked && out->bytes > 0)
         http_output_clear(out);
     c->blocked = blocked;
+    return true;
+}
+
+/* ---- The handshake of TLS, as the first protocol of a connection. Those who fail it get an alert
+ * and no other answer. */
+
+/* false: the session is gone. */
+static bool
+choose_protocol(struct http_session *c)
+{
+    if (transport_protocol(&c->transport) == TRANSPORT_HTTP2)
+        return http2_session_begin(c, (struct span){"", 0});
+    http1_session_init(c);
+    return true;
+}
+
+static void
+handshake_ready(struct http_session *c, unsigned ready)
+{
+    enum err err = transport_handshake(&c->transport);
+
+    (void)ready;
+    if (err == ERR_AGAIN)
+        return;
+    if (err != ERR_OK) {
+        http_session_close(c);
+        return;
+    }
+    if (!choose_protocol(c))
+        return;
+    loop_interest(&c->transport.watch, LOOP_READ);
+    http_session_limit(c, HTTP_LIMIT_KEEP_ALIVE,
+                       c->server->draining ? HTTP_LINGER_NS : c->server->limits.keep_alive_ns);
+    if (c->server->draining && c->h2 != NULL)
+        c->protocol->drain(c);
+    if (transport_has_pending(&c->transport))
+        c->protocol->ready(c, LOOP_READ); /* what came with the handshake's end */
+}
+
+static void
+handshake_flush(struct http_session *c)
+{
+    (void)c; /* there is nothing in the output yet */
+}
+
+static void
+handshake_fini(struct http_session *c)
+{
+    (void)c;
+}
+
+static void
+handshake_drain(struct http_session *c)
+{
+    (void)c; /* whoever got in by now is not turned away */
+}
+
+static const struct http_protocol handshake_protocol = {
+    .ready = handshake_ready,
+    .flush = handshake_flush,
+    .late = http_session_close,
+    .fini = handshake_fini,
+    .drain = handshake_drain,
+};
+
+/* false: no context, or no memory. */
+static bool
+begin_handshake(struct http_session *c)
+{
+    struct http_server *s = c->server;
+    struct tls_context *context = s->tls(s->user);
+
+    if (context == NULL ||
+        transport_use_tls(&c->transport, context, s->tls_buffers, NULL) != ERR_OK)
+        return false;
+    c->protocol = &handshake_protocol;
+    http_session_limit(c, HTTP_LIMIT_HEAD, s->limits.head_ns);
     return true;
 }
 
@@ -146,8 +227,13 @@ http_session_open(struct http_server *s, int fd, const struct sockaddr *peer, so
         memcpy(&c->peer, peer, peer_bytes);
     LIST_INSERT_HEAD(&s->connections, c, link);
     s->connection_count++;
-    http1_session_init(c);
-    http_session_limit(c, HTTP_LIMIT_KEEP_ALIVE, s->limits.keep_alive_ns);
+    if (s->tls == NULL) {
+        http1_session_init(c);
+        http_session_limit(c, HTTP_LIMIT_KEEP_ALIVE, s->limits.keep_alive_ns);
+    } else if (!begin_handshake(c)) {
+        c->protocol = &handshake_protocol;
+        http_session_close(c);
+    }
 }
 
 void

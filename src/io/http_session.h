@@ -147,6 +147,8 @@ struct http_server {
     void *user;
     LIST_HEAD(http_sessions, http_session) connections;
     size_t connection_count, exchange_count;
+    http_server_tls_fn *tls;         /* NULL: no TLS */
+    struct tls_buffers *tls_buffers; /* with tls: of all connections */
     bool draining;
     uint64_t grace_until_ns; /* while draining: so long idle connections are kept */
     uint64_t date_until_ns;
@@ -160,7 +162,8 @@ void http_server_resume(struct http_server *s);             /* a connection ende
 bool http_server_is_impatient(const struct http_server *s); /* idle connections end now */
 struct span http_server_date(struct http_server *s);
 
-/* ---- http_session.c */
+/* ---- http_session.c: a connection begins, over TLS with the handshake as its protocol; then it
+ * gets the one that was agreed on. */
 /* Take the descriptor over (closed when that fails). */
 void http_session_open(struct http_server *s, int fd, const struct sockaddr *peer,
                        socklen_t peer_bytes);

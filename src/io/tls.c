@@ -1,0 +1,380 @@
+/* tls - making contexts out of what files hold; see tls.h.
+ * Debian's openssl.cnf can only raise what is set here (its security level may refuse short keys).
+ */
+#include "io/tls.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io/clock.h"
+#include "io/log.h"
+#include "io/tls_connection.h"
+
+#define SUITES_12                                                                                  \
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"     \
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+#define SUITES_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define GROUPS    "X25519:P-256:P-384"
+
+#define SYSTEM_CERTIFICATES "/etc/ssl/certs/ca-certificates.crt" /* of Debian and many others */
+#define SOON_S              604800                               /* "expires soon" */
+
+/* The last reason that OpenSSL gave; the queue is empty afterwards. */
+static const char *
+reason(void)
+{
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+
+    ERR_clear_error();
+    return text != NULL ? text : "no reason given";
+}
+
+static enum err
+complain(const struct tls_file *file, const char *what)
+{
+    log_error("%.*s: %s", (int)file->name.bytes, file->name.data, what);
+    ERR_clear_error();
+    return ERR_PARSE;
+}
+
+/* ---- Certificates. */
+
+static void
+warn_of_time(const struct tls_file *file, const X509 *certificate)
+{
+    time_t now = (time_t)clock_wall_s(), soon = now + SOON_S;
+    const char *what = NULL;
+
+    if (X509_cmp_time(X509_get0_notAfter(certificate), &now) < 0)
+        what = "the certificate has expired: who checks it will refuse; renew it";
+    else if (X509_cmp_time(X509_get0_notBefore(certificate), &now) > 0)
+        what = "the certificate is not valid yet: who checks it will refuse";
+    else if (X509_cmp_time(X509_get0_notAfter(certificate), &soon) < 0)
+        what = "the certificate expires within a week: renew it";
+    if (what != NULL)
+        log_warn("%.*s: %s", (int)file->name.bytes, file->name.data, what);
+}
+
+/* There are no passwords: nobody is there to be asked. */
+static int
+no_password(char *text, int bytes, int writing, void *user)
+{
+    (void)text, (void)bytes, (void)writing, (void)user;
+    return -1;
+}
+
+static BIO *
+open_text(struct span text)
+{
+    return text.bytes > INT32_MAX ? NULL : BIO_new_mem_buf(text.data, (int)text.bytes);
+}
+
+typedef bool take_fn(SSL_CTX *ssl, X509 *certificate, unsigned index);
+
+/* Hand each certificate of the file to take, which gets a reference of its own if it wants one. */
+static enum err
+each_certificate(SSL_CTX *ssl, const struct tls_file *file, take_fn *take)
+{
+    BIO *bio = open_text(file->pem);
+    enum err err = bio != NULL ? ERR_OK : ERR_MEMORY;
+    unsigned count = 0;
+    X509 *certificate;
+
+    while (err == ERR_OK &&
+           (certificate = PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL)) != NULL) {
+        if (count == 0)
+            warn_of_time(file, certificate);
+        if (!take(ssl, certificate, count++)) {
+            log_error("%.*s: certificate %u: %s", (int)file->name.bytes, file->name.data, count,
+                      reason());
+            err = ERR_PARSE;
+        }
+        X509_free(certificate);
+    }
+    if (err == ERR_OK && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+        err = complain(file, "a certificate is broken: it is no PEM, or was cut off");
+    else if (err == ERR_OK && count == 0)
+        err = complain(file, "there is no certificate in it: a file in PEM form begins with "
+                             "-----BEGIN CERTIFICATE-----");
+    ERR_clear_error();
+    BIO_free(bio);
+    return err;
+}
+
+/* The first one is ours, the others lead from there to a root. */
+static bool
+take_own(SSL_CTX *ssl, X509 *certificate, unsigned index)
+{
+    if (index == 0)
+        return SSL_CTX_use_certificate(ssl, certificate) == 1;
+    return SSL_CTX_add1_chain_cert(ssl, certificate) == 1;
+}
+
+static bool
+take_trusted(SSL_CTX *ssl, X509 *certificate, unsigned index)
+{
+    (void)index;
+    return X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), certificate) == 1;
+}
+
+/* Trusted, and named to clients, who may have several certificates. */
+static bool
+take_client_ca(SSL_CTX *ssl, X509 *certificate, unsigned index)
+{
+    return take_trusted(ssl, certificate, index) && SSL_CTX_add_client_CA(ssl, certificate) == 1;
+}
+
+static enum err
+set_own(SSL_CTX *ssl, const struct tls_file *cert, const struct tls_file *key)
+{
+    enum err err = each_certificate(ssl, cert, take_own);
+    EVP_PKEY *private = NULL;
+    BIO *bio = NULL;
+
+    if (err != ERR_OK)
+        return err;
+    bio = open_text(key->pem);
+    private = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+    if (private == NULL) {
+        err = complain(key, "no private key could be read from it: it is PEM without a password, "
+                            "-----BEGIN PRIVATE KEY-----");
+    } else if (SSL_CTX_use_PrivateKey(ssl, private) != 1) {
+        log_error("%.*s: this key does not belong to the certificate in %.*s (%s): give both from "
+                  "one request",
+                  (int)key->name.bytes, key->name.data, (int)cert->name.bytes, cert->name.data,
+                  reason());
+        err = ERR_PARSE;
+    }
+    EVP_PKEY_free(private);
+    BIO_free(bio);
+    return err;
+}
+
+static enum err
+set_system_trust(SSL_CTX *ssl)
+{
+    const char *given = getenv(X509_get_default_cert_file_env());
+    const char *path = given != NULL                            ? given
+                       : access(SYSTEM_CERTIFICATES, R_OK) == 0 ? SYSTEM_CERTIFICATES
+                                                                : X509_get_default_cert_file();
+
+    /* As a file, whole: a directory would be looked into at each handshake, on the loop. */
+    if (SSL_CTX_load_verify_file(ssl, path) == 1)
+        return ERR_OK;
+    log_error("%s: the system's certificates cannot be read (%s): install ca-certificates, or say "
+              "whom to trust by `ca: file:...` or `pin: sha256:...`",
+              path, reason());
+    return ERR_IO;
+}
+
+/* ---- Contexts. */
+
+struct tls_context *
+tls_ref(struct tls_context *context)
+{
+    atomic_fetch_add_explicit(&context->refs, 1, memory_order_relaxed);
+    return context;
+}
+
+void
+tls_unref(struct tls_context *context)
+{
+    if (context == NULL || atomic_fetch_sub_explicit(&context->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    SSL_CTX_free(context->ssl);
+    BIO_meth_free(context->method);
+    free(context);
+}
+
+/* What both sides have. NULL: no memory, or a library that cannot do this; logged. */
+static struct tls_context *
+context_new(const SSL_METHOD *method)
+{
+    struct tls_context *context = calloc(1, sizeof(*context));
+
+    if (context == NULL)
+        return NULL;
+    atomic_init(&context->refs, 1);
+    context->method = tls_connection_method();
+    context->ssl = SSL_CTX_new(method);
+    if (context->method != NULL && context->ssl != NULL &&
+        SSL_CTX_set_min_proto_version(context->ssl, TLS1_2_VERSION) == 1 &&
+        SSL_CTX_set_cipher_list(context->ssl, SUITES_12) == 1 &&
+        SSL_CTX_set_ciphersuites(context->ssl, SUITES_13) == 1 &&
+        SSL_CTX_set1_groups_list(context->ssl, GROUPS) == 1) {
+        SSL_CTX_set_options(context->ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+        SSL_CTX_set_mode(context->ssl, SSL_MODE_RELEASE_BUFFERS);
+        SSL_CTX_set_info_callback(context->ssl, tls_connection_info);
+        return context;
+    }
+    log_error("tls: OpenSSL cannot be set up: %s", reason());
+    tls_unref(context);
+    return NULL;
+}
+
+static const unsigned char alpn_list[] = "\x02h2\x08http/1.1";
+#define ALPN_HTTP1       (alpn_list + 3)
+#define ALPN_HTTP1_BYTES 9u
+
+/* ---- The server's. */
+
+/* The user is a context, or NULL when there is only http/1.1. A client that offers only
+ * what we have not is told so (no_application_protocol); one that offers nothing speaks HTTP/1. */
+static int
+choose_protocol(SSL *ssl, const unsigned char **ret_chosen, unsigned char *ret_bytes,
+                const unsigned char *offered, unsigned offered_bytes, void *user)
+{
+    const unsigned char *ours = user != NULL ? alpn_list : ALPN_HTTP1;
+    unsigned bytes = user != NULL ? sizeof(alpn_list) - 1 : ALPN_HTTP1_BYTES;
+    unsigned char *chosen = NULL;
+
+    (void)ssl;
+    if (SSL_select_next_proto(&chosen, ret_bytes, ours, bytes, offered, offered_bytes) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *ret_chosen = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* Sessions of one way to judge clients must not get in under another one: their tickets carry this
+ * name, and a different one is not taken. */
+static bool
+name_sessions(SSL_CTX *ssl, const struct tls_server_options *o)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    bool good;
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+
+    good = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
+           EVP_DigestUpdate(md, &o->client_cert_required, sizeof(o->client_cert_required)) == 1 &&
+           EVP_DigestUpdate(md, o->client_ca.pem.data, o->client_ca.pem.bytes) == 1 &&
+           EVP_DigestFinal_ex(md, sum, NULL) == 1 &&
+           SSL_CTX_set_session_id_context(ssl, sum, SSL_MAX_SID_CTX_LENGTH) == 1;
+    EVP_MD_CTX_free(md);
+    return good;
+}
+
+enum err
+tls_server_open(const struct tls_server_options *o, struct tls_context **ret_context)
+{
+    struct tls_context *context = context_new(TLS_server_method());
+    enum err err;
+
+    if (context == NULL)
+        return ERR_MEMORY;
+    err = set_own(context->ssl, &o->cert, &o->key);
+    if (err == ERR_OK && o->client_ca.pem.bytes > 0) {
+        err = each_certificate(context->ssl, &o->client_ca, take_client_ca);
+        SSL_CTX_set_verify(context->ssl,
+                           SSL_VERIFY_PEER |
+                               (o->client_cert_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                           NULL);
+    }
+    if (err == ERR_OK &&
+        (!name_sessions(context->ssl, o) ||
+         SSL_CTX_set_tlsext_ticket_key_evp_cb(context->ssl, tls_connection_ticket) != 1))
+        err = ERR_MEMORY;
+    if (err != ERR_OK) {
+        tls_unref(context);
+        return err;
+    }
+    SSL_CTX_set_session_cache_mode(context->ssl, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_timeout(context->ssl, TLS_TICKET_LIFE_S);
+    SSL_CTX_set_num_tickets(context->ssl, 1);
+    SSL_CTX_set_alpn_select_cb(context->ssl, choose_protocol, o->http2 ? context : NULL);
+    *ret_context = context;
+    return ERR_OK;
+}
+
+/* ---- The client's. */
+
+enum err
+tls_client_open(const struct tls_client_options *o, struct tls_context **ret_context)
+{
+    struct tls_context *context = context_new(TLS_client_method());
+    enum err err = ERR_OK;
+
+    if (context == NULL)
+        return ERR_MEMORY;
+    if (o->ca.pem.bytes > 0)
+        err = each_certificate(context->ssl, &o->ca, take_trusted);
+    else if (!o->pinned)
+        err = set_system_trust(context->ssl);
+    if (err == ERR_OK && o->cert.pem.bytes > 0)
+        err = set_own(context->ssl, &o->cert, &o->key);
+    /* This one returns 0 for success. */
+    if (err == ERR_OK && SSL_CTX_set_alpn_protos(context->ssl, ALPN_HTTP1, ALPN_HTTP1_BYTES) != 0)
+        err = ERR_MEMORY;
+    if (err != ERR_OK) {
+        tls_unref(context);
+        return err;
+    }
+    /* Whoever is trusted by name need not be a root. */
+    if (o->ca.pem.bytes > 0)
+        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context->ssl), X509_V_FLAG_PARTIAL_CHAIN);
+    SSL_CTX_set_verify(context->ssl, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_cert_verify_callback(context->ssl, tls_connection_verify, NULL);
+    SSL_CTX_set_session_cache_mode(context->ssl,
+                                   SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(context->ssl, tls_connection_session);
+    *ret_context = context;
+    return ERR_OK;
+}
+
+/* ---- Pins. */
+
+static bool
+pin_of_hex(struct span text, unsigned char ret_pin[TLS_PIN_BYTES])
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < text.bytes; i++) {
+        char c = text.data[i];
+        const char *digit = c == '\0' ? NULL : strchr(digits, c >= 'A' && c <= 'F' ? c + 32 : c);
+        if (digit == NULL)
+            return false;
+        ret_pin[i / 2] = (unsigned char)((i % 2 == 0 ? 0 : ret_pin[i / 2] << 4) |
+                                         (unsigned char)(digit - digits));
+    }
+    return true;
+}
+
+enum err
+tls_pin(struct span text, unsigned char ret_pin[TLS_PIN_BYTES])
+{
+    unsigned char padded[44], bytes[33];
+
+    if (!span_starts(text, SPAN_LIT("sha256:")))
+        return ERR_PARSE;
+    text = span_from(text, sizeof("sha256:") - 1);
+    if (text.bytes == 2 * TLS_PIN_BYTES)
+        return pin_of_hex(text, ret_pin) ? ERR_OK : ERR_PARSE;
+    if (text.bytes != 43 && (text.bytes != 44 || text.data[43] != '='))
+        return ERR_PARSE;
+    for (size_t i = 0; i < 43; i++) { /* OpenSSL would skip blanks */
+        char c = text.data[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '+' || c == '/'))
+            return ERR_PARSE;
+    }
+    memcpy(padded, text.data, 43);
+    padded[43] = '=';
+    if (EVP_DecodeBlock(bytes, padded, sizeof(padded)) != (int)sizeof(bytes))
+        return ERR_PARSE;
+    memcpy(ret_pin, bytes, TLS_PIN_BYTES);
+    return ERR_OK;
+}
+
+void
+tls_pin_text(const unsigned char pin[TLS_PIN_BYTES], char ret_text[TLS_PIN_TEXT_BYTES])
+{
+    memcpy(ret_text, "sha256:", 7);
+    (void)EVP_EncodeBlock((unsigned char *)ret_text + 7, pin, TLS_PIN_BYTES); /* 44 and a zero */
+}

@@ -1,0 +1,58 @@
+#ifndef IO_TLS_H
+#define IO_TLS_H
+/* tls - what connections over TLS have in common: certificates, keys, whom to trust (OpenSSL 3).
+ * One connection is in tls_connection.h.
+ *
+ * TLS 1.2 and 1.3 with the suites of Mozilla's "intermediate" list but DHE, no renegotiation, no
+ * compression, no early data. Sessions are resumed by tickets (tls_ticket.h); the server keeps
+ * nothing for it. A name in SNI that is not in the certificate is served all the same: whether the
+ * certificate fits is the client's to judge.
+ *
+ * Contexts are made of bytes that the caller has read, at the start or on a worker's thread, so no
+ * loop ever reads a file; they do not change and are counted by reference. A reload makes new ones
+ * for new connections; each connection keeps the one it began with. What is wrong is logged with
+ * the name of the file and what to do. From any thread. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/span.h"
+
+#define TLS_PIN_BYTES      32u
+#define TLS_PIN_TEXT_BYTES 52u /* "sha256:", 44 of base64, and the zero */
+
+struct tls_context;
+
+struct tls_file {
+    struct span name; /* for messages */
+    struct span pem;  /* one piece after the other; empty: not given */
+};
+
+struct tls_server_options {
+    struct tls_file cert; /* the certificate, then those that lead to its root */
+    struct tls_file key;
+    struct tls_file client_ca; /* not given: clients are not asked for a certificate */
+    bool client_cert_required; /* else one that is shown must be good, but need not be shown */
+    bool http2;                /* offer h2 by ALPN, before http/1.1 */
+};
+/* ERR_PARSE, ERR_MEMORY: logged. */
+MUST_USE enum err tls_server_open(const struct tls_server_options *o,
+                                  struct tls_context **ret_context);
+
+struct tls_client_options {
+    struct tls_file ca;        /* not given: the system's */
+    struct tls_file cert, key; /* what we show when asked; both or none */
+    bool pinned;               /* for peers with a pin only: no CA is needed */
+};
+/* ERR_PARSE, ERR_IO (no certificates in the system), ERR_MEMORY: logged. */
+MUST_USE enum err tls_client_open(const struct tls_client_options *o,
+                                  struct tls_context **ret_context);
+
+struct tls_context *tls_ref(struct tls_context *context);
+void tls_unref(struct tls_context *context); /* NULL: does nothing */
+
+/* "sha256:" and 64 hexadecimal digits, or 43 or 44 of base64: the hash of a certificate's
+ * SubjectPublicKeyInfo. ERR_PARSE. */
+MUST_USE enum err tls_pin(struct span text, unsigned char ret_pin[TLS_PIN_BYTES]);
+void tls_pin_text(const unsigned char pin[TLS_PIN_BYTES], char ret_text[TLS_PIN_TEXT_BYTES]);
+#endif

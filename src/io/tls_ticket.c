@@ -1,0 +1,75 @@
+/* tls_ticket - a hash for each turn, and three for the keys of an epoch; see tls_ticket.h. */
+#include "io/tls_ticket.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <string.h>
+
+#include "base/must.h"
+
+/* SHA-256 of the secret and what it is for. */
+static void
+derive(const unsigned char *secret, char purpose, unsigned char *ret_bytes, size_t bytes)
+{
+    unsigned char text[TLS_TICKET_SECRET_BYTES + 1], sum[EVP_MAX_MD_SIZE];
+
+    memcpy(text, secret, TLS_TICKET_SECRET_BYTES);
+    text[TLS_TICKET_SECRET_BYTES] = (unsigned char)purpose;
+    must(EVP_Digest(text, sizeof(text), sum, NULL, EVP_sha256(), NULL) == 1);
+    memcpy(ret_bytes, sum, bytes);
+    OPENSSL_cleanse(text, sizeof(text));
+    OPENSSL_cleanse(sum, sizeof(sum));
+}
+
+static void
+turn(struct tls_tickets *t, uint64_t now_ns)
+{
+    uint64_t epoch = now_ns / TLS_TICKET_EPOCH_NS;
+
+    while (t->epoch < epoch) {
+        memmove(t->secrets[1], t->secrets[0], (TLS_TICKET_EPOCHS - 1) * TLS_TICKET_SECRET_BYTES);
+        derive(t->secrets[1], 'n', t->secrets[0], TLS_TICKET_SECRET_BYTES);
+        t->count += t->count < TLS_TICKET_EPOCHS;
+        t->epoch++;
+    }
+}
+
+enum err
+tls_tickets_init(struct tls_tickets *t, uint64_t now_ns)
+{
+    *t = (struct tls_tickets){.epoch = now_ns / TLS_TICKET_EPOCH_NS, .count = 1};
+    return RAND_bytes(t->secrets[0], TLS_TICKET_SECRET_BYTES) == 1 ? ERR_OK : ERR_IO;
+}
+
+static void
+fill_keys(const unsigned char *secret, struct tls_ticket_keys *ret_keys)
+{
+    derive(secret, 'c', ret_keys->cipher, sizeof(ret_keys->cipher));
+    derive(secret, 'm', ret_keys->mac, sizeof(ret_keys->mac));
+}
+
+void
+tls_tickets_now(struct tls_tickets *t, uint64_t now_ns, struct tls_ticket_keys *ret_keys)
+{
+    turn(t, now_ns);
+    derive(t->secrets[0], 'i', ret_keys->name, sizeof(ret_keys->name));
+    fill_keys(t->secrets[0], ret_keys);
+}
+
+enum err
+tls_tickets_find(struct tls_tickets *t, uint64_t now_ns,
+                 const unsigned char name[TLS_TICKET_NAME_BYTES], struct tls_ticket_keys *ret_keys,
+                 bool *ret_old)
+{
+    turn(t, now_ns);
+    for (uint32_t i = 0; i < t->count; i++) {
+        derive(t->secrets[i], 'i', ret_keys->name, sizeof(ret_keys->name));
+        if (memcmp(ret_keys->name, name, sizeof(ret_keys->name)) == 0) {
+            fill_keys(t->secrets[i], ret_keys);
+            *ret_old = i > 0;
+            return ERR_OK;
+        }
+    }
+    return ERR_NOT_FOUND;
+}
