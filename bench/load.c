@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/must.h"
@@ -18,14 +19,15 @@
 #include "child.h"
 #include "io/clock.h"
 
-#define BATCH           64
-#define REPLY_BYTES_MAX 16384u
-#define LATENCIES_MAX   4000000u
-#define HEAD_BYTES_MAX  1024u
-#define LINE_BYTES      90u
-#define STREAM_WAIT_S   20
-#define ONCE_S          5
-#define ROUND_SPARE_NS  10000000000u /* a round that takes so much longer hangs: its end */
+#define UPLOAD_PIECES_PER_S 10u
+#define BATCH               64
+#define REPLY_BYTES_MAX     16384u
+#define LATENCIES_MAX       4000000u
+#define HEAD_BYTES_MAX      1024u
+#define LINE_BYTES          90u
+#define STREAM_WAIT_S       20
+#define ONCE_S              5
+#define ROUND_SPARE_NS      10000000000u /* a round that takes so much longer hangs: its end */
 
 struct client {
     int fd;
@@ -339,4 +341,49 @@ load_streams_open(const struct load_plan *plan, int *ret_fds)
         failed += !stream_started(ret_fds[i]);
     free(request);
     return failed;
+}
+
+/* A piece of an upload: false when the server has answered already, or closed. */
+static bool
+send_piece(int fd, const char *piece, size_t bytes)
+{
+    char byte;
+
+    if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR))
+        return false;
+    return send(fd, piece, bytes, MSG_NOSIGNAL) >= 0 || errno == EAGAIN;
+}
+
+uint32_t
+load_uploads_open(const struct load_plan *plan, uint64_t announced_bytes, uint32_t bytes_per_s,
+                  uint32_t seconds, int *ret_fds)
+{
+    const struct timespec pause = {.tv_nsec = 1000000000 / UPLOAD_PIECES_PER_S};
+    size_t piece_bytes = bytes_per_s / UPLOAD_PIECES_PER_S;
+    char *piece = calloc(1, piece_bytes), head[512];
+    uint32_t open = 0;
+    int bytes = snprintf(head, sizeof(head),
+                         "POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\n"
+                         "Authorization: Bearer %s\r\nContent-Type: application/json\r\n"
+                         "Content-Length: %llu\r\n\r\n",
+                         plan->api_key, (unsigned long long)announced_bytes);
+
+    must(piece != NULL);
+    for (uint32_t i = 0; i < plan->connections; i++) {
+        ret_fds[i] = connected(plan->port);
+        must(ret_fds[i] >= 0 && send(ret_fds[i], head, (size_t)bytes, MSG_NOSIGNAL) == bytes);
+    }
+    for (uint32_t turn = 0; turn < seconds * UPLOAD_PIECES_PER_S; turn++) {
+        nanosleep(&pause, NULL);
+        open = 0;
+        for (uint32_t i = 0; i < plan->connections; i++) {
+            if (ret_fds[i] >= 0 && !send_piece(ret_fds[i], piece, piece_bytes)) {
+                close(ret_fds[i]);
+                ret_fds[i] = -1;
+            }
+            open += ret_fds[i] >= 0;
+        }
+    }
+    free(piece);
+    return open;
 }

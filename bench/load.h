@@ -35,4 +35,9 @@ void load_run(const struct load_plan *plan, struct load_result *ret_result);
 /* Open plan->connections streams and wait until each has had its first content. Their sockets go to
  * ret_fds; the caller closes them. The number that failed. */
 uint32_t load_streams_open(const struct load_plan *plan, int *ret_fds);
+/* Announce a body of announced_bytes on each of plan->connections and send bytes_per_s of it for
+ * so many seconds, a piece ten times a second, on those that the server leaves open. Their sockets
+ * go to ret_fds, -1 where it did not. The number it left open. */
+uint32_t load_uploads_open(const struct load_plan *plan, uint64_t announced_bytes,
+                           uint32_t bytes_per_s, uint32_t seconds, int *ret_fds);
 #endif

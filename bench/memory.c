@@ -1,8 +1,9 @@
 /* memory - what the gateway keeps in RAM: `make bench-memory`.
  *
- * Idle with 1,000 engines that it polls, then with 2,000 streams open: the client's connection, the
+ * Idle with 1,000 engines that it polls; then with 9,000 streams open: the client's connection, the
  * engine's, and all that the gateway keeps for a request under way. The kernel's socket buffers are
- * not in it. */
+ * not in it. Then 1,000 clients announce 64 MiB each and send slowly, four times as much in all as
+ * all bodies may have: what it keeps of them, and how many it has sent away. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -16,9 +17,33 @@
 #include "subject.h"
 
 #define ENGINES  1000u
-#define STREAMS  2000u
+#define STREAMS  9000u
 #define SETTLE_S 15 /* every engine has been asked at least twice */
 #define HOLD_S   3
+#define UPLOADS  1000u
+#define ANNOUNCE ((uint64_t)64 << 20)
+#define UPLOAD_S 20
+#define UPLOAD_B (SUBJECT_BUFFERS_MIB * 4u * 1048576u / UPLOADS / UPLOAD_S) /* a second, of each   \
+                                                                             */
+
+/* What slow uploads cost beside what was there. */
+static void
+uploads(const struct load_plan *streams, const struct subject *gateway)
+{
+    static int fds[UPLOADS];
+    struct load_plan plan = *streams;
+    uint32_t open;
+
+    plan.connections = UPLOADS;
+    open = load_uploads_open(&plan, ANNOUNCE, UPLOAD_B, UPLOAD_S, fds);
+    printf("figure slow_upload_rss_mib %.1f MiB\n", (double)child_rss_kib(gateway->pid) / 1024.0);
+    printf("figure slow_upload_limit_mib %u MiB\n", SUBJECT_BUFFERS_MIB);
+    printf("figure slow_uploads_refused %u uploads\n", UPLOADS - open);
+    for (uint32_t i = 0; i < UPLOADS; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+}
 
 int
 main(int argc, char **argv)
@@ -57,6 +82,8 @@ main(int argc, char **argv)
            ((double)open_kib - (double)idle_kib) / (double)STREAMS);
     for (uint32_t i = 0; i < STREAMS; i++)
         close(fds[i]);
+    sleep(HOLD_S);
+    uploads(&plan, &gateway);
     subject_close(&gateway);
     child_stop(engine);
     host_use_read(&after);

@@ -112,8 +112,10 @@ subject_open_gateway(const char *program, const char *directory, uint32_t engine
     f = created(directory, "gateway.yaml", path);
     fprintf(f,
             "listen: {public: \"127.0.0.1:%u\", admin: \"127.0.0.1:%u\"}\nthreads: 1\n"
-            "keys: file:%s/keys.yaml\nengines:\n",
-            GATEWAY_PORT, GATEWAY_PORT + 1, directory);
+            "keys: file:%s/keys.yaml\n"
+            "limits: {connections_per_address_max: 65536, buffers_bytes_max: %uMiB, "
+            "buffers_bytes_per_key_max: %uMiB}\nengines:\n",
+            GATEWAY_PORT, GATEWAY_PORT + 1, directory, SUBJECT_BUFFERS_MIB, SUBJECT_BUFFERS_MIB);
     for (uint32_t i = 0; i < engines; i++)
         fprintf(f, "  - {name: e%u, url: \"http://%s\", kind: openai, slots: 64}\n", i,
                 engine_at(i));

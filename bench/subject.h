@@ -13,6 +13,7 @@
 #define SUBJECT_ENGINE_PORT 4300u /* of all canned engines */
 #define SUBJECT_API_KEY     "sk-bench-0123456789abcdef0123456789abcdef"
 #define SUBJECT_ENGINES_MAX 4096u
+#define SUBJECT_BUFFERS_MIB 256u /* all bodies in our memory, of one client too */
 
 struct subject {
     const char *name;

@@ -72,17 +72,15 @@ announced_bytes(const struct http_session *c)
 /* ---- A request, piece by piece. */
 
 static void
+refuse(struct http_session *c, struct http_refusal r)
+{
+    http1_session_refuse(c, r.status, r.code, r.message);
+}
+
+static void
 refuse_for_memory(struct http_session *c, enum err err)
 {
-    char text[160];
-
-    if (err == ERR_MEMORY) {
-        http1_session_refuse(c, 503, "out_of_memory", "no memory for this request now");
-        return;
-    }
-    snprintf(text, sizeof(text), "no room for this body now: limits.buffers_bytes_max is %zu",
-             c->server->limits.buffers_bytes_max);
-    http1_session_refuse(c, 503, "buffers_full", text);
+    refuse(c, http_body_no_room(&c->h1.body, &c->server->limits, err));
 }
 
 static void
@@ -92,9 +90,7 @@ refuse_message(struct http_session *c, enum http1_status status)
 
     switch (status) {
     case HTTP1_BODY_TOO_LARGE:
-        snprintf(text, sizeof(text), "the body is too large: limits.body_bytes_max is %zu",
-                 c->server->limits.body_bytes_max);
-        http1_session_refuse(c, 413, "body_too_large", text);
+        refuse(c, http_body_too_large(&c->server->limits));
         break;
     case HTTP1_TARGET_TOO_LONG:
         snprintf(text, sizeof(text), "the request target is longer than %u bytes",
@@ -179,7 +175,7 @@ begin_exchange(struct http_session *c, bool whole)
 }
 
 static bool
-is_admitted(const struct http_session *c)
+is_admitted(const struct http_session *c, struct http_share **ret_share)
 {
     struct http_header headers[HTTP_HEADERS_MAX];
     struct http_request r;
@@ -188,7 +184,7 @@ is_admitted(const struct http_session *c)
         return true;
     must(http1_header_count(&c->h1.parser) <= HTTP_HEADERS_MAX); /* the parser's limit */
     fill_head(c, headers, &r);
-    return c->server->fn.admit(&r, c->server->user);
+    return c->server->fn.admit(&r, c->server->user, ret_share);
 }
 
 /* The head is whole, and so many bytes came behind it. */
@@ -197,11 +193,21 @@ on_head(struct http_session *c, size_t came_bytes)
 {
     bool body_follows = http1_chunked(&c->h1.parser) ||
                         http1_length_left(&c->h1.parser) > came_bytes;
+    struct http_share *share = NULL;
+    enum err err;
 
     c->h1.has_head = true;
-    if (body_follows && !is_admitted(c))
+    if (!body_follows)
+        return;
+    if (!is_admitted(c, &share)) {
         begin_exchange(c, false);
-    else if (body_follows && came_bytes == 0 && http1_expects_continue(&c->h1.parser))
+        return;
+    }
+    err = http_body_expect(&c->h1.body, &c->server->limits, share, announced_bytes(c),
+                           loop_now_ns(c->server->loop));
+    if (err != ERR_OK)
+        refuse_for_memory(c, err);
+    else if (came_bytes == 0 && http1_expects_continue(&c->h1.parser))
         go_on(c);
 }
 
@@ -211,7 +217,9 @@ static void
 limit_reading(struct http_session *c)
 {
     if (c->h1.has_head)
-        http_session_limit(c, HTTP_LIMIT_BODY, c->server->limits.body_idle_ns);
+        http_session_limit(
+            c, HTTP_LIMIT_BODY,
+            http_body_wait_ns(&c->h1.body, &c->server->limits, loop_now_ns(c->server->loop)));
     else if (c->limit != HTTP_LIMIT_HEAD)
         http_session_limit(c, HTTP_LIMIT_HEAD, c->server->limits.head_ns);
 }
@@ -493,7 +501,7 @@ on_late(struct http_session *c)
         http1_session_refuse(c, 408, "request_timeout", "the request's head took too long");
         break;
     case HTTP_LIMIT_BODY:
-        http1_session_refuse(c, 408, "request_timeout", "the request's body took too long");
+        refuse(c, http_body_late(&c->h1.body, &c->server->limits, loop_now_ns(c->server->loop)));
         break;
     default: /* silence: there is nobody to tell */
         http_session_close(c);

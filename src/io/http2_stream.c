@@ -74,6 +74,14 @@ limit(struct http2_stream *st, uint64_t wait_ns)
 }
 
 static void
+limit_body(struct http2_stream *st)
+{
+    const struct http_server *s = st->session->server;
+
+    limit(st, http_body_wait_ns(&st->body, &s->limits, loop_now_ns(s->loop)));
+}
+
+static void
 reset(struct http2_stream *st, uint32_t error_code)
 {
     if (nghttp2_submit_rst_stream(wire_of(st), NGHTTP2_FLAG_NONE, st->id, error_code) != 0)
@@ -103,27 +111,21 @@ refuse(struct http2_stream *st, unsigned status, const char *code, const char *m
 }
 
 static void
+refuse_as(struct http2_stream *st, struct http_refusal r)
+{
+    refuse(st, r.status, r.code, r.message);
+}
+
+static void
 refuse_for_memory(struct http2_stream *st, enum err err)
 {
-    char text[160];
-
-    if (err == ERR_MEMORY) {
-        refuse(st, 503, "out_of_memory", "no memory for this request now");
-        return;
-    }
-    snprintf(text, sizeof(text), "no room for this body now: limits.buffers_bytes_max is %zu",
-             st->session->server->limits.buffers_bytes_max);
-    refuse(st, 503, "buffers_full", text);
+    refuse_as(st, http_body_no_room(&st->body, &st->session->server->limits, err));
 }
 
 static void
 refuse_body(struct http2_stream *st)
 {
-    char text[160];
-
-    snprintf(text, sizeof(text), "the body is too large: limits.body_bytes_max is %zu",
-             st->session->server->limits.body_bytes_max);
-    refuse(st, 413, "body_too_large", text);
+    refuse_as(st, http_body_too_large(&st->session->server->limits));
 }
 
 static void
@@ -285,6 +287,8 @@ http2_stream_head(struct http2_stream *st, bool is_whole)
 {
     const struct http_server *s = st->session->server;
     const struct http_request *r = &st->exchange.request;
+    struct http_share *share = NULL;
+    enum err err;
 
     if (!is_clean_target(r->target) || span_eq_text(r->method, "CONNECT"))
         deserve(st, 400);
@@ -295,10 +299,13 @@ http2_stream_head(struct http2_stream *st, bool is_whole)
         refuse_head(st);
     else if (st->announced_bytes != UINT64_MAX && st->announced_bytes > s->limits.body_bytes_max)
         refuse_body(st);
-    else if (is_whole || (s->fn.admit != NULL && !s->fn.admit(r, s->user)))
+    else if (is_whole || (s->fn.admit != NULL && !s->fn.admit(r, s->user, &share)))
         begin(st);
+    else if ((err = http_body_expect(&st->body, &s->limits, share, st->announced_bytes,
+                                     loop_now_ns(s->loop))) != ERR_OK)
+        refuse_for_memory(st, err);
     else {
-        limit(st, s->limits.body_idle_ns);
+        limit_body(st);
         if (span_eq_nocase(http_request_header(r, SPAN_LIT("expect")), SPAN_LIT("100-continue")))
             go_on(st);
     }
@@ -314,7 +321,6 @@ http2_stream_data(struct http2_stream *st, struct span part)
 
     if (st->state != HTTP2_READING)
         return; /* for nobody */
-    limit(st, limits->body_idle_ns);
     if (part.bytes > limits->body_bytes_max - st->body.bytes) {
         refuse_body(st);
         return;
@@ -322,6 +328,8 @@ http2_stream_data(struct http2_stream *st, struct span part)
     err = http_body_add(&st->body, limits, part, st->announced_bytes);
     if (err != ERR_OK)
         refuse_for_memory(st, err);
+    else
+        limit_body(st);
 }
 
 void
@@ -336,7 +344,8 @@ http2_stream_late(struct http2_stream *st)
 {
     limit(st, 0);
     if (st->state == HTTP2_READING)
-        refuse(st, 408, "request_timeout", "the request's body took too long");
+        refuse_as(st, http_body_late(&st->body, &st->session->server->limits,
+                                     loop_now_ns(st->session->server->loop)));
     else
         reset(st, NGHTTP2_CANCEL); /* the client takes no byte */
 }

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,33 @@ accept_failed(struct http_server *s, int error)
                    on_accept_retry);
 }
 
+/* So many connections has nobody. Told in plain words where the client can read them, then closed;
+ * an answer that the socket has no room for is not worth waiting. */
+static void
+turn_away(struct http_server *s, int fd)
+{
+    char body[HTTP_REFUSAL_BYTES_MAX], text[2 * HTTP_REFUSAL_BYTES_MAX], message[128];
+    int bytes;
+
+    snprintf(
+        message, sizeof(message),
+        "too many connections from this address: limits.connections_per_address_max is %" PRIu32,
+        s->limits.connections_per_address_max);
+    bytes = (int)http_refusal_text(429, "too_many_connections", message, body);
+    bytes = snprintf(text, sizeof(text),
+                     "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\n"
+                     "content-length: %d\r\nconnection: close\r\n\r\n%.*s",
+                     bytes, bytes, body);
+    (void)send(fd, text, (size_t)bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)shutdown(fd, SHUT_WR);
+    close(fd);
+    if (s->turned_away_told_ns == 0 ||
+        loop_now_ns(s->loop) - s->turned_away_told_ns >= ACCEPT_TELL_NS) {
+        log_warn("http: a client is turned away: %s", message);
+        s->turned_away_told_ns = loop_now_ns(s->loop);
+    }
+}
+
 /* Accept what is there, up to a batch; how many. */
 static size_t
 accept_batch(struct http_server *s, int listener)
@@ -81,7 +109,12 @@ accept_batch(struct http_server *s, int listener)
             accept_failed(s, errno);
             return count;
         }
-        http_session_open(s, fd, (struct sockaddr *)&peer, peer_bytes);
+        if (s->limits.addresses != NULL &&
+            http_addresses_enter(s->limits.addresses, (struct sockaddr *)&peer,
+                                 s->limits.connections_per_address_max) != ERR_OK)
+            turn_away(s, fd);
+        else
+            http_session_open(s, fd, (struct sockaddr *)&peer, peer_bytes);
     }
     if (is_full(s))
         set_interest(s, 0); /* the rest waits in the kernel's queue */

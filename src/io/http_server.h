@@ -18,6 +18,7 @@
 
 #include "base/arena.h"
 #include "base/span.h"
+#include "io/http_addresses.h"
 #include "io/loop.h"
 
 #define HTTP_HEAD_BYTES_MAX           65536u /* request line and headers; 431 (414 for the target) */
@@ -41,6 +42,13 @@ struct http_request {
     struct span body; /* mutable by nobody; HTTP_BODY_PADDING bytes behind it are readable */
 };
 
+/* What one client of many, however it is known, has of the memory for bodies. The server's user
+ * owns it; release says that a body that was counted in it is gone. Any thread. */
+struct http_share {
+    _Atomic size_t bytes;
+    void (*release)(struct http_share *share);
+};
+
 /* Called on the loop's thread. `user` is what http_server_open got. All but request may be NULL.
  * None is called from within a call of the exchange: they come from the loop, or http_server_close.
  */
@@ -49,8 +57,9 @@ struct http_server_fn {
     void (*request)(struct http_exchange *x, const struct http_request *r, void *user);
     /* May this client send us a body? Asked when the head is here and the body is not, whole; r is
      * gone after it and has no body. False: the request comes at once, without its body, to be
-     * refused, and the connection ends after that. */
-    bool (*admit)(const struct http_request *r, void *user);
+     * refused, and the connection ends after that. True: *ret_share may be set to what the body is
+     * counted in, beside the sum (NULL before). */
+    bool (*admit)(const struct http_request *r, void *user, struct http_share **ret_share);
     /* The client went away before the response was complete. Called at most once, never after
      * done. The exchange is still valid until the callback returns; then it is gone. */
     void (*gone)(struct http_exchange *x, void *user);
@@ -72,6 +81,11 @@ struct http_server_limits {
      * atomically. */
     _Atomic size_t *buffers_bytes;
     size_t buffers_bytes_max;
+    size_t share_bytes_max; /* of one http_share; 429 naming limits.buffers_bytes_per_key_max */
+    uint64_t upload_bytes_per_second_min; /* the mean of a body while it comes; 0: none; else 408 */
+    /* Connections of one client address in the process; more are turned away. NULL: no limit. */
+    struct http_addresses *addresses;
+    uint32_t connections_per_address_max;
 };
 
 struct http_server;

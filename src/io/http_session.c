@@ -214,11 +214,11 @@ http_session_open(struct http_server *s, int fd, const struct sockaddr *peer, so
 {
     struct http_session *c = calloc(1, sizeof(*c));
 
-    if (c == NULL) {
+    if (c == NULL)
         close(fd);
-        return;
-    }
-    if (transport_open(&c->transport, s->loop, fd, LOOP_READ, on_ready) != ERR_OK) {
+    if (c == NULL || transport_open(&c->transport, s->loop, fd, LOOP_READ, on_ready) != ERR_OK) {
+        if (s->limits.addresses != NULL)
+            http_addresses_leave(s->limits.addresses, peer);
         free(c);
         return;
     }
@@ -248,6 +248,8 @@ http_session_close(struct http_session *c)
     free(c->out.data);
     LIST_REMOVE(c, link);
     s->connection_count--;
+    if (s->limits.addresses != NULL)
+        http_addresses_leave(s->limits.addresses, &c->peer.any);
     free(c);
     http_server_resume(s);
 }

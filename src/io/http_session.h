@@ -141,6 +141,7 @@ struct http_server {
     size_t listener_count;
     struct loop_timer accept_retry, grace_timer;
     uint64_t accept_told_ns; /* when it was logged last that nothing can be accepted; 0: never */
+    uint64_t turned_away_told_ns; /* ... that a client has too many connections */
     struct http_server_limits limits;
     struct http1_limits message_limits;
     struct http_server_fn fn;

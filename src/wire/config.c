@@ -399,6 +399,22 @@ static const struct schema_key limit_keys[] = {
      AT(buffers_bytes_max),
      .example = "1GiB",
      LIMIT_BYTES},
+    {.name = "buffers_bytes_per_key_max",
+     .read = schema_size,
+     AT(buffers_bytes_per_key_max),
+     .example = "256MiB",
+     LIMIT_BYTES},
+    {.name = "upload_bytes_per_second_min",
+     .read = schema_size,
+     AT(upload_bytes_per_second_min),
+     .example = "4KiB",
+     .max = CONFIG_UPLOAD_RATE_MAX},
+    {.name = "connections_per_address_max",
+     .read = schema_u32,
+     AT(connections_per_address_max),
+     .example = "8192",
+     .min = 1,
+     .max = CONFIG_CONNECTIONS_MAX},
     {.name = "connect", .read = schema_duration_ns, AT(connect_ns), .example = "2s", LIMIT_NS},
     {.name = "first_byte",
      .read = schema_duration_ns,
@@ -477,6 +493,8 @@ config_defaults(struct config *ret_config)
         .region = SPAN_LIT("local"),
         .body_bytes_max = (uint64_t)64 << 20,
         .buffers_bytes_max = (uint64_t)1 << 30,
+        .upload_bytes_per_second_min = 4096,
+        .connections_per_address_max = 8192,
         .connect_ns = (uint64_t)2 * SECOND_NS,
         .first_byte_ns = (uint64_t)120 * SECOND_NS,
         .idle_ns = (uint64_t)60 * SECOND_NS,
@@ -644,6 +662,11 @@ check_limits(struct schema_reader *r, const struct config *config,
     if (limits != NULL && config->buffers_bytes_max < config->body_bytes_max)
         config_problem(r->problems, limits->line, limits->column, false,
                        "buffers_bytes_max (all bodies together) is less than body_bytes_max (one)");
+    if (limits != NULL && config->buffers_bytes_per_key_max != 0 &&
+        config->buffers_bytes_per_key_max < config->body_bytes_max)
+        config_problem(r->problems, limits->line, limits->column, false,
+                       "buffers_bytes_per_key_max (all bodies of a key) is less than "
+                       "body_bytes_max (one)");
     if (config->engine_count == 0 && yaml_tree_get(root, "engines") == NULL)
         config_problem(r->problems, 1, 1, true, "no engines: every request will be refused");
 }

@@ -13,6 +13,9 @@
  *   threads: N                                      1 (1..64)
  *   limits: {body_bytes_max, buffers_bytes_max}     64MiB, 1GiB
  *   limits: {connect, first_byte, idle, drain}      2s, 120s, 60s, 30s
+ *   limits: {buffers_bytes_per_key_max}             a quarter of buffers_bytes_max, at least a body
+ *   limits: {upload_bytes_per_second_min}           4KiB, the mean after 10 s; 0: none
+ *   limits: {connections_per_address_max}           8192; of IPv6 a /64 counts as one
  *   limits: {holds_max}                             1024 requests that wait for room
  *   rule: time|nearest|least_request|round_robin|random
  *   slo: {ttft_p90, tpot_p90}                       none
@@ -37,6 +40,8 @@
 #define CONFIG_ENGINES_MAX          131072u
 #define CONFIG_MODELS_MAX           256u
 #define CONFIG_ALIASES_MAX          16u
+#define CONFIG_UPLOAD_RATE_MAX      1073741824u
+#define CONFIG_CONNECTIONS_MAX      1048576u
 #define CONFIG_DEPTH_MAX            16u
 #define CONFIG_NAME_BYTES_MAX       63u  /* of regions, engines ... */
 #define CONFIG_MODEL_NAME_BYTES_MAX 255u /* of models and aliases */
@@ -74,6 +79,9 @@ struct config {
     bool auth_none;                          /* auth: none */
     struct span admin_token_file;
     uint64_t body_bytes_max, buffers_bytes_max;
+    uint64_t buffers_bytes_per_key_max;   /* 0: a quarter of buffers_bytes_max, or one body */
+    uint64_t upload_bytes_per_second_min; /* 0: none */
+    uint32_t connections_per_address_max;
     uint64_t connect_ns, first_byte_ns, idle_ns, drain_ns;
     uint32_t threads;   /* I/O threads; 1 by default */
     uint32_t holds_max; /* requests that wait here for room at a node */

@@ -14,7 +14,14 @@
 /* What listeners, threads and tables are made from when a process starts. A name that ends with a
  * dot means all keys below it. */
 static const char *const restart_keys[] = {
-    "listen.",          "region", "threads", "limits.body_bytes_max", "limits.buffers_bytes_max",
+    "listen.",
+    "region",
+    "threads",
+    "limits.body_bytes_max",
+    "limits.buffers_bytes_max",
+    "limits.buffers_bytes_per_key_max",
+    "limits.upload_bytes_per_second_min",
+    "limits.connections_per_address_max",
     "limits.holds_max",
 };
 

@@ -131,6 +131,13 @@ put_limits(struct text *t, const struct config *c)
     put_size(t, c->body_bytes_max);
     put(t, ", buffers_bytes_max: ");
     put_size(t, c->buffers_bytes_max);
+    if (c->buffers_bytes_per_key_max != 0) {
+        put(t, ", buffers_bytes_per_key_max: ");
+        put_size(t, c->buffers_bytes_per_key_max);
+    }
+    put(t, ", upload_bytes_per_second_min: ");
+    put_size(t, c->upload_bytes_per_second_min);
+    put(t, ", connections_per_address_max: %" PRIu32, c->connections_per_address_max);
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
         put(t, ", %s: ", times[i].name);
         put_duration(t, times[i].ns);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
+
 #define OUTPUT_TOKENS_FIRST 256u /* of an answer, before the key has had any */
 #define OUTPUT_PART         16u  /* of the mean is replaced by each answer */
 
@@ -17,6 +19,7 @@ struct key_usage {
     _Atomic uint32_t in_flight;
     _Atomic uint32_t output_mean; /* tokens of an answer; racing loops may lose one of two */
     struct bucket requests, tokens;
+    struct http_share share; /* of the memory for bodies */
     uint64_t key_id;
 };
 
@@ -34,6 +37,12 @@ usage_unref(struct key_usage *u)
         free(u);
 }
 
+static void
+release_share(struct http_share *share)
+{
+    usage_unref(CONTAINER_OF(share, struct key_usage, share));
+}
+
 static struct key_usage *
 usage_new(const struct key_entry *key)
 {
@@ -43,6 +52,7 @@ usage_new(const struct key_entry *key)
         return NULL;
     atomic_init(&u->refs, 1);
     atomic_init(&u->output_mean, OUTPUT_TOKENS_FIRST);
+    u->share.release = release_share;
     memcpy(&u->key_id, key->sha256, sizeof(u->key_id));
     u->key_id |= 1; /* never 0, which says "no keys" */
     return u;
@@ -156,6 +166,14 @@ access_who(const struct access *a, const struct http_request *r, uint64_t wall_s
 
     *ret_grant = grant_of(a, key);
     return verdict;
+}
+
+struct http_share *
+access_share(const struct access *a, const struct access_grant *grant)
+{
+    if (grant->key == NULL)
+        return NULL;
+    return &usage_ref(a->usage[grant->key - a->keys.list])->share;
 }
 
 /* Give back the place of a request. */

@@ -66,6 +66,9 @@ enum access_verdict access_who(const struct access *a, const struct http_request
 /* The same and, when granted, counts the request in: access_leave must follow. */
 enum access_verdict access_enter(const struct access *a, const struct http_request *r,
                                  struct access_time time, struct access_grant *ret_grant);
+/* What bodies of this key's requests are counted in, which lives until its release; NULL: there is
+ * no key. */
+struct http_share *access_share(const struct access *a, const struct access_grant *grant);
 /* It will need so many tokens for its prompt, and output_max more, 0: nobody knows, then as many as
  * answers to this key have had of late. At most once. ACCESS_TOKENS: it may not; access_cancel
  * must follow. */

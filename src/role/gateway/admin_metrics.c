@@ -223,6 +223,10 @@ totals(FILE *out, const struct gateway *g)
                 (unsigned long long)sum(g, &m->shed[i]));
     gauge(out, "requests_in_flight", "Completions in progress.", (double)sum(g, &m->in_flight));
     gauge(out, "buffers_bytes", "Bodies in memory.", (double)atomic_load(&g->buffers_bytes));
+    head(out, "connections_turned_away_total", "counter",
+         "Connections over limits.connections_per_address_max.");
+    fprintf(out, "isochrone_connections_turned_away_total %llu\n",
+            (unsigned long long)atomic_load(&g->addresses->refused));
     gauge(out, "self_suspicion",
           "1: so many nodes are silent that it may be this gateway; its own count decides.",
           decide_suspects_itself(g->door) ? 1.0 : 0.0);

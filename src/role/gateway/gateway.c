@@ -384,6 +384,8 @@ setup(struct control *c, const struct gateway_options *o)
     if (err == ERR_OK &&
         getrandom(&g->own_secret, sizeof(g->own_secret), 0) != (ssize_t)sizeof(g->own_secret))
         err = ERR_IO;
+    if (err == ERR_OK)
+        err = http_addresses_open(g->own_secret, &g->addresses);
     if (err == ERR_OK && (g->lanes == NULL || g->node_uses == NULL || g->node_kinds == NULL))
         err = ERR_MEMORY;
     for (uint32_t i = 0; i < g->lane_count && g->lanes != NULL; i++)
@@ -500,6 +502,7 @@ gateway_close(struct gateway *g)
     decide_close(g->door);
     recorder_close(g->recorder);
     notify_close(&g->notify);
+    http_addresses_close(g->addresses);
     free(g->lanes);
     free(g->node_uses);
     free(g->node_kinds);

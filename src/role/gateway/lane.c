@@ -73,6 +73,7 @@ lane_listen(struct lane *lane, const struct roster_address *address, bool reuse_
             const struct http_server_fn *fn, struct http_server **ret_server)
 {
     const struct config *config = &lane_fleet(lane)->roster->config;
+    const size_t quarter = config->buffers_bytes_max / 4, body = config->body_bytes_max;
     const struct http_server_limits limits = {
         .body_bytes_max = config->body_bytes_max,
         .connections_max = LANE_CONNECTIONS_MAX,
@@ -84,6 +85,12 @@ lane_listen(struct lane *lane, const struct roster_address *address, bool reuse_
         .low_water_bytes = STREAM_LOW_WATER_BYTES,
         .buffers_bytes = &lane->gateway->buffers_bytes,
         .buffers_bytes_max = config->buffers_bytes_max,
+        .share_bytes_max = config->buffers_bytes_per_key_max != 0
+                               ? config->buffers_bytes_per_key_max
+                               : (quarter > body ? quarter : body),
+        .upload_bytes_per_second_min = config->upload_bytes_per_second_min,
+        .addresses = fn == &lane_public_fn ? lane->gateway->addresses : NULL,
+        .connections_per_address_max = config->connections_per_address_max,
     };
 
     return http_server_open(lane->loop, address != NULL ? &address->any : NULL,

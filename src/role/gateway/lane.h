@@ -85,6 +85,7 @@ struct gateway {
     bool admin_on_public;       /* under `up`: for loopback clients */
     int rule_override;          /* enum rule_id, or -1 */
     _Atomic size_t buffers_bytes;
+    struct http_addresses *addresses; /* of the public side's clients */
     _Atomic bool draining;
     _Atomic uint64_t reloads, reload_failures;
     _Atomic uint32_t *node_uses; /* [nodes_max] attempts since the last read: who is busy */

@@ -226,8 +226,9 @@ route_admin(struct http_exchange *x, const struct http_request *r, void *user)
 }
 
 bool
-route_admit_admin(const struct http_request *r, void *user)
+route_admit_admin(const struct http_request *r, void *user, struct http_share **ret_share)
 {
+    (void)ret_share; /* one operator has it all */
     struct span token = lane_fleet(user)->roster->admin_token;
 
     return token.bytes == 0 || token_good(token, token_of(r));
@@ -248,12 +249,15 @@ is_local_admin(struct lane *lane, struct http_exchange *x, const struct http_req
 }
 
 bool
-route_admit_public(const struct http_request *r, void *user)
+route_admit_public(const struct http_request *r, void *user, struct http_share **ret_share)
 {
+    const struct access *access = &lane_fleet(user)->roster->access;
     struct access_grant grant;
 
-    return access_who(&lane_fleet(user)->roster->access, r, clock_wall_s(), &grant) ==
-           ACCESS_GRANTED;
+    if (access_who(access, r, clock_wall_s(), &grant) != ACCESS_GRANTED)
+        return false;
+    *ret_share = access_share(access, &grant);
+    return true;
 }
 
 void

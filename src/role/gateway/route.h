@@ -7,6 +7,6 @@
 void route_public(struct http_exchange *x, const struct http_request *r, void *user);
 void route_admin(struct http_exchange *x, const struct http_request *r, void *user);
 /* May who sent this head send a body too? A stranger's 64 MiB would be at the others' cost. */
-bool route_admit_public(const struct http_request *r, void *user);
-bool route_admit_admin(const struct http_request *r, void *user);
+bool route_admit_public(const struct http_request *r, void *user, struct http_share **ret_share);
+bool route_admit_admin(const struct http_request *r, void *user, struct http_share **ret_share);
 #endif

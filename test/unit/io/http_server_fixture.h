@@ -30,6 +30,7 @@ struct fixture {
     size_t stream_left;            /* of "/stream" */
     size_t pending_max;
     struct http_server_limits limits;
+    struct http_share *share; /* of whoever sends a body; NULL: none */
 };
 
 struct client {
@@ -154,9 +155,13 @@ on_done(struct http_exchange *x, void *user)
 }
 
 static bool
-on_admit(const struct http_request *r, void *user)
+on_admit(const struct http_request *r, void *user, struct http_share **ret_share)
 {
-    (void)user;
+    struct fixture *f = user;
+
+    *ret_share = f->share;
+    if (f->share != NULL)
+        note(f, "share");
     return !span_eq_text(r->path, "/stranger") && r->body.bytes == 0;
 }
 

@@ -492,6 +492,36 @@ test_listening(void)
     loop_close(loop);
 }
 
+static void
+test_address_limit(void)
+{
+    struct http_server_limits limits = usual_limits();
+    struct client a, b, c;
+    struct fixture f;
+
+    must(http_addresses_open((struct hash_key){1, 2}, &limits.addresses) == ERR_OK);
+    limits.connections_per_address_max = 2;
+    open_fixture(&f, limits);
+    a = connect_to(&f);
+    b = connect_to(&f);
+    c = connect_to(&f);
+    CHECK(await(&f, &c, "limits.connections_per_address_max is 2", 1) &&
+              has(&c, "connection: close"),
+          "a third one is told the limit, and closed");
+    CHECK(http_server_connections(f.server) == 2, "the two stay");
+    close_client(&a);
+    for (int i = 0; i < PASSES_MAX && http_server_connections(f.server) == 2; i++)
+        loop_pass(f.loop, 1000000);
+    close_client(&c);
+    c = connect_to(&f);
+    CHECK(send_to(&f, &c, SPAN_LIT("GET /a HTTP/1.1\r\n" H "\r\n")) && await(&f, &c, "200 OK", 1),
+          "when one has gone, another one may come");
+    close_client(&b);
+    close_client(&c);
+    close_fixture(&f);
+    http_addresses_close(limits.addresses);
+}
+
 int
 main(void)
 {
@@ -500,6 +530,7 @@ main(void)
     test_large_refusals();
     test_refusal_is_read();
     test_connection_limit();
+    test_address_limit();
     test_drain();
     test_drain_with_grace();
     test_adopt();

@@ -349,10 +349,48 @@ test_ends(void)
     close_fixture(&f);
 }
 
+static void
+on_release(struct http_share *share)
+{
+    (void)share;
+}
+
+static void
+test_share(void)
+{
+    struct http_share share = {.release = on_release};
+    struct http_server_limits limits = usual_limits();
+    _Atomic size_t total = 0;
+    struct client c, d;
+    struct fixture f;
+
+    limits.buffers_bytes = &total;
+    limits.buffers_bytes_max = 1000000;
+    limits.share_bytes_max = 100000;
+    open_fixture(&f, limits);
+    f.share = &share;
+    c = connect_to(&f);
+    d = connect_to(&f);
+    CHECK(send_to(&f, &c, SPAN_LIT("POST /a HTTP/1.1\r\n" H "Content-Length: 90000\r\n\r\nhello")),
+          "one that comes slowly");
+    turn(&f, 10);
+    CHECK(share.bytes == 16384 && total == share.bytes, "counted as it comes");
+    CHECK(send_to(&f, &d, SPAN_LIT("POST /a HTTP/1.1\r\n" H "Content-Length: 99000\r\n\r\n")) &&
+              await(&f, &d, "limits.buffers_bytes_per_key_max is 100000", 1) && has(&d, " 429 "),
+          "another one that its share has no room for");
+    close_client(&c);
+    close_client(&d);
+    for (int i = 0; i < PASSES_MAX && http_server_connections(f.server) > 0; i++)
+        loop_pass(f.loop, 1000000);
+    CHECK(share.bytes == 0 && total == 0, "all is given back");
+    close_fixture(&f);
+}
+
 int
 main(void)
 {
     test_keep_alive();
+    test_share();
     test_pipelining();
     test_chunked_in_pieces();
     test_large_body(false);
