@@ -52,6 +52,9 @@ experiments-quick: all
 	@build/bench/bench_decision
 	@build/bench/bench_engine_fit --quick || test -z "$$ISOCHRONE_DATA"
 	@bench/experiments/e10.sh
+# What bounds the figures that are hard to reach: tables and curves, briefly.
+experiments-curves: all
+	@build/bench/experiments --quick --only curves
 # E10 alone: is the simulator honest? Live runs, their records again, and the same in the simulator.
 experiment-e10: all
 	@bench/experiments/e10.sh
@@ -70,4 +73,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all experiment-e10 experiments experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-sim bench-engine-fit tune deps install clean
+.PHONY: all experiment-e10 experiments experiments-curves experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-sim bench-engine-fit tune deps install clean

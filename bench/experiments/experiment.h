@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "sim/sim_batch.h"
+#include "sim/sim_plot.h"
 #include "sim/sim_rule.h"
 
 #define EXPERIMENT_SEEDS_MAX   20u
@@ -98,6 +99,9 @@ void experiment_table(const struct experiment *e, const char *name, const char *
 void experiment_plot(const struct experiment *e, const char *name, const char *title,
                      const struct experiment_cell *cells, uint32_t cell_count,
                      const char *const *names, uint32_t count);
+/* Any charts, in out/NAME.svg. */
+void experiment_chart(const struct experiment *e, const char *name, const struct sim_plot *plots,
+                      uint32_t count);
 /* `figure NAME VALUE UNIT`, and the interval on the line below it. */
 void experiment_figure(const struct experiment *e, const char *name,
                        struct experiment_estimate value, const char *unit);
@@ -116,5 +120,5 @@ struct experiment_cell *experiment_e11_add(const struct experiment *e,
 /* The experiments. False: it could not be run. */
 typedef bool experiment_fn(const struct experiment *e);
 experiment_fn experiment_e1, experiment_e2, experiment_e3, experiment_e4, experiment_e5,
-    experiment_e7, experiment_e11, experiment_e12, experiment_ablations;
+    experiment_e7, experiment_e11, experiment_e12, experiment_ablations, experiment_curves;
 #endif

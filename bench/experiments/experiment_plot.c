@@ -1,10 +1,9 @@
 /* experiment_plot - what one would rather look at than read: how first tokens are distributed in
- * each cell, and their p95 over the time of a run, means over the seeds. */
+ * each cell, and their p95 over the time of a run, means over the seeds; and charts of anything. */
 #include <math.h>
 #include <stdio.h>
 
 #include "experiment.h"
-#include "sim/sim_plot.h"
 
 #define PATH_BYTES_MAX 4096u
 
@@ -33,6 +32,21 @@ curves_of(const struct experiment *e, const struct experiment_cell *cell, struct
 }
 
 void
+experiment_chart(const struct experiment *e, const char *name, const struct sim_plot *plots,
+                 uint32_t count)
+{
+    char path[PATH_BYTES_MAX];
+    FILE *out;
+
+    (void)snprintf(path, sizeof(path), "%s/%s.svg", e->out, name);
+    out = fopen(path, "w");
+    if (out == NULL || sim_plot_write(out, plots, count) != ERR_OK)
+        fprintf(stderr, "%s: cannot be written\n", path);
+    if (out != NULL && fclose(out) != 0)
+        fprintf(stderr, "%s: not written whole\n", path);
+}
+
+void
 experiment_plot(const struct experiment *e, const char *name, const char *title,
                 const struct experiment_cell *cells, uint32_t cell_count, const char *const *names,
                 uint32_t count)
@@ -42,9 +56,7 @@ experiment_plot(const struct experiment *e, const char *name, const char *title,
     struct sim_plot drawn[] = {
         {title, "time to first token, ms", "share of requests", true, false, cdf, 0},
         {"its p95 over time", "sent at, s", "ms", false, true, time, 0}};
-    char path[PATH_BYTES_MAX];
     uint32_t n = 0;
-    FILE *out;
 
     for (uint32_t i = 0; i < count && n < SIM_PLOT_LINES_MAX; i++) {
         const struct experiment_cell *c = experiment_find(cells, cell_count, names[i]);
@@ -57,10 +69,5 @@ experiment_plot(const struct experiment *e, const char *name, const char *title,
         n++;
     }
     drawn[0].line_count = drawn[1].line_count = n;
-    (void)snprintf(path, sizeof(path), "%s/%s.svg", e->out, name);
-    out = fopen(path, "w");
-    if (out == NULL || sim_plot_write(out, drawn, 2) != ERR_OK)
-        fprintf(stderr, "%s: cannot be written\n", path);
-    if (out != NULL && fclose(out) != 0)
-        fprintf(stderr, "%s: not written whole\n", path);
+    experiment_chart(e, name, drawn, 2);
 }
