@@ -3,7 +3,7 @@
  * A call goes through these phases, all of them on the loop's thread:
  *   WAITING     until the end of the pass it was started in: nothing calls back from within start,
  *               and connections that turn out closed in this pass are gone before one is chosen;
- *   CONNECTING  no kept connection was there;
+ *   CONNECTING  no kept connection was there; with TLS, until the handshake is done;
  *   SENDING     the kernel took a part of the request; it says when it takes more;
  *   SENT        the request is out whole. The response may begin before this;
  *   OVER        it ended, failed or was cancelled: nothing but its memory is left.
@@ -114,7 +114,8 @@ call_complete(struct http_call *call, bool at_eof, size_t left_bytes)
     for (size_t i = 0; i < count; i++)
         http1_trailer(&call->parser, i, &trailers[i].name, &trailers[i].value);
     /* What came too much or too early belongs to nobody: such a connection is out of step. */
-    if (!at_eof && left_bytes == 0 && call->phase == HTTP_SENT && http1_keep_alive(&call->parser))
+    if (!at_eof && left_bytes == 0 && call->phase == HTTP_SENT && http1_keep_alive(&call->parser) &&
+        !transport_has_pending(&call->connection->transport))
         http_connection_keep(call->connection);
     call_detach(call);
     call->fn.end(call, trailers, count, call->user);
@@ -258,14 +259,16 @@ take_eof(struct http_call *call)
         call_lost(call);
 }
 
-/* Read while there may be more: a read that did not fill the buffer emptied the socket. */
+/* Read while there may be more: a read that did not fill the buffer emptied the socket, and what
+ * the loop will not announce is read to its end. */
 static void
 call_read(struct http_call *call)
 {
     char *buffer = call->client->bytes;
+    struct transport *t = &call->connection->transport;
 
-    for (unsigned i = 0; i < READS_MAX && !call->paused; i++) {
-        ssize_t bytes = transport_recv(&call->connection->transport, buffer, HTTP_READ_BYTES);
+    for (unsigned i = 0; (i < READS_MAX || transport_has_pending(t)) && !call->paused; i++) {
+        ssize_t bytes = transport_recv(t, buffer, HTTP_READ_BYTES);
 
         if (bytes < 0 && (errno == EAGAIN || errno == EINTR))
             return;
@@ -281,7 +284,7 @@ call_read(struct http_call *call)
         if (call->phase == HTTP_OVER)
             return;
         call_limit(call);
-        if ((size_t)bytes < HTTP_READ_BYTES)
+        if ((size_t)bytes < HTTP_READ_BYTES && !transport_has_pending(t))
             return;
     }
 }
@@ -354,6 +357,8 @@ send_rest(struct http_call *call)
     size_t left_bytes = call->request_bytes - call->sent_bytes;
     char *at = call->client->bytes;
 
+    if (left_bytes == 0)
+        return transport_flush(t);
     if (left_bytes > JOINED_BYTES_MAX)
         return transport_sendv(t, pieces, piece_count);
     for (size_t i = 0; i < piece_count; i++) {
@@ -372,7 +377,10 @@ call_send(struct http_call *call)
         call->sent_bytes += (size_t)bytes;
     else if (bytes < 0 && errno != EAGAIN && errno != EINTR)
         call->send_failed = true;
-    call->phase = call->sent_bytes == call->request_bytes ? HTTP_SENT : HTTP_SENDING;
+    call->phase = call->sent_bytes == call->request_bytes &&
+                          !transport_wants_write(&call->connection->transport)
+                      ? HTTP_SENT
+                      : HTTP_SENDING;
     call->first_byte_deadline_ns = from_now_ns(call, call->limits.first_byte_ns);
     call_limit(call);
     call_watch(call);
@@ -410,16 +418,22 @@ call_begin(struct http_call *call, bool fresh)
 static void
 call_connected(struct http_call *call, unsigned ready)
 {
+    struct transport *t = &call->connection->transport;
     int error = 0;
     socklen_t bytes = sizeof(error);
+    enum err err;
 
-    if (ready & LOOP_HANGUP)
-        must(getsockopt(call->connection->transport.watch.fd, SOL_SOCKET, SO_ERROR, &error,
-                        &bytes) == 0);
-    if (error != 0)
+    if ((ready & LOOP_HANGUP) && t->tls == NULL)
+        must(getsockopt(t->watch.fd, SOL_SOCKET, SO_ERROR, &error, &bytes) == 0);
+    if (error != 0) {
         call_fail(call, HTTP_FAILED_CONNECT);
-    else
+        return;
+    }
+    err = http_connection_handshake(call->connection);
+    if (err == ERR_OK)
         call_send(call);
+    else if (err != ERR_AGAIN)
+        call_fail(call, err == ERR_MEMORY ? HTTP_FAILED_LOCAL : HTTP_FAILED_TLS);
 }
 
 /* There is something to read, but the call is paused: look away until it is resumed. Broken
@@ -458,18 +472,22 @@ http_call_ready(struct http_call *call, unsigned ready)
 }
 
 /* Resumed after its broken connection was taken out: what still lies in the socket is to be read.
- */
+ * Or with bytes that the loop will not announce. */
 static void
 call_look_again(struct http_call *call)
 {
     struct loop_watch *watch = &call->connection->transport.watch;
 
-    if (!call->paused && watch->loop == NULL &&
+    if (call->paused || call->phase == HTTP_CONNECTING)
+        return;
+    if (watch->loop == NULL &&
         loop_add(call->client->loop, watch, watch->fd, LOOP_READ, http_connection_ready) != ERR_OK)
         call_fail(call, HTTP_FAILED_LOCAL);
+    else if (transport_has_pending(&call->connection->transport))
+        call_read(call);
 }
 
-/* The end of the pass in which the call was started, or resumed on a connection taken out. */
+/* The end of the pass in which the call was started, or resumed with something to read. */
 static void
 call_turn(struct loop_task *task)
 {
@@ -506,7 +524,8 @@ http_call_resume(struct http_call *call)
     call_limit(call);
     if (call->connection->transport.watch.loop != NULL)
         call_watch(call);
-    else
+    if (call->connection->transport.watch.loop == NULL ||
+        transport_has_pending(&call->connection->transport))
         loop_defer(call->client->loop, &call->task, call_turn);
 }
 

@@ -4,6 +4,7 @@
  * (the life of one call) know of each other. Users include http_client.h. */
 #include "base/list.h"
 #include "io/http_client.h"
+#include "io/tls_connection.h"
 #include "io/transport.h"
 #include "wire/http1.h"
 
@@ -62,6 +63,8 @@ struct http_target {
     struct http_connections idle; /* newest first */
     size_t idle_count;
     struct loop_timer idle_timer; /* for the last of them */
+    struct tls_peer *tls;         /* NULL: plain */
+    bool tls_told;                /* that handshakes fail */
     struct sockaddr_storage address, bind_address;
     socklen_t address_bytes, bind_bytes; /* bind_bytes 0: the kernel's choice */
     size_t host_bytes;
@@ -75,6 +78,7 @@ struct http_client {
     struct http_targets targets;
     struct http_calls spares; /* call objects to use again, with their buffers */
     size_t spare_count;
+    struct tls_buffers *tls_buffers;              /* NULL: no target speaks TLS */
     struct http_call *running;                    /* the one whose callbacks may be on the stack */
     struct http_header headers[HTTP_HEADERS_MAX]; /* what a callback gets */
     char bytes[HTTP_READ_BYTES];
@@ -85,6 +89,9 @@ struct http_connection *http_connection_take(struct http_target *target, struct 
 /* or a new one on its way to the target, watched for LOOP_WRITE. NULL: *ret_why says why not. */
 struct http_connection *http_connection_open(struct http_target *target, struct http_call *call,
                                              enum http_failure *ret_why);
+/* It is connected: go on until it can be sent to. ERR_AGAIN: not yet; ERR_PARSE: no TLS, told;
+ * ERR_MEMORY. */
+MUST_USE enum err http_connection_handshake(struct http_connection *connection);
 /* The call lets go of its connection, which waits for another one. */
 void http_connection_keep(struct http_connection *connection);
 /* Close it, whether idle or a call's, which then has none. */

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/must.h"
 #include "io/http_call.h"
+#include "io/log.h"
 
 /* ---- Connections and the pool. */
 
@@ -121,6 +123,35 @@ out:
     return NULL;
 }
 
+/* The first failure is told, and then the first after a success. */
+static void
+tell_handshake(struct http_target *target, bool good)
+{
+    if (!good && !target->tls_told)
+        log_warn("%.*s: TLS: %s", (int)target->host_bytes, target->host,
+                 target->tls->why[0] != '\0' ? target->tls->why : "the handshake failed");
+    target->tls_told = !good;
+}
+
+enum err
+http_connection_handshake(struct http_connection *connection)
+{
+    struct http_target *target = connection->target;
+    struct transport *t = &connection->transport;
+    enum err err;
+
+    if (target->tls == NULL)
+        return ERR_OK;
+    if (t->tls == NULL && transport_use_tls(t, target->tls->context, target->client->tls_buffers,
+                                            target->tls) != ERR_OK)
+        return ERR_MEMORY;
+    err = transport_handshake(t);
+    if (err == ERR_AGAIN)
+        return err;
+    tell_handshake(target, err == ERR_OK);
+    return err == ERR_OK ? ERR_OK : ERR_PARSE;
+}
+
 struct http_connection *
 http_connection_take(struct http_target *target, struct http_call *call)
 {
@@ -134,16 +165,25 @@ http_connection_take(struct http_target *target, struct http_call *call)
     return newest;
 }
 
+/* An idle connection is readable: is it only TLS that had something to say, a ticket or new keys?
+ */
+static bool
+is_only_tls(struct http_connection *connection)
+{
+    return connection->transport.tls != NULL && transport_peek(&connection->transport) < 0 &&
+           errno == EAGAIN;
+}
+
 void
 http_connection_ready(struct loop_watch *watch, unsigned ready)
 {
     struct http_connection *connection = CONTAINER_OF(watch, struct http_connection,
                                                       transport.watch);
 
-    if (connection->call == NULL)
-        http_connection_close(connection);
-    else
+    if (connection->call != NULL)
         http_call_ready(connection->call, ready);
+    else if (!is_only_tls(connection))
+        http_connection_close(connection);
 }
 
 /* ---- Clients and targets. */
@@ -158,6 +198,7 @@ http_client_open(struct loop *loop, struct http_client **ret_client)
     client->loop = loop;
     client->spare_count = 0;
     client->running = NULL;
+    client->tls_buffers = NULL;
     LIST_INIT(&client->targets);
     LIST_INIT(&client->spares);
     *ret_client = client;
@@ -180,6 +221,7 @@ http_client_close(struct http_client *client)
     }
     if (client->running != NULL)
         client->running->client = NULL; /* it is over, and frees itself */
+    tls_buffers_close(client->tls_buffers);
     free(client);
 }
 
@@ -211,6 +253,30 @@ http_target_open(struct http_client *client, const struct sockaddr *address,
     return ERR_OK;
 }
 
+enum err
+http_target_use_tls(struct http_target *target, struct tls_context *context, struct span name,
+                    const unsigned char *pin)
+{
+    struct http_client *client = target->client;
+    struct tls_peer *peer = calloc(1, sizeof(*peer));
+    enum err err;
+
+    must(target->tls == NULL && LIST_EMPTY(&target->calls));
+    if (client->tls_buffers == NULL)
+        client->tls_buffers = tls_buffers_open(NULL, NULL);
+    if (peer == NULL || client->tls_buffers == NULL) {
+        free(peer);
+        return ERR_MEMORY;
+    }
+    err = tls_peer_init(peer, context, name, pin);
+    if (err != ERR_OK) {
+        free(peer);
+        return err;
+    }
+    target->tls = peer;
+    return ERR_OK;
+}
+
 void
 http_target_close(struct http_target *target)
 {
@@ -225,6 +291,9 @@ http_target_close(struct http_target *target)
         http_connection_close(connection);
     loop_timer_stop(&target->idle_timer);
     LIST_REMOVE(target, link);
+    if (target->tls != NULL)
+        tls_peer_fini(target->tls);
+    free(target->tls);
     free(target);
 }
 

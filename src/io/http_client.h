@@ -40,7 +40,8 @@ enum http_failure {
     HTTP_FAILED_IDLE,       /* limits.idle passed after the first byte */
     HTTP_FAILED_EOF,        /* ended before the response was whole; reset */
     HTTP_FAILED_MALFORMED,  /* not HTTP as wire/http1 accepts it */
-    HTTP_FAILED_LOCAL       /* descriptors or memory of ours */
+    HTTP_FAILED_LOCAL,      /* descriptors or memory of ours */
+    HTTP_FAILED_TLS         /* no handshake, or whoever is there is not who it should be */
 };
 
 /* All five must be set; the struct itself is copied at the start. */
@@ -59,8 +60,8 @@ struct http_call_fn {
 };
 
 struct http_call_limits {
-    /* 0: none. first_byte runs from the last byte of the request that the kernel took, 1xx do not
-     * end it; idle is silence from then on. */
+    /* 0: none. connect covers the handshake of TLS; first_byte runs from the last byte of the
+     * request that the kernel took, 1xx do not end it; idle is silence from then on. */
     uint64_t connect_ns, first_byte_ns, idle_ns;
     uint64_t body_bytes_max; /* of the response; 0: none; MALFORMED above it */
 };
@@ -86,6 +87,13 @@ MUST_USE enum err http_target_open(struct http_client *client, const struct sock
                                    socklen_t address_bytes, struct span host,
                                    const struct sockaddr *bind_address, socklen_t bind_bytes,
                                    struct http_target **ret_target);
+/* Speak TLS with this target, before any call: with the context (a reference is taken), whose CA
+ * must vouch for a certificate with this name (a host or an address without brackets); or with
+ * whoever has the key that pin (TLS_PIN_BYTES) is the hash of. ERR_ARG, ERR_MEMORY. Why a handshake
+ * failed is logged, once until one succeeds. */
+struct tls_context;
+MUST_USE enum err http_target_use_tls(struct http_target *target, struct tls_context *context,
+                                      struct span name, const unsigned char *pin);
 void http_target_close(struct http_target *target);
 size_t http_target_idle(const struct http_target *target); /* kept connections now */
 
