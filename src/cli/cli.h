@@ -8,6 +8,7 @@
  * Exit codes: 0 done, 1 it did not work, 2 wrong use. Text for people and --json go to stdout,
  * complaints to stderr. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/arena.h"
@@ -29,15 +30,19 @@ int cmd_replay(int argc, char **argv);
 int cmd_sim(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_up(int argc, char **argv);
+int cmd_usage(int argc, char **argv);
 extern const char cmd_capacity_help[], cmd_check_help[], cmd_emulate_help[], cmd_explain_help[],
     cmd_gateway_help[], cmd_key_help[], cmd_nodes_help[], cmd_readiness_help[], cmd_reload_help[],
-    cmd_replay_help[], cmd_sim_help[], cmd_status_help[], cmd_up_help[];
+    cmd_replay_help[], cmd_sim_help[], cmd_status_help[], cmd_up_help[], cmd_usage_help[];
 
 /* What is left of fd, into arena. ERR_IO: errno; ERR_FULL: more than bytes_max, or the arena. */
 MUST_USE enum err cli_read_fd(int fd, size_t bytes_max, struct arena *arena, struct span *ret_text);
 /* The file at path. ERR_IO: errno; ERR_FULL as above. */
 MUST_USE enum err cli_read_file(const char *path, size_t bytes_max, struct arena *arena,
                                 struct span *ret_text);
+/* Where state is to be kept: the first of $STATE_DIRECTORY, as a service manager says it; else, for
+ * a program that a person runs, isochrone in $XDG_STATE_HOME or ~/.local/state. NULL: nowhere. */
+const char *cli_state_path(bool is_persons, struct arena *arena);
 /* What to say about such an error; errno as it was then. */
 const char *cli_read_words(enum err err);
 #endif

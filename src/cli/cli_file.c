@@ -2,6 +2,7 @@
  * to the end instead of trusting a size, so that a pipe (/dev/stdin) is a file too. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -59,4 +60,30 @@ const char *
 cli_read_words(enum err err)
 {
     return err == ERR_IO ? strerror(errno) : "too large";
+}
+
+/* An environment variable with an absolute path, as these have to be. */
+static const char *
+path_variable(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value != NULL && value[0] == '/' ? value : NULL;
+}
+
+const char *
+cli_state_path(bool is_persons, struct arena *arena)
+{
+    const char *list = path_variable("STATE_DIRECTORY"), *state = path_variable("XDG_STATE_HOME");
+    const char *home = path_variable("HOME");
+    struct span path;
+    enum err err = ERR_NOT_FOUND;
+
+    if (list != NULL)
+        err = arena_copy(arena, (struct span){list, span_find(span_of(list), ':')}, &path);
+    else if (is_persons && state != NULL)
+        err = arena_printf(arena, &path, "%s/isochrone", state);
+    else if (is_persons && home != NULL)
+        err = arena_printf(arena, &path, "%s/.local/state/isochrone", home);
+    return err == ERR_OK ? path.data : NULL;
 }

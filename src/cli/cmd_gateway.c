@@ -10,6 +10,8 @@
 #include "role/gateway/metrics.h"
 #include "wire/config.h"
 
+#define ARENA_BYTES_MAX 65536u
+
 const char cmd_gateway_help[] =
     "  isochrone gateway -f gateway.yaml\n"
     "  isochrone gateway -f gateway.yaml --record run.iso    # then: isochrone replay run.iso\n"
@@ -24,6 +26,7 @@ const char cmd_gateway_help[] =
     "  --seed N        of the tie-breaks; a random one without\n"
     "  --measure-lock  keep a histogram of how long decisions hold the lock, in /metrics\n"
     "\n"
+    "What keys used is kept in the directory `state` of the configuration, else $STATE_DIRECTORY.\n"
     "SIGHUP reads FILE again and keeps the old configuration when there is an error in it.\n"
     "SIGTERM stops taking requests, waits at most limits.drain, and ends what is left with an\n"
     "error; a second one does so at once.\n"
@@ -100,6 +103,8 @@ cmd_gateway(int argc, char **argv)
         .watchdog_ns = notify_watchdog_ns(getenv("WATCHDOG_USEC"), getenv("WATCHDOG_PID")),
     };
     struct gateway *gateway;
+    struct arena arena;
+    int code = CLI_FAILED;
 
     if (!read_options(argc, argv, &options)) {
         fputs(cmd_gateway_help, stderr);
@@ -107,11 +112,14 @@ cmd_gateway(int argc, char **argv)
     }
     if (inherit_read(&inherited) != ERR_OK)
         return CLI_FAILED; /* told by inherit_read */
-    if (roster_load(options.config_path, 0, NULL, &options.roster) != ERR_OK)
-        return CLI_FAILED; /* told by roster_load */
-    if (gateway_open(&options, &gateway) != ERR_OK)
-        return CLI_FAILED;
-    gateway_run(gateway);
-    gateway_close(gateway);
-    return CLI_OK;
+    arena_init(&arena, ARENA_BYTES_MAX);
+    options.state_path = cli_state_path(false, &arena);
+    if (roster_load(options.config_path, 0, NULL, &options.roster) == ERR_OK && /* told by both */
+        gateway_open(&options, &gateway) == ERR_OK) {
+        gateway_run(gateway);
+        gateway_close(gateway);
+        code = CLI_OK;
+    }
+    arena_fini(&arena);
+    return code;
 }

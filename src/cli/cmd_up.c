@@ -23,6 +23,8 @@ const char cmd_up_help[] =
     "Finds the model servers on this machine, prints what to paste into your program, and serves\n"
     "the OpenAI API in front of them. `isochrone nodes` and the other words work meanwhile.\n"
     "\n"
+    "`isochrone usage` shows what was used; it is kept in ~/.local/state/isochrone.\n"
+    "\n"
     "  --engine URL   do not look for engines, use this one; may be repeated\n"
     "  --listen ADDR  where to serve: HOST:PORT on loopback; 127.0.0.1:4141 without\n";
 
@@ -284,7 +286,10 @@ find(struct up *up)
 static int
 serve(struct up *up)
 {
-    struct gateway_options options = {.rule = -1, .signals = true, .admin_on_public = true};
+    struct gateway_options options = {.rule = -1,
+                                      .signals = true,
+                                      .admin_on_public = true,
+                                      .state_path = cli_state_path(true, &up->asker.arena)};
     struct roster_address address;
     struct config config;
     struct gateway *gateway;

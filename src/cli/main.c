@@ -30,6 +30,7 @@ static const struct command {
      "which model is where, and in which state"},
     {"look", "explain", cmd_explain, cmd_explain_help,
      "why a request went where it went, or where it would"},
+    {"look", "usage", cmd_usage, cmd_usage_help, "what each key used of each model"},
     {"act", "check", cmd_check, cmd_check_help,
      "read a configuration and show every problem in it"},
     {"act", "reload", cmd_reload, cmd_reload_help, "have a gateway read its configuration again"},

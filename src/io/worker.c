@@ -96,12 +96,20 @@ run_job(struct loop_post *post)
     loop_post(job->reply_to, &job->post, finish_job);
 }
 
+enum err
+worker_start(struct worker *worker)
+{
+    if (atomic_exchange(&worker->started, true) || start_thread(worker))
+        return ERR_OK;
+    atomic_store(&worker->started, false);
+    return ERR_IO;
+}
+
 void
 worker_submit(struct worker *worker, struct worker_job *job)
 {
     job->worker = worker;
-    if (!atomic_exchange(&worker->started, true) && !start_thread(worker)) {
-        atomic_store(&worker->started, false);
+    if (worker_start(worker) != ERR_OK) {
         job->run(job); /* late is better than never: the caller's loop waits for it */
         loop_post(job->reply_to, &job->post, finish_job);
         return;

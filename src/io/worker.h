@@ -21,6 +21,10 @@ struct worker_job {        /* the caller's, alive until done was called */
 MUST_USE enum err worker_open(struct worker **ret_worker);
 /* Waits for the running job; queued ones are dropped without done. NULL: does nothing. */
 void worker_close(struct worker *worker);
-/* From one thread. When there can be no thread the job is run here and now. */
+/* Have the thread begin now; then jobs may be submitted by any thread. ERR_IO: logged, there is
+ * none. */
+MUST_USE enum err worker_start(struct worker *worker);
+/* From one thread, but for worker_start. When there can be no thread the job is run here and now.
+ */
 void worker_submit(struct worker *worker, struct worker_job *job);
 #endif

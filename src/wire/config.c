@@ -429,6 +429,12 @@ static const struct schema_key limit_keys[] = {
      .example = "1024",
      .min = 1,
      .max = CONFIG_HOLDS_MAX},
+    {.name = "usage_days",
+     .read = schema_u32,
+     AT(usage_days),
+     .example = "400",
+     .min = 1,
+     .max = CONFIG_USAGE_DAYS_MAX},
     {.name = NULL},
 };
 
@@ -477,6 +483,7 @@ static const struct schema_key keys[] = {
     {.name = "prefix", .read = schema_mapping, .keys = prefix_keys},
     {.name = "predict", .read = schema_mapping, .keys = predict_keys},
     {.name = "rtt", .read = schema_path, AT(rtt_file), .example = "/etc/isochrone/rtt.csv"},
+    {.name = "state", .read = schema_path, AT(state_dir), .example = "/var/lib/isochrone"},
     {.name = "models", .read = read_models},
     {.name = "engines", .read = read_engines},
     {.name = "bus", .read = schema_unbuilt},
@@ -501,6 +508,7 @@ config_defaults(struct config *ret_config)
         .drain_ns = (uint64_t)30 * SECOND_NS,
         .threads = 1,
         .holds_max = 1024,
+        .usage_days = 400,
         .rule = RULE_TIME,
         .ttft_goal_ms = (double)NAN,
         .tpot_goal_ms = (double)NAN,

@@ -17,11 +17,13 @@
  *   limits: {upload_bytes_per_second_min}           4KiB, the mean after 10 s; 0: none
  *   limits: {connections_per_address_max}           8192; of IPv6 a /64 counts as one
  *   limits: {holds_max}                             1024 requests that wait for room
+ *   limits: {usage_days}                            400 days that usage is kept for
  *   rule: time|nearest|least_request|round_robin|random
  *   slo: {ttft_p90, tpot_p90}                       none
  *   prefix: {scope: tenant|network, secret: file:PATH}   tenant; a secret of this process
  *   predict: {constants_scale: X}                   1 (0.1..10): shipped speeds times this
  *   rtt: FILE                                       none: the built-in table
+ *   state: DIRECTORY                                none: $STATE_DIRECTORY, else no usage is kept
  *   models: {NAME: {aliases: [NAME ...], params: 8B}}
  *   engines: [{url, name, key, region, operator, site, gpu, kind, slots} ...]
  *
@@ -47,6 +49,7 @@
 #define CONFIG_MODEL_NAME_BYTES_MAX 255u /* of models and aliases */
 #define CONFIG_THREADS_MAX          64u
 #define CONFIG_HOLDS_MAX            65536u
+#define CONFIG_USAGE_DAYS_MAX       36525u
 #define CONFIG_SLOTS_MAX            65536u
 #define CONFIG_PARAMS_B_MAX         100000.0
 
@@ -85,6 +88,7 @@ struct config {
     uint64_t connect_ns, first_byte_ns, idle_ns, drain_ns;
     uint32_t threads;   /* I/O threads; 1 by default */
     uint32_t holds_max; /* requests that wait here for room at a node */
+    uint32_t usage_days;
     enum rule_id rule;
     double ttft_goal_ms, tpot_goal_ms; /* NAN none */
     bool prefix_network;               /* prefix.scope: whoever asks, equal prompts are equal */
@@ -94,8 +98,9 @@ struct config {
     size_t engine_count;
     struct config_model *models;
     size_t model_count;
-    struct span rtt_file; /* region round trips, measured; empty: built-in table */
-    bool unbuilt;         /* a key of a part that is not built yet is set */
+    struct span state_dir; /* empty: as the environment says */
+    struct span rtt_file;  /* region round trips, measured; empty: built-in table */
+    bool unbuilt;          /* a key of a part that is not built yet is set */
 };
 
 struct config_problem {

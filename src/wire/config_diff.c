@@ -23,6 +23,7 @@ static const char *const restart_keys[] = {
     "limits.upload_bytes_per_second_min",
     "limits.connections_per_address_max",
     "limits.holds_max",
+    "state",
 };
 
 /* A text that is cut where its room ends; always ended by a zero. */

@@ -142,7 +142,7 @@ put_limits(struct text *t, const struct config *c)
         put(t, ", %s: ", times[i].name);
         put_duration(t, times[i].ns);
     }
-    put(t, ", holds_max: %" PRIu32 "}\n", c->holds_max);
+    put(t, ", holds_max: %" PRIu32 ", usage_days: %" PRIu32 "}\n", c->holds_max, c->usage_days);
 }
 
 static void
@@ -226,6 +226,7 @@ config_dump(const struct config *config, struct arena *arena, struct span *ret_y
     put(&t, "}\n");
     put(&t, "predict: {constants_scale: %.9g}\n", config->constants_scale);
     put_field(&t, "rtt: ", config->rtt_file, "\n");
+    put_field(&t, "state: ", config->state_dir, "\n");
     put_models(&t, config);
     if (config->engine_count > 0)
         put(&t, "engines:\n");

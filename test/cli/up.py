@@ -130,6 +130,7 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     engine = "http://127.0.0.1:%d" % server.server_address[1]
     with tempfile.TemporaryDirectory() as directory:
+        os.environ["XDG_STATE_HOME"] = directory  # not this person's own
         os.chdir(directory)
         check_up(engine)
         check_gateway(engine)

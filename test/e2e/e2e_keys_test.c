@@ -47,6 +47,7 @@ start(const char *limits)
                    "listen: {public: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\n"
                    "threads: 2\n"
                    "keys: file:keys.yaml\n"
+                   "state: state\n"
                    "engines: [{name: one, url: \"http://127.0.0.1:%u\", kind: openai}]\n"
                    "models: {m: {aliases: [engine-name]}, n: {}}\n",
                    e2e_engine_port(engine));
@@ -131,6 +132,45 @@ test_concurrency(void)
     e2e_reply_fini(&reply);
     CHECK(metric_is("isochrone_key_refusals_total{reason=\"concurrency\"} 1\n"), "it is counted");
     e2e_engine_script(engine, e2e_good);
+    e2e_gateway_stop(&gateway);
+}
+
+/* ---- Usage. */
+
+static bool
+usage_comes(uint16_t port, const char *path, const char *headers, const char *text)
+{
+    for (unsigned i = 0; i < 1000; i++) {
+        struct e2e_reply reply;
+        bool good;
+        e2e_ask(port, "GET", path, headers, "", &reply);
+        good = reply.status == 200 && strstr(reply.body, text) != NULL;
+        e2e_reply_fini(&reply);
+        if (good)
+            return true;
+        usleep(10000);
+    }
+    return false;
+}
+
+/* All that the tests above used, over two gateways. */
+static void
+test_usage(void)
+{
+    int fd;
+
+    start("");
+    CHECK(usage_comes(gateway.admin_port, "/network/v1/usage?by=key,model", "",
+                      "\"key\":\"alice\",\"model\":\"m\",\"requests\":"),
+          "what was used before is there");
+    CHECK(usage_comes(gateway.port, "/network/v1/usage?by=key", "x-api-key: sk-bob\r\n",
+                      "\"rows\":[{\"key\":\"bob\","),
+          "a key sees its own");
+    for (unsigned i = 0; i < 12; i++) { /* more than may be under way; their clients leave */
+        fd = e2e_connect(gateway.port);
+        e2e_write(fd, "GET /network/v1/usage HTTP/1.1\r\nhost: a\r\nx-api-key: sk-bob\r\n\r\n");
+        close(fd);
+    }
     e2e_gateway_stop(&gateway);
 }
 
@@ -361,6 +401,7 @@ main(void)
     test_requests();
     test_tokens();
     test_claims();
+    test_usage();
     e2e_engine_stop(engine);
     return tap_done();
 }

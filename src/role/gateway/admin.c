@@ -47,21 +47,27 @@ admin_put_number(cJSON *object, const char *key, double value)
         cJSON_AddNumberToObject(object, key, floor(value * 1e3 + 0.5) / 1e3);
 }
 
-uint64_t
-admin_query_u64(const struct http_request *r, const char *key, uint64_t otherwise)
+struct span
+admin_query(const struct http_request *r, const char *key)
 {
     struct span rest = r->query, name = span_of(key);
-    uint64_t value;
 
     while (rest.bytes > 0) {
         struct span pair = {rest.data, span_find(rest, '&')};
         size_t equals = span_find(pair, '=');
-        if (span_eq((struct span){pair.data, equals}, name) &&
-            span_u64(span_from(pair, equals + 1), &value) == ERR_OK)
-            return value;
+        if (span_eq((struct span){pair.data, equals}, name))
+            return span_from(pair, equals + 1);
         rest = span_from(rest, pair.bytes + 1);
     }
-    return otherwise;
+    return (struct span){NULL, 0};
+}
+
+uint64_t
+admin_query_u64(const struct http_request *r, const char *key, uint64_t otherwise)
+{
+    uint64_t value;
+
+    return span_u64(admin_query(r, key), &value) == ERR_OK ? value : otherwise;
 }
 
 void

@@ -14,6 +14,11 @@
  * "models": [{"model", "engine_name", "state"}] POST /network/v1/explain          an OpenAI body:
  * {"decision": decision}; nothing is sent GET  /network/v1/explain/ID       {"id", "attempts":
  * [decision]} GET  /metrics                     Prometheus text
+ *   GET  /network/v1/usage            {"from": time, "by": [word], "rows": [{"hour", "key", "model"
+ *                                     (those of `by`), "requests", "failed", "refused",
+ *                                     "prompt_tokens", "cached_tokens", "output_tokens"}], "more":
+ *                                     bool}; ?since=24h&by=key,model,hour&key=NAME; on the public
+ *                                     side of the key that asks. Up to a second or two old.
  *
  * node: {"node", "index", "url", "engine", "region", "operator", "site", "gpu", "state", "ejected",
  * "slots", "own_outstanding", "report_age_ms", "running", "waiting", "queue_tokens",
@@ -58,6 +63,7 @@ void admin_node(struct admin_call *call);
 void admin_explain(struct admin_call *call);
 void admin_explain_dry(struct admin_call *call);
 void admin_metrics(struct admin_call *call);
+void admin_usage(struct admin_call *call);
 void admin_reload(struct admin_call *call);
 
 /* ---- For them: JSON. */
@@ -69,6 +75,8 @@ void admin_send_error(struct http_exchange *x, unsigned status, const char *code
 void admin_put_span(cJSON *object, const char *key, struct span value);
 /* Rounded to three places; null when not finite. */
 void admin_put_number(cJSON *object, const char *key, double value);
+/* The value of this key in the query ("since=24h"), as it is written; empty: it is not there. */
+struct span admin_query(const struct http_request *r, const char *key);
 /* The value of a number in the query ("limit=10"), else `otherwise`. */
 uint64_t admin_query_u64(const struct http_request *r, const char *key, uint64_t otherwise);
 #endif

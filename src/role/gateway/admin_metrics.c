@@ -5,6 +5,7 @@
 
 #include "role/gateway/admin.h"
 #include "role/gateway/answer.h"
+#include "role/gateway/usage.h"
 
 #define CHANGED_LATELY_MS 600000.0f
 
@@ -238,6 +239,23 @@ totals(FILE *out, const struct gateway *g)
     gauge(out, "start_time_seconds", "When the gateway started.", (double)g->started_wall_s);
 }
 
+static void
+usage(FILE *out, const struct gateway *g)
+{
+    struct usage_health h;
+
+    if (g->usage == NULL)
+        return;
+    h = usage_health(g->usage);
+    gauge(out, "usage_writes", "1: what keys used could be written when it was tried last.",
+          h.writes ? 1.0 : 0.0);
+    head(out, "usage_write_failures_total", "counter", "Writings that failed; they are repeated.");
+    fprintf(out, "isochrone_usage_write_failures_total %llu\n", (unsigned long long)h.failures);
+    head(out, "usage_lost_total", "counter",
+         "Requests whose usage was lost: nothing could be written for so long.");
+    fprintf(out, "isochrone_usage_lost_total %llu\n", (unsigned long long)h.lost);
+}
+
 void
 admin_metrics(struct admin_call *call)
 {
@@ -274,6 +292,7 @@ admin_metrics(struct admin_call *call)
     prefixes(out, g);
     hedges(out, g);
     door(out, g);
+    usage(out, g);
     if (fclose(out) != 0 || text == NULL) {
         free(text);
         admin_send(call->exchange, 500, NULL);

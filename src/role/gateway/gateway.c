@@ -21,6 +21,7 @@
 #include "role/gateway/lane.h"
 #include "role/gateway/poll.h"
 #include "role/gateway/reload.h"
+#include "role/gateway/usage.h"
 #include "role/gateway/watchdog.h"
 
 #define NODES_SPARE           1024u /* room for engines that a reload brings */
@@ -358,6 +359,15 @@ lanes_open(struct gateway *g)
 }
 
 static enum err
+usage_begin(struct gateway *g, const struct gateway_options *o)
+{
+    struct span configured = lane_fleet(&g->lanes[0])->roster->state_dir;
+    const char *path = configured.bytes > 0 ? configured.data : o->state_path;
+
+    return path != NULL ? usage_open(g, path, &g->usage) : ERR_OK;
+}
+
+static enum err
 setup(struct control *c, const struct gateway_options *o)
 {
     struct gateway *g = &c->gateway;
@@ -400,6 +410,8 @@ setup(struct control *c, const struct gateway_options *o)
         err = signals_open(c);
     if (err == ERR_OK)
         err = worker_open(&g->worker);
+    if (err == ERR_OK)
+        err = usage_begin(g, o);
     if (err == ERR_OK && o->config_path != NULL)
         err = reload_open(g, o->config_path, &g->reload);
     if (err == ERR_OK && o->watchdog_ns > 0)
@@ -484,6 +496,7 @@ gateway_close(struct gateway *g)
     c = control_of(g);
     worker_close(g->worker);
     g->worker = NULL;
+    usage_stop(g->usage);
     loop_timer_stop(&c->tick_timer);
     loop_timer_stop(&c->drain_timer);
     if (c->watching) {
@@ -499,6 +512,7 @@ gateway_close(struct gateway *g)
     discover_close(g->discover);
     for (uint32_t i = 0; i < g->lane_count && g->lanes != NULL; i++)
         lane_close(&g->lanes[i]);
+    usage_close(g->usage);
     decide_close(g->door);
     recorder_close(g->recorder);
     notify_close(&g->notify);

@@ -26,6 +26,7 @@ struct gateway_options {
     char *const *argv;         /* of this process, for the next one; NULL: there can be none */
     uint64_t watchdog_ns;      /* a sign of life at least so often; 0: nobody waits for it */
     const char *notify_path;   /* NOTIFY_SOCKET; NULL: no service manager listens */
+    const char *state_path;    /* what outlives a restart, where no `state` is set; NULL: nothing */
     bool signals;              /* handle signals; the process has no other threads yet */
     bool admin_on_public; /* no admin listener: the admin side is on the public one, for loopback */
     bool measure_hold;    /* histogram of the core's lock */

@@ -38,6 +38,7 @@ struct handover;
 struct reload;
 struct request;
 struct upstream;
+struct usage;
 struct watchdog;
 
 struct lane {
@@ -74,6 +75,7 @@ struct gateway {
     struct worker *worker;
     struct notify notify; /* the service manager */
     struct handover *handover;
+    struct usage *usage;       /* NULL: none is kept */
     struct watchdog *watchdog; /* NULL: no service manager waits for signs of life */
     struct reload *reload;     /* NULL: there is no file to read again */
     struct discover *discover;

@@ -10,6 +10,7 @@
 #include "role/gateway/answer.h"
 #include "role/gateway/inbox.h"
 #include "role/gateway/put.h"
+#include "role/gateway/usage.h"
 #include "wire/openai_prefix.h"
 
 #define DEADLINE_MS_MAX      3600000u
@@ -33,6 +34,22 @@ used(const struct request *r, unsigned status)
                                  .output_tokens = a->source.pieces};
 }
 
+static void
+count_usage(struct lane *lane, struct span key, uint32_t model, unsigned status,
+            const struct openai_usage *u)
+{
+    const struct usage_counts counts = {
+        .requests = 1,
+        .failed = status >= 500,
+        .refused = status >= 400 && status < 500 && status != 499,
+        .prompt_tokens = u->prompt_tokens,
+        .cached_tokens = u->cached_tokens,
+        .output_tokens = u->output_tokens,
+    };
+
+    usage_add(lane, key, model, &counts);
+}
+
 /* Nothing more will happen with r: give back what it holds. The exchange is left to the caller, for
  * one last call. */
 static void
@@ -41,6 +58,7 @@ finish(struct request *r, unsigned status)
     struct lane *lane = r->lane;
     const struct openai_usage u = used(r, status);
 
+    count_usage(lane, span_of(r->key_name), r->model, status, &u);
     LIST_REMOVE(r, link);
     stream_close(r);
     for (uint32_t i = 0; i < REQUEST_ATTEMPTS; i++) {
@@ -476,6 +494,8 @@ deny(struct lane *lane, struct http_exchange *x, enum access_verdict verdict,
                           (struct bucket_view){.full_in_ns = BUCKET_MINUTE_NS + grant->wait_ns});
     metrics_request(&lane->metrics, CORE_MODELS_MAX, e.status);
     metrics_add(&lane->metrics.key_refusals[verdict], 1);
+    if (grant->key != NULL)
+        count_usage(lane, grant->key->name, CORE_MODELS_MAX, e.status, &(struct openai_usage){0});
     answer_error_head(x, &e, &head);
 }
 
@@ -709,6 +729,8 @@ request_begin(struct lane *lane, enum openai_api api, struct http_exchange *x,
     r->exchange = x;
     r->http = http;
     r->grant = grant;
+    if (grant.key != NULL)
+        span_copy(grant.key->name, r->key_name, sizeof(r->key_name));
     r->arrived_ns = r->routed_ns = r->now_ns = now_ns;
     r->id = lane_id(lane);
     put = (struct put){.text = r->id_text, .room_bytes = REQUEST_ID_BYTES};

@@ -48,13 +48,14 @@ struct request {
     uint16_t model, other_model; /* MODEL_NONE: no other */
     uint16_t priority;           /* enum priority */
     bool committed, started;
-    bool uncounted;            /* refused by a limit of its key: gives back all that it took */
-    uint8_t not_granted;       /* set of enum key_wish: what its key did not let it have */
-    uint32_t prompt_tokens;    /* estimated */
-    bool held;                 /* core keeps it: in a list of its lane */
-    uint64_t held_ns;          /* since when */
-    uint32_t considered, rule; /* of the last decision */
-    float hit_tokens;          /* that it expected to be cached */
+    bool uncounted;         /* refused by a limit of its key: gives back all that it took */
+    uint8_t not_granted;    /* set of enum key_wish: what its key did not let it have */
+    uint32_t prompt_tokens; /* estimated */
+    char key_name[CONFIG_NAME_BYTES_MAX + 1]; /* "" without keys */
+    bool held;                                /* core keeps it: in a list of its lane */
+    uint64_t held_ns;                         /* since when */
+    uint32_t considered, rule;                /* of the last decision */
+    float hit_tokens;                         /* that it expected to be cached */
     uint64_t arrived_ns, routed_ns;
     uint64_t now_ns; /* of the last step */
     uint32_t tries;

@@ -76,6 +76,28 @@ roster_find(const struct roster *roster, struct span name)
 
 /* ---- Files. */
 
+/* A relative path begins where the configuration is. */
+static void
+full_path(const struct roster *r, struct span path, char name[PATH_BYTES_MAX])
+{
+    if (path.bytes > 0 && path.data[0] != '/' && r->directory.bytes > 0)
+        snprintf(name, PATH_BYTES_MAX, "%.*s/%.*s", (int)r->directory.bytes, r->directory.data,
+                 (int)path.bytes, path.data);
+    else
+        span_copy(path, name, PATH_BYTES_MAX);
+}
+
+static enum err
+place_state(struct roster *r)
+{
+    char name[PATH_BYTES_MAX];
+
+    if (r->config.state_dir.bytes == 0)
+        return ERR_OK;
+    full_path(r, r->config.state_dir, name);
+    return arena_printf(&r->arena, &r->state_dir, "%s", name);
+}
+
 /* The whole file at path, into the arena, with JSON_PADDING zeros behind it. A relative path begins
  * where the configuration is. ERR_IO: logged. */
 static enum err
@@ -89,11 +111,7 @@ read_file(struct roster *r, struct span path, size_t bytes_max, struct span *ret
     size_t have = 0;
     int fd;
 
-    if (path.bytes > 0 && path.data[0] != '/' && r->directory.bytes > 0)
-        snprintf(name, sizeof(name), "%.*s/%.*s", (int)r->directory.bytes, r->directory.data,
-                 (int)path.bytes, path.data);
-    else
-        span_copy(path, name, sizeof(name));
+    full_path(r, path, name);
     fd = open(name, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &about) != 0) {
         log_error("%s: %s", name, strerror(errno));
@@ -524,6 +542,8 @@ build(struct roster *r, uint32_t nodes_max, const struct roster *previous)
         err = read_secret(r, r->config.admin_token_file, &r->admin_token);
     if (err == ERR_OK && r->config.prefix_secret_file.bytes > 0)
         err = read_prefix_secret(r);
+    if (err == ERR_OK)
+        err = place_state(r);
     if (err == ERR_OK && r->config.upstream_bind.bytes > 0)
         err = roster_resolve(r->config.upstream_bind, 0, &r->bind);
     if (err == ERR_OK)

@@ -54,6 +54,7 @@ struct roster {
     struct config config;
     struct span config_text; /* as it was read; empty under `up` */
     struct span directory;   /* of the file, while it is read */
+    struct span state_dir;   /* with a zero behind it; empty: as the environment says */
     struct span admin_token; /* empty: none */
     bool has_prefix_secret;
     struct hash_key prefix_secret;

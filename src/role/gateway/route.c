@@ -38,6 +38,7 @@ static const struct route routes[] = {
     {"GET", "/network/v1/nodes/", ROUTE_ADMIN, admin_node},
     {"POST", "/network/v1/reload", ROUTE_ADMIN, admin_reload},
     {"POST", "/network/v1/explain", ROUTE_ADMIN, admin_explain_dry},
+    {"GET", "/network/v1/usage", ROUTE_PUBLIC | ROUTE_ADMIN | ROUTE_KEYED, admin_usage},
     {"GET", "/network/v1/explain/", ROUTE_PUBLIC | ROUTE_ADMIN | ROUTE_KEYED, admin_explain},
 };
 
