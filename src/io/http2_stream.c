@@ -35,6 +35,13 @@ out_of_memory(struct http2_stream *st)
 
 /* ---- Life. */
 
+/* Silence from now on is limited. */
+static void
+limit(struct http2_stream *st, uint64_t wait_ns)
+{
+    st->deadline_ns = wait_ns > 0 ? loop_now_ns(st->session->server->loop) + wait_ns : 0;
+}
+
 struct http2_stream *
 http2_stream_open(struct http_session *c, int32_t id)
 {
@@ -47,6 +54,7 @@ http2_stream_open(struct http_session *c, int32_t id)
     st->announced_bytes = UINT64_MAX;
     st->exchange.session = c;
     arena_init(&st->exchange.arena, HTTP_EXCHANGE_ARENA_BYTES_MAX);
+    limit(st, c->server->limits.head_ns); /* the frame that opens it may come in pieces, too */
     TAILQ_INSERT_TAIL(&c->h2->streams, st, link);
     c->h2->stream_count++;
     return st;
@@ -64,13 +72,6 @@ http2_stream_free(struct http2_stream *st)
     http_body_fini(&st->body, &st->session->server->limits);
     free(st->out.data);
     free(st);
-}
-
-/* Silence from now on is limited. */
-static void
-limit(struct http2_stream *st, uint64_t wait_ns)
-{
-    st->deadline_ns = wait_ns > 0 ? loop_now_ns(st->session->server->loop) + wait_ns : 0;
 }
 
 static void
@@ -290,6 +291,8 @@ http2_stream_head(struct http2_stream *st, bool is_whole)
     struct http_share *share = NULL;
     enum err err;
 
+    if (st->state != HTTP2_READING)
+        return; /* it came too late */
     if (!is_clean_target(r->target) || span_eq_text(r->method, "CONNECT"))
         deserve(st, 400);
     settle_host(st);
@@ -342,12 +345,15 @@ http2_stream_whole(struct http2_stream *st)
 void
 http2_stream_late(struct http2_stream *st)
 {
+    const struct http_server *s = st->session->server;
+
     limit(st, 0);
-    if (st->state == HTTP2_READING)
-        refuse_as(st, http_body_late(&st->body, &st->session->server->limits,
-                                     loop_now_ns(st->session->server->loop)));
-    else
+    if (st->state != HTTP2_READING)
         reset(st, NGHTTP2_CANCEL); /* the client takes no byte */
+    else if (st->exchange.request.headers == NULL)
+        refuse(st, 408, "request_timeout", "the request's head took too long");
+    else
+        refuse_as(st, http_body_late(&st->body, &s->limits, loop_now_ns(s->loop)));
 }
 
 /* ---- The response. */

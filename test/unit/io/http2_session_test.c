@@ -348,6 +348,42 @@ test_back_pressure(void)
     close_fixture(&f);
 }
 
+/* A head or a body that stops coming: 408, and in the end no connection is left. */
+static void
+test_slow(void)
+{
+#define PREFACE NGHTTP2_CLIENT_MAGIC "\0\0\0\4\0\0\0\0\0"
+    const struct {
+        struct span bytes;
+        const char *answer;
+    } rows[] = {
+        {SPAN_LIT(PREFACE "\0\0\6\1\5\0\0\0\1\x83\x86"), "the request's head took too long"},
+        {SPAN_LIT(PREFACE "\0\0\2\1\1\0\0\0\1\x83\x86"), "the request's head took too long"},
+        {SPAN_LIT(PREFACE "\0\0\6\1\4\0\0\0\1\x83\x86\x84\x41\1a"
+                          "\0\0\2\0\0\0\0\0\1ab"),
+         "the request's body took too long"},
+    };
+    const size_t count = sizeof(rows) / sizeof(rows[0]);
+    struct http_server_limits limits = usual_limits();
+    struct client c[sizeof(rows) / sizeof(rows[0])];
+    struct fixture f;
+
+    limits.head_ns = limits.body_idle_ns = 1000000;
+    limits.keep_alive_ns = 50000000;
+    open_fixture(&f, limits);
+    for (size_t i = 0; i < count; i++) {
+        c[i] = connect_to(&f);
+        CHECK(send_to(&f, &c[i], rows[i].bytes), "half a request");
+    }
+    for (size_t i = 0; i < count; i++) {
+        CHECK(await(&f, &c[i], rows[i].answer, 1), rows[i].answer);
+        CHECK(await(&f, &c[i], NULL, 0), "and the connection ends");
+        close_client(&c[i]);
+    }
+    CHECK(f.log[0] == '\0', "no request came of it");
+    close_fixture(&f);
+}
+
 /* ---- The client leaves; the server leaves. */
 
 static void
@@ -519,6 +555,7 @@ main(void)
     test_many();
     test_bodies();
     test_back_pressure();
+    test_slow();
     test_leaving();
     test_drain();
     test_forbidden();
