@@ -19,6 +19,7 @@
 #define OUTPUT_BYTES_MAX   (64u << 20)
 #define BODY_BYTES_MAX     60000u
 #define BUFFERS_BYTES_MAX  200000u
+#define SHARE_BYTES_MAX    100000u
 #define LONG_BYTES         90000u /* of the answer that must wait for the client */
 #define QUIET_PASSES       3u
 #define PASSES_MAX         10000u
@@ -61,6 +62,8 @@ static struct {
     struct loop *loop;
     struct http_server *server;
     _Atomic size_t buffers_bytes;
+    struct http_share share;
+    size_t sharing; /* bodies that count in it */
     struct open_exchange open[HTTP2_STREAMS_MAX];
     const struct harness_way *way;
     struct harness_result *result;
@@ -216,13 +219,24 @@ on_request(struct http_exchange *x, const struct http_request *r, void *user)
         answer(o, r);
 }
 
+static void
+on_release(struct http_share *share)
+{
+    must(share == &h.share && h.sharing > 0);
+    h.sharing--;
+}
+
 static bool
-on_admit(const struct http_request *r, void *user)
+on_admit(const struct http_request *r, void *user, struct http_share **ret_share)
 {
     (void)user;
     check_head(r);
-    must(r->body.bytes == 0);
-    return !h.way->refuses || r->target.bytes < 2 || r->target.data[1] != 'n';
+    must(r->body.bytes == 0 && *ret_share == NULL);
+    if (h.way->refuses && r->target.bytes > 1 && r->target.data[1] == 'n')
+        return false;
+    *ret_share = &h.share;
+    h.sharing++;
+    return true;
 }
 
 static void
@@ -274,11 +288,14 @@ open_once(void)
                                               .high_water_bytes = 20000,
                                               .low_water_bytes = 5000,
                                               .buffers_bytes = &h.buffers_bytes,
-                                              .buffers_bytes_max = BUFFERS_BYTES_MAX};
+                                              .buffers_bytes_max = BUFFERS_BYTES_MAX,
+                                              .share_bytes_max = SHARE_BYTES_MAX,
+                                              .upload_bytes_per_second_min = 1000};
 
     if (h.loop != NULL)
         return;
     log_set_level(LOG_ERROR);
+    h.share.release = on_release;
     must(loop_open(&h.loop) == ERR_OK);
     must(http_server_open(h.loop, NULL, 0, false, NULL, &limits, &fn, NULL, &h.server) == ERR_OK);
     h.output = malloc(OUTPUT_BYTES_MAX);
@@ -400,6 +417,7 @@ server_harness_run(struct span input, const struct harness_way *way,
     ret_result->output = (struct span){h.output, h.output_bytes};
     must(http_server_connections(h.server) == 0 && http_server_exchanges(h.server) == 0);
     must(atomic_load(&h.buffers_bytes) == 0);
+    must(atomic_load(&h.share.bytes) == 0 && h.sharing == 0);
     for (size_t i = 0; i < HTTP2_STREAMS_MAX; i++)
         must(h.open[i].exchange == NULL);
 }
