@@ -133,6 +133,13 @@ find_part(const char *text, size_t bytes, size_t *ret_bytes, bool *ret_with_lf)
     return n == bytes || *ret_with_lf;
 }
 
+/* A method, or "HTTP/": what is neither is told so at once, not when its head takes too long. */
+static bool
+may_begin(const struct http1_parser *p, char c)
+{
+    return p->is_response ? c == 'H' : c >= 'A' && c <= 'Z';
+}
+
 /* Look at that part: n bytes, with the LF behind them or not. false: forbidden bytes. */
 static bool
 scan_part(struct http1_parser *p, const char *text, size_t n, bool with_lf)
@@ -142,8 +149,9 @@ scan_part(struct http1_parser *p, const char *text, size_t n, bool with_lf)
 
     if ((p->cr_seen && n > 0) || (with_lf && !ends_in_cr))
         return false; /* a CR without LF, or an LF without CR */
-    if (p->line_bytes == 0 && text_bytes > 0 && (text[0] == ' ' || text[0] == '\t'))
-        return false; /* folded, or a first line that begins with a space */
+    if (p->line_bytes == 0 && text_bytes > 0 &&
+        (in_first_line(p) ? !may_begin(p, text[0]) : text[0] == ' ' || text[0] == '\t'))
+        return false; /* another protocol or body bytes; or folded */
     p->cr_seen = ends_in_cr;
     p->line_bytes += (uint32_t)text_bytes;
     return true;

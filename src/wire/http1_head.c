@@ -18,9 +18,11 @@ enum known { /* a bit each in reader.seen */
 struct reader { /* one run of llhttp */
     struct http1_parser *p;
     struct http1_header_at *at; /* the header being read */
+    struct span host;
     unsigned seen;
     uint32_t count;
     bool trailers, target_seen;
+    bool says_close, says_keep_alive; /* Connection */
 };
 
 static uint32_t
@@ -113,6 +115,21 @@ host_is_clean(struct span value)
     return (good & 1) != 0;
 }
 
+/* Its options are whole words, and llhttp's flags do not do: they take Proxy-Connection for the
+ * same header. */
+static void
+read_connection(struct reader *r, struct span value)
+{
+    while (value.bytes > 0) {
+        size_t comma = span_find(value, ',');
+        struct span option = span_trim((struct span){value.data, comma});
+
+        r->says_close = r->says_close || span_eq_nocase(option, SPAN_LIT("close"));
+        r->says_keep_alive = r->says_keep_alive || span_eq_nocase(option, SPAN_LIT("keep-alive"));
+        value = span_from(value, comma + 1);
+    }
+}
+
 /* A header of a kind that frames or routes: false when it must not be there, or not so. */
 static bool
 known_is_good(struct reader *r, unsigned kind, struct span value)
@@ -126,6 +143,7 @@ known_is_good(struct reader *r, unsigned kind, struct span value)
     switch (kind) {
     case KNOWN_HOST:
         p->has_host = true;
+        r->host = value;
         return !again && host_is_clean(value);
     case KNOWN_LENGTH:
         p->has_length = true;
@@ -138,8 +156,9 @@ known_is_good(struct reader *r, unsigned kind, struct span value)
     case KNOWN_EXPECT:
         p->expects_continue = span_eq_nocase(value, SPAN_LIT("100-continue"));
         return true;
-    default:
-        return true; /* Connection: llhttp keeps its flags */
+    default: /* Connection */
+        read_connection(r, value);
+        return true;
     }
 }
 
@@ -170,14 +189,14 @@ on_header_done(llhttp_t *l)
 static int
 on_head_done(llhttp_t *l)
 {
-    struct http1_parser *p = reader_of(l)->p;
+    const struct reader *r = reader_of(l);
+    struct http1_parser *p = r->p;
 
-    if (reader_of(l)->trailers)
+    if (r->trailers)
         return HPE_PAUSED;
     p->minor = l->http_minor;
     p->status_code = l->status_code;
-    p->keep_alive = (l->flags & F_CONNECTION_CLOSE) == 0 &&
-                    (l->http_minor == 1 || (l->flags & F_CONNECTION_KEEP_ALIVE) != 0);
+    p->keep_alive = !r->says_close && (l->http_minor == 1 || r->says_keep_alive);
     return HPE_PAUSED; /* the body is not llhttp's */
 }
 
@@ -196,11 +215,43 @@ run(llhttp_t *l, const char *text, size_t bytes)
     return llhttp_execute(l, text, bytes) == HPE_PAUSED && llhttp_get_error_pos(l) == text + bytes;
 }
 
+static struct span
+without_scheme(struct span target)
+{
+    static const struct span schemes[] = {{"http://", 7}, {"https://", 8}};
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        size_t bytes = schemes[i].bytes;
+        if (target.bytes > bytes && span_eq_nocase((struct span){target.data, bytes}, schemes[i]))
+            return span_from(target, bytes);
+    }
+    return (struct span){NULL, 0};
+}
+
+/* RFC 9112 3.2: a path; "*" of OPTIONS; or a URL whose authority is what Host says, so that it does
+ * not matter which of the two somebody looks at. */
+static bool
+target_is_good(const struct reader *r, struct span method, struct span target)
+{
+    struct span authority;
+
+    if (target.data[0] == '/')
+        return true;
+    if (span_eq_text(target, "*"))
+        return span_eq_text(method, "OPTIONS");
+    authority = without_scheme(target);
+    authority.bytes = span_find(authority, '/');
+    authority.bytes = span_find(authority, '?');
+    return authority.bytes > 0 && host_is_clean(authority) &&
+           (!r->p->has_host || span_eq_nocase(authority, r->host));
+}
+
 /* "METHOD SP target SP HTTP/1.x": single spaces, and nothing else in the line, which llhttp's loose
  * mode would not promise. *line without its CR LF. */
 static enum http1_status
-request_line(struct http1_parser *p, struct span line)
+request_line(const struct reader *r, struct span line)
 {
+    struct http1_parser *p = r->p;
     struct span target = http1_target(p), version;
     size_t method = span_find(line, ' ');
 
@@ -216,7 +267,7 @@ request_line(struct http1_parser *p, struct span line)
             return HTTP1_BAD;
     }
     p->method_bytes = (uint32_t)method;
-    if (span_eq_text(http1_method(p), "CONNECT"))
+    if (span_eq_text(http1_method(p), "CONNECT") || !target_is_good(r, http1_method(p), target))
         return HTTP1_BAD;
     return target.bytes > p->limits->target_bytes_max ? HTTP1_TARGET_TOO_LONG : HTTP1_OK;
 }
@@ -249,7 +300,7 @@ http1_head_read(struct http1_parser *p)
     if (!run(&l, head.data, head.bytes) || r.count + 1 != p->line_count)
         return HTTP1_BAD; /* line_count: the first line and one a header */
     p->header_count = r.count;
-    status = p->is_response ? status_line(p, line) : request_line(p, line);
+    status = p->is_response ? status_line(p, line) : request_line(&r, line);
     if (status != HTTP1_OK)
         return status;
     if (p->has_length && p->chunked)
