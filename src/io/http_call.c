@@ -27,6 +27,7 @@
 #define SPARE_HEAD_BYTES       1024u /* a larger request head is freed when it has done its duty */
 #define REQUEST_HEAD_BYTES_MAX 131072u
 #define JOINED_BYTES_MAX       16384u /* of a request; longer ones go out from where they lie */
+#define INTERIMS_MAX           16u    /* 1xx before a response */
 #define SLOW_START_UNENDED     0x7fffffffu /* a threshold of slow start that was never met */
 
 static void call_timed_out(struct loop_timer *timer);
@@ -240,7 +241,7 @@ take_bytes(struct http_call *call, struct span input)
             call->fn.data(call, body, call->user);
         else if (event == HTTP1_COMPLETE && call->got_head)
             call_complete(call, false, input.bytes);
-        else if (event == HTTP1_COMPLETE)
+        else if (event == HTTP1_COMPLETE && call->interims++ < INTERIMS_MAX)
             http1_next(&call->parser); /* it was a 1xx */
         else if (http1_status(&call->parser) == HTTP1_NO_MEMORY)
             call_fail(call, HTTP_FAILED_LOCAL);

@@ -37,6 +37,7 @@ struct http_call {
     bool fresh;       /* the connection was opened for this call */
     bool got_byte;    /* of the response, 1xx included */
     bool got_head;    /* of the final response */
+    uint8_t interims; /* 1xx so far */
     bool send_failed; /* the peer takes no more; it may have answered before */
     bool paused;
     bool to_head;                    /* a HEAD request */
