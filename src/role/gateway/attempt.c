@@ -107,11 +107,29 @@ is_engines_fault(unsigned status)
     return status == 401 || status == 403 || status == 404 || status == 407 || status == 408;
 }
 
+/* "type", with or without parameters. */
 static bool
 has_type(struct span content_type, struct span type)
 {
-    return content_type.bytes >= type.bytes &&
-           span_eq_nocase((struct span){content_type.data, type.bytes}, type);
+    struct span name = {content_type.data, span_find(content_type, ';')};
+
+    return span_eq_nocase(span_trim(name), type);
+}
+
+/* One content, in no coding: we asked for none, and would not see what we pass on. */
+static bool
+is_plain(const struct http_response *response)
+{
+    unsigned types = 0;
+
+    for (size_t i = 0; i < response->header_count; i++) {
+        const struct http_header *h = &response->headers[i];
+        if (span_eq_nocase(h->name, SPAN_LIT("content-encoding")) &&
+            !span_eq_nocase(h->value, SPAN_LIT("identity")))
+            return false;
+        types += span_eq_nocase(h->name, SPAN_LIT("content-type"));
+    }
+    return types <= 1;
 }
 
 /* The engine's load, told in the head of its answer. */
@@ -146,7 +164,9 @@ accept_head(struct attempt *a, const struct http_response *response)
 {
     struct span type = response_header(response, SPAN_LIT("content-type"));
 
-    if (a->request->openai.stream) {
+    if (!is_plain(response)) {
+        attempt_fail(a, FAILURE_MALFORMED, NAN);
+    } else if (a->request->openai.stream) {
         if (!has_type(type, SPAN_LIT("text/event-stream"))) {
             attempt_fail(a, FAILURE_MALFORMED, NAN);
             return;
@@ -324,6 +344,18 @@ add(struct http_header *list, size_t *count, struct span name, struct span value
         list[(*count)++] = (struct http_header){name, value};
 }
 
+/* A trace is of visible ASCII; what is not, others might read as something else. */
+static void
+add_trace(struct http_header *list, size_t *count, struct span name, struct span value)
+{
+    bool good = value.bytes <= TRACE_BYTES_MAX;
+
+    for (size_t i = 0; i < value.bytes && good; i++)
+        good = value.data[i] >= ' ' && value.data[i] <= '~';
+    if (good)
+        add(list, count, name, value);
+}
+
 static uint64_t
 ns_of_ms(double ms)
 {
@@ -346,10 +378,8 @@ upstream_headers(const struct attempt *a, const struct roster_node *node, struct
     add(list, &count, SPAN_LIT("user-agent"), SPAN_LIT("isochrone/" ISOCHRONE_VERSION));
     add(list, &count, SPAN_LIT("x-request-id"), (struct span){r->id_text, REQUEST_ID_BYTES});
     add(list, &count, SPAN_LIT("authorization"), node->authorization);
-    if (traceparent.bytes <= TRACE_BYTES_MAX)
-        add(list, &count, SPAN_LIT("traceparent"), traceparent);
-    if (tracestate.bytes <= TRACE_BYTES_MAX)
-        add(list, &count, SPAN_LIT("tracestate"), tracestate);
+    add_trace(list, &count, SPAN_LIT("traceparent"), traceparent);
+    add_trace(list, &count, SPAN_LIT("tracestate"), tracestate);
     if (adapter != NULL && adapter->in_band_load)
         add(list, &count, SPAN_LIT("endpoint-load-metrics-format"), SPAN_LIT("JSON"));
     return count;
