@@ -42,7 +42,7 @@ struct e2e_engine {
     e2e_script *script;
     struct connection connections[CONNECTIONS_MAX];
     size_t connection_count;
-    uint32_t calls, hangups;
+    uint32_t calls, hangups, strays;
     char last_head[E2E_HEAD_BYTES_MAX], *last_body;
     bool stopping;
 };
@@ -214,6 +214,9 @@ serve(void *argument)
                      c->engine->model);
             e2e_json(call, 200, "", json);
         } else {
+            pthread_mutex_lock(&c->engine->lock);
+            c->engine->strays++;
+            pthread_mutex_unlock(&c->engine->lock);
             e2e_json(call, 404, "", "{\"error\":{\"message\":\"no\"}}");
         }
         free(call->body);
@@ -320,6 +323,17 @@ e2e_engine_hangups(struct e2e_engine *e)
     hangups = e->hangups;
     pthread_mutex_unlock(&e->lock);
     return hangups;
+}
+
+uint32_t
+e2e_engine_strays(struct e2e_engine *e)
+{
+    uint32_t strays;
+
+    pthread_mutex_lock(&e->lock);
+    strays = e->strays;
+    pthread_mutex_unlock(&e->lock);
+    return strays;
 }
 
 void

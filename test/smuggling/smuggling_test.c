@@ -1,0 +1,42 @@
+/* smuggling_test REQUESTS RESPONSES - the lists of cases against a gateway on real sockets. Every
+ * case is run whole, byte by byte and line by line, and is held when all three are. */
+#include <stdio.h>
+
+#include "base/must.h"
+#include "smuggling_case.h"
+#include "tap.h"
+
+bool
+smuggling_verdict(const struct smuggling_case *c, const char *const *wrong)
+{
+    static const char *const cuts[SMUGGLING_CUTS] = {"whole", "byte by byte", "line by line"};
+    char label[128];
+    bool held = true;
+
+    for (unsigned i = 0; i < SMUGGLING_CUTS; i++) {
+        held = held && wrong[i] == NULL;
+        if (wrong[i] != NULL)
+            printf("# %.*s, %s: %s\n", (int)c->id.bytes, c->id.data, cuts[i], wrong[i]);
+    }
+    snprintf(label, sizeof(label), "%.*s", (int)c->id.bytes, c->id.data);
+    CHECK(held, label);
+    return held;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct smuggling_list requests, responses;
+    size_t held = 0;
+
+    must(argc == 3);
+    smuggling_list_read(argv[1], &requests);
+    smuggling_list_read(argv[2], &responses);
+    held += smuggling_run_requests(&requests);
+    held += smuggling_run_responses(&responses);
+    printf("# figure smuggling_cases %zu cases\n", requests.count + responses.count);
+    printf("# figure smuggling_cases_held %zu cases\n", held);
+    smuggling_list_free(&requests);
+    smuggling_list_free(&responses);
+    return tap_done();
+}
