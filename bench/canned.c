@@ -21,7 +21,6 @@
 #define DROP_BYTES      262144u
 #define BATCH           64
 #define REPLY_BYTES_MAX 2048u
-#define STREAM_TICK_S   1
 
 struct connection {
     size_t got_bytes;       /* in text, of a head that is not whole yet */
@@ -208,10 +207,11 @@ canned_tick(struct canned *c)
 }
 
 static void
-canned_open(struct canned *c, uint16_t port)
+canned_open(struct canned *c, const struct canned_plan *plan)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
-    struct itimerspec every = {{STREAM_TICK_S, 0}, {STREAM_TICK_S, 0}};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(plan->port)};
+    const struct timespec tick = {plan->tick_ms / 1000, plan->tick_ms % 1000 * 1000000L};
+    const struct itimerspec every = {tick, tick};
     int one = 1;
 
     canned_replies(c);
@@ -234,7 +234,7 @@ canned_run(void *arg)
     static struct canned c;
     struct epoll_event events[BATCH];
 
-    canned_open(&c, *(const uint16_t *)arg);
+    canned_open(&c, arg);
     for (;;) {
         int count = epoll_wait(c.epoll_fd, events, BATCH, -1);
 

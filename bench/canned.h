@@ -6,12 +6,17 @@
  * a test needs.
  *
  * A request with "stream":true among its first bytes gets an event stream that never ends: a chunk
- * at once, then one a second. */
+ * at once, then one each tick. */
 #include <stdint.h>
 
 #define CANNED_MODEL            "bench-8b"
 #define CANNED_REPLY_BODY_BYTES 500u
 
-/* Serve on this port until killed. arg points to a uint16_t: the port. For child_fork(). */
+struct canned_plan {
+    uint16_t port;
+    uint32_t tick_ms; /* between two chunks of a stream */
+};
+
+/* Serve until killed. arg points to a struct canned_plan. For child_fork(). */
 void canned_run(void *arg);
 #endif

@@ -63,18 +63,19 @@ child_pin_self(int core)
     must(sched_setaffinity(0, sizeof(one), &one) == 0);
 }
 
-/* In the child: on its core, and gone with its parent. */
+/* In the child: on its cores (NULL: as it is), and gone with its parent. */
 static void
-child_settle(pid_t parent, int core)
+child_settle(pid_t parent, const cpu_set_t *cores)
 {
     must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
     if (getppid() != parent)
         _exit(1); /* it went before we asked */
-    child_pin_self(core);
+    if (cores != NULL)
+        must(sched_setaffinity(0, sizeof(*cores), cores) == 0);
 }
 
-pid_t
-child_exec(const char *const argv[], int core, const char *log_path)
+static pid_t
+exec_on(const char *const argv[], const cpu_set_t *cores, const char *log_path)
 {
     pid_t parent = getpid(), pid;
 
@@ -83,12 +84,33 @@ child_exec(const char *const argv[], int core, const char *log_path)
     must(pid >= 0);
     if (pid > 0)
         return pid;
-    child_settle(parent, core);
+    child_settle(parent, cores);
     int log = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     must(log >= 0 && dup2(log, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0);
     execvp(argv[0], (char *const *)(uintptr_t)argv);
     fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
     _exit(127);
+}
+
+pid_t
+child_exec(const char *const argv[], int core, const char *log_path)
+{
+    cpu_set_t one;
+
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    return exec_on(argv, &one, log_path);
+}
+
+pid_t
+child_exec_wide(const char *const argv[], int nth, int cores, const char *log_path)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    for (int i = 0; i < cores; i++)
+        CPU_SET(child_core(nth + i), &set);
+    return exec_on(argv, &set, log_path);
 }
 
 pid_t
@@ -101,7 +123,8 @@ child_fork(void (*run)(void *arg), void *arg, int core)
     must(pid >= 0);
     if (pid > 0)
         return pid;
-    child_settle(parent, core);
+    child_pin_self(core);
+    child_settle(parent, NULL);
     run(arg);
     _exit(1);
 }

@@ -13,6 +13,8 @@ void child_pin_self(int core);
 
 /* Start a program (argv[0] looked up in PATH), its output in the file log_path. */
 pid_t child_exec(const char *const argv[], int core, const char *log_path);
+/* The same on so many cores from the nth on. */
+pid_t child_exec_wide(const char *const argv[], int nth, int cores, const char *log_path);
 /* Start run(arg) in a process of its own; it does not return. */
 pid_t child_fork(void (*run)(void *arg), void *arg, int core);
 /* Ask it to end, insist after some seconds, wait for it. */

@@ -18,6 +18,7 @@
 #include "canned.h"
 #include "child.h"
 #include "io/clock.h"
+#include "load_tls.h"
 
 #define UPLOAD_PIECES_PER_S 10u
 #define BATCH               64
@@ -57,9 +58,8 @@ prompt_text(char *text, size_t bytes)
         memcpy(text + i, "\\n", 2);
 }
 
-/* The request, as the OpenAI SDK would send it. */
-static char *
-request_text(const struct load_plan *plan, size_t *ret_bytes)
+char *
+load_request_text(const struct load_plan *plan, size_t *ret_bytes)
 {
     char begin[512], *text;
     const char *end = "\"}]}";
@@ -260,9 +260,13 @@ load_once(const struct load_plan *plan)
     char reply[64] = {0};
     unsigned status = 0;
     size_t bytes;
-    char *request = request_text(plan, &bytes);
-    int fd = connected(plan->port);
+    char *request;
+    int fd;
 
+    if (plan->tls)
+        return load_tls_once(plan);
+    request = load_request_text(plan, &bytes);
+    fd = connected(plan->port);
     if (fd >= 0) {
         must(fcntl(fd, F_SETFL, 0) == 0);
         must(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0);
@@ -282,7 +286,7 @@ load_run(const struct load_plan *plan, struct load_result *ret_result)
 
     memset(ret_result, 0, sizeof(*ret_result));
     must(plan->connections > 0 && plan->connections <= LOAD_CONNECTIONS_MAX);
-    l.request = request_text(plan, &l.request_bytes);
+    l.request = load_request_text(plan, &l.request_bytes);
     l.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     l.clients = calloc(plan->connections, sizeof(*l.clients));
     l.latencies_us = malloc(LATENCIES_MAX * sizeof(float));
@@ -329,7 +333,7 @@ uint32_t
 load_streams_open(const struct load_plan *plan, int *ret_fds)
 {
     size_t bytes;
-    char *request = request_text(plan, &bytes);
+    char *request = load_request_text(plan, &bytes);
     uint32_t failed = 0;
 
     for (uint32_t i = 0; i < plan->connections; i++) {
@@ -341,6 +345,66 @@ load_streams_open(const struct load_plan *plan, int *ret_fds)
         failed += !stream_started(ret_fds[i]);
     free(request);
     return failed;
+}
+
+/* How many events lie in it: each begins with "data: {". */
+static uint64_t
+count_events(const char *at, size_t bytes)
+{
+    static const char mark[] = "data: {";
+    const char *end = at + bytes;
+    uint64_t count = 0;
+
+    while ((at = memmem(at, (size_t)(end - at), mark, sizeof(mark) - 1)) != NULL) {
+        at += sizeof(mark) - 1;
+        count++;
+    }
+    return count;
+}
+
+/* All that there is of one stream; false: it has ended. */
+static bool
+read_events(int fd, uint64_t *count)
+{
+    static char data[262144];
+    ssize_t bytes = recv(fd, data, sizeof(data), MSG_DONTWAIT);
+
+    if (bytes > 0)
+        *count += count_events(data, (size_t)bytes);
+    return bytes > 0 || (bytes < 0 && errno == EAGAIN);
+}
+
+void
+load_streams_read(const struct load_plan *plan, const int *fds, double seconds,
+                  struct load_result *ret_result)
+{
+    struct epoll_event events[BATCH];
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    uint64_t cpu_ns, start_ns, ignored = 0;
+
+    *ret_result = (struct load_result){0};
+    must(epoll_fd >= 0);
+    for (uint32_t i = 0; i < plan->connections; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = fds[i]};
+        must(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fds[i], &event) == 0);
+        (void)read_events(fds[i], &ignored); /* what waited */
+    }
+    cpu_ns = child_cpu_ns(plan->proxy);
+    start_ns = clock_now_ns();
+    while (clock_now_ns() - start_ns < (uint64_t)(seconds * 1e9)) {
+        int count = epoll_wait(epoll_fd, events, BATCH, 100);
+        for (int i = 0; i < count; i++) {
+            if (read_events(events[i].data.fd, &ret_result->requests))
+                continue;
+            ret_result->errors++;
+            must(epoll_ctl(epoll_fd, EPOLL_CTL_DEL, events[i].data.fd, NULL) == 0);
+        }
+    }
+    cpu_ns = child_cpu_ns(plan->proxy) - cpu_ns;
+    ret_result->seconds = (double)(clock_now_ns() - start_ns) * 1e-9;
+    ret_result->cpu_us = (double)cpu_ns * 1e-3 /
+                         (double)(ret_result->requests > 0 ? ret_result->requests : 1);
+    close(epoll_fd);
 }
 
 /* A piece of an upload: false when the server has answered already, or closed. */

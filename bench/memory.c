@@ -23,8 +23,9 @@
 #define UPLOADS  1000u
 #define ANNOUNCE ((uint64_t)64 << 20)
 #define UPLOAD_S 20
-#define UPLOAD_B (SUBJECT_BUFFERS_MIB * 4u * 1048576u / UPLOADS / UPLOAD_S) /* a second, of each   \
-                                                                             */
+#define UPLOAD_B                                                                                   \
+    (SUBJECT_BUFFERS_MIB * 4u * 1048576u / UPLOADS / UPLOAD_S) /* a second, of each                \
+                                                                */
 
 /* What slow uploads cost beside what was there. */
 static void
@@ -49,7 +50,7 @@ int
 main(int argc, char **argv)
 {
     static int fds[STREAMS];
-    static uint16_t engine_port = SUBJECT_ENGINE_PORT;
+    static struct canned_plan canned = {.port = SUBJECT_ENGINE_PORT, .tick_ms = 1000};
     struct load_plan plan = {
         .api_key = SUBJECT_API_KEY, .body_bytes = 2048, .stream = 1, .connections = STREAMS};
     struct host_use before, after;
@@ -64,9 +65,10 @@ main(int argc, char **argv)
     }
     child_raise_files();
     host_use_read(&before);
-    engine = child_fork(canned_run, &engine_port, child_core(1));
-    child_wait_listening(engine, engine_port, "the output above");
-    subject_open_gateway(argv[1], subject_directory(), ENGINES, child_core(0), &gateway);
+    engine = child_fork(canned_run, &canned, child_core(1));
+    child_wait_listening(engine, canned.port, "the output above");
+    subject_open_gateway(argv[1], subject_directory(),
+                         &(struct subject_options){.engines = ENGINES}, &gateway);
     sleep(SETTLE_S);
     idle_kib = child_rss_kib(gateway.pid);
     plan.port = gateway.port;

@@ -13,13 +13,11 @@
 #include "load.h"
 #include "wire/keys.h"
 
-#define HAPROXY_PORT 4301u
-#define NGINX_PORT   4302u
-#define GATEWAY_PORT 4303u
-#define PATH_BYTES   256u
-#define READY_MS     60000
-#define POLL_MS      100
-#define ARENA_BYTES  4096u
+#define FIRST_PORT  4301u
+#define PATH_BYTES  256u
+#define READY_MS    60000
+#define POLL_MS     100
+#define ARENA_BYTES 4096u
 
 static char directory_path[PATH_BYTES];
 
@@ -52,14 +50,41 @@ engine_at(uint32_t nth)
     return text;
 }
 
+/* A port that nobody had before. */
+static uint16_t
+next_port(void)
+{
+    static uint16_t port = FIRST_PORT;
+
+    return port++;
+}
+
 static void
-started(struct subject *s, const char *const argv[], const char *directory, int core)
+started(struct subject *s, const char *const argv[], const char *directory,
+        const struct subject_options *o)
 {
     char log[PATH_BYTES];
 
-    snprintf(log, sizeof(log), "%s/%s.log", directory, s->name);
-    s->pid = child_exec(argv, core, log);
+    snprintf(log, sizeof(log), "%s/%s-%u.log", directory, s->name, s->port);
+    s->tls = o->tls;
+    s->pid = child_exec_wide(argv, 0, o->threads > 0 ? (int)o->threads : 1, log);
     child_wait_listening(s->pid, s->port, log);
+}
+
+/* A certificate of P-256 for loopback, key and certificate also in one file, as haproxy wants it.
+ */
+static void
+write_certificate(const char *directory)
+{
+    char command[4 * PATH_BYTES];
+
+    snprintf(command, sizeof(command),
+             "test -f %s/tls.pem || { openssl req -x509 -newkey ec -pkeyopt "
+             "ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost -addext "
+             "subjectAltName=IP:127.0.0.1 -keyout %s/tls.key -out %s/tls.crt 2>/dev/null && "
+             "cat %s/tls.crt %s/tls.key > %s/tls.pem; }",
+             directory, directory, directory, directory, directory, directory);
+    must(system(command) == 0);
 }
 
 static void
@@ -86,7 +111,8 @@ write_keys(const char *directory)
 static void
 wait_ready(const struct subject *s)
 {
-    struct load_plan plan = {.port = s->port, .api_key = SUBJECT_API_KEY, .body_bytes = 2048};
+    struct load_plan plan = {
+        .port = s->port, .tls = s->tls, .api_key = SUBJECT_API_KEY, .body_bytes = 2048};
     struct timespec pause = {.tv_nsec = POLL_MS * 1000000};
     unsigned status = 0;
 
@@ -100,62 +126,76 @@ wait_ready(const struct subject *s)
     exit(1);
 }
 
-void
-subject_open_gateway(const char *program, const char *directory, uint32_t engines, int core,
-                     struct subject *ret_subject)
+static void
+put_gateway(FILE *f, const char *directory, const struct subject_options *o, uint16_t port)
 {
-    char path[PATH_BYTES];
-    FILE *f;
-
-    must(engines <= SUBJECT_ENGINES_MAX);
-    write_keys(directory);
-    f = created(directory, "gateway.yaml", path);
+    fprintf(f, "listen: {public: \"127.0.0.1:%u\", admin: \"127.0.0.1:%u\"", port, next_port());
+    if (o->tls)
+        fprintf(f, ", tls: {cert: \"file:%s/tls.crt\", key: \"file:%s/tls.key\"}", directory,
+                directory);
     fprintf(f,
-            "listen: {public: \"127.0.0.1:%u\", admin: \"127.0.0.1:%u\"}\nthreads: 1\n"
-            "keys: file:%s/keys.yaml\n"
+            "}\nthreads: %u\nkeys: file:%s/keys.yaml\n"
             "limits: {connections_per_address_max: 65536, buffers_bytes_max: %uMiB, "
             "buffers_bytes_per_key_max: %uMiB}\nengines:\n",
-            GATEWAY_PORT, GATEWAY_PORT + 1, directory, SUBJECT_BUFFERS_MIB, SUBJECT_BUFFERS_MIB);
-    for (uint32_t i = 0; i < engines; i++)
+            o->threads > 0 ? o->threads : 1, directory, SUBJECT_BUFFERS_MIB, SUBJECT_BUFFERS_MIB);
+    for (uint32_t i = 0; i < o->engines; i++)
         fprintf(f, "  - {name: e%u, url: \"http://%s\", kind: openai, slots: 64}\n", i,
                 engine_at(i));
     must(fclose(f) == 0);
-    *ret_subject = (struct subject){.name = "isochrone", .port = GATEWAY_PORT};
-    started(ret_subject, (const char *const[]){program, "gateway", "-f", path, NULL}, directory,
-            core);
-    wait_ready(ret_subject);
 }
 
 void
-subject_open_haproxy(const char *directory, uint32_t engines, int core, struct subject *ret_subject)
+subject_open_gateway(const char *program, const char *directory, const struct subject_options *o,
+                     struct subject *ret_subject)
 {
-    char path[PATH_BYTES];
-    FILE *f = created(directory, "haproxy.cfg", path);
+    struct subject s = {.name = "isochrone", .port = next_port()};
+    char name[64], path[PATH_BYTES];
 
+    must(o->engines <= SUBJECT_ENGINES_MAX);
+    write_keys(directory);
+    write_certificate(directory);
+    snprintf(name, sizeof(name), "gateway-%u.yaml", s.port);
+    put_gateway(created(directory, name, path), directory, o, s.port);
+    started(&s, (const char *const[]){program, "gateway", "-f", path, NULL}, directory, o);
+    wait_ready(&s);
+    *ret_subject = s;
+}
+
+void
+subject_open_haproxy(const char *directory, const struct subject_options *o,
+                     struct subject *ret_subject)
+{
+    struct subject s = {.name = "haproxy", .port = next_port()};
+    char name[64], path[PATH_BYTES];
+    FILE *f;
+
+    write_certificate(directory);
+    snprintf(name, sizeof(name), "haproxy-%u.cfg", s.port);
+    f = created(directory, name, path);
     fprintf(f,
-            "global\n    nbthread 1\n    maxconn 8192\n"
-            "defaults\n    mode http\n    option http-keep-alive\n    http-reuse always\n"
+            "global\n    nbthread %u\n    maxconn 8192\n    ssl-default-bind-options "
+            "ssl-min-ver TLSv1.2\n"
+            "defaults\n    mode http\n    option http-keep-alive\n    http-reuse always\n%s"
             "    timeout connect 2s\n    timeout client 60s\n    timeout server 120s\n"
-            "frontend front\n    bind 127.0.0.1:%u\n    default_backend engines\n"
-            "backend engines\n    balance leastconn\n",
-            HAPROXY_PORT);
-    for (uint32_t i = 0; i < engines; i++)
+            "frontend front\n    bind 127.0.0.1:%u",
+            o->threads > 0 ? o->threads : 1, o->streams ? "    option http-no-delay\n" : "",
+            s.port);
+    if (o->tls)
+        fprintf(f, " ssl crt %s/tls.pem alpn h2,http/1.1", directory);
+    fprintf(f, "\n    default_backend engines\nbackend engines\n    balance leastconn\n");
+    for (uint32_t i = 0; i < o->engines; i++)
         fprintf(f, "    server e%u %s\n", i, engine_at(i));
     must(fclose(f) == 0);
-    *ret_subject = (struct subject){.name = "haproxy", .port = HAPROXY_PORT};
-    started(ret_subject, (const char *const[]){"haproxy", "-db", "-f", path, NULL}, directory,
-            core);
-    wait_ready(ret_subject);
+    started(&s, (const char *const[]){"haproxy", "-db", "-f", path, NULL}, directory, o);
+    wait_ready(&s);
+    *ret_subject = s;
 }
 
-void
-subject_open_nginx(const char *directory, uint32_t engines, int core, struct subject *ret_subject)
+static void
+put_nginx(FILE *f, const char *directory, const struct subject_options *o, uint16_t port)
 {
-    char path[PATH_BYTES];
-    FILE *f = created(directory, "nginx.conf", path);
-
     fprintf(f,
-            "daemon off;\nmaster_process off;\nworker_processes 1;\npid %s/nginx.pid;\n"
+            "daemon off;\nmaster_process off;\nworker_processes 1;\npid %s/nginx-%u.pid;\n"
             "error_log stderr error;\n"
             "events {\n    worker_connections 8192;\n    multi_accept on;\n}\n"
             "http {\n    access_log off;\n    keepalive_requests 1000000000;\n"
@@ -165,19 +205,37 @@ subject_open_nginx(const char *directory, uint32_t engines, int core, struct sub
             "    scgi_temp_path %s/scgi;\n"
             "    upstream engines {\n        least_conn;\n        keepalive 64;\n"
             "        keepalive_requests 1000000000;\n",
-            directory, directory, directory, directory, directory, directory);
-    for (uint32_t i = 0; i < engines; i++)
+            directory, port, directory, directory, directory, directory, directory);
+    for (uint32_t i = 0; i < o->engines; i++)
         fprintf(f, "        server %s;\n", engine_at(i));
+    fprintf(f, "    }\n    server {\n        listen 127.0.0.1:%u%s;\n", port,
+            o->tls ? " ssl http2" : "");
+    if (o->tls)
+        fprintf(f,
+                "        ssl_certificate %s/tls.crt;\n        ssl_certificate_key %s/tls.key;\n"
+                "        ssl_protocols TLSv1.2 TLSv1.3;\n",
+                directory, directory);
     fprintf(f,
-            "    }\n    server {\n        listen 127.0.0.1:%u;\n        location / {\n"
-            "            proxy_pass http://engines;\n            proxy_http_version 1.1;\n"
+            "%s        location / {\n            proxy_pass http://engines;\n"
+            "            proxy_http_version 1.1;\n"
             "            proxy_set_header Connection \"\";\n        }\n    }\n}\n",
-            NGINX_PORT);
+            o->streams ? "        proxy_buffering off;\n" : "");
     must(fclose(f) == 0);
-    *ret_subject = (struct subject){.name = "nginx", .port = NGINX_PORT};
-    started(ret_subject, (const char *const[]){"nginx", "-p", directory, "-c", path, NULL},
-            directory, core);
-    wait_ready(ret_subject);
+}
+
+void
+subject_open_nginx(const char *directory, const struct subject_options *o,
+                   struct subject *ret_subject)
+{
+    struct subject s = {.name = "nginx", .port = next_port()};
+    char name[64], path[PATH_BYTES];
+
+    write_certificate(directory);
+    snprintf(name, sizeof(name), "nginx-%u.conf", s.port);
+    put_nginx(created(directory, name, path), directory, o, s.port);
+    started(&s, (const char *const[]){"nginx", "-p", directory, "-c", path, NULL}, directory, o);
+    wait_ready(&s);
+    *ret_subject = s;
 }
 
 void

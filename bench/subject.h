@@ -6,6 +6,7 @@
  * The rivals choose among the same engines by least connections, reuse connections always, and have
  * buffers that a body fits into. Ours decides by its core for every request, checks an API key,
  * parses the body and counts everything: as it would in production. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -17,18 +18,27 @@
 
 struct subject {
     const char *name;
+    bool tls;
     uint16_t port;
     pid_t pid;
 };
 
+struct subject_options {
+    uint32_t engines;
+    bool tls;         /* the listener speaks HTTP/2 and 1.1 over TLS */
+    bool streams;     /* event streams pass at once, where that is an option */
+    uint32_t threads; /* on so many cores from core 0 on; 0: 1 */
+};
+
 /* A new directory for configurations and logs, which stays for whoever wants to look. */
 const char *subject_directory(void);
-/* Ours: `program gateway` with so many engines at addresses of their own, ready for requests. */
-void subject_open_gateway(const char *program, const char *directory, uint32_t engines, int core,
+/* Ours: `program gateway` with so many engines at addresses of their own, ready for requests. Each
+ * call gets a port of its own. */
+void subject_open_gateway(const char *program, const char *directory,
+                          const struct subject_options *o, struct subject *ret_subject);
+void subject_open_haproxy(const char *directory, const struct subject_options *o,
                           struct subject *ret_subject);
-void subject_open_haproxy(const char *directory, uint32_t engines, int core,
-                          struct subject *ret_subject);
-void subject_open_nginx(const char *directory, uint32_t engines, int core,
+void subject_open_nginx(const char *directory, const struct subject_options *o,
                         struct subject *ret_subject);
 void subject_close(struct subject *subject);
 #endif
