@@ -28,6 +28,12 @@ clock_wall_s(void)
 }
 
 uint64_t
+clock_wall_ms(void)
+{
+    return read_ns(CLOCK_REALTIME) / 1000000u;
+}
+
+uint64_t
 clock_thread_cpu_ns(void)
 {
     return read_ns(CLOCK_THREAD_CPUTIME_ID);

@@ -148,6 +148,7 @@ http1_session_refuse(struct http_session *c, unsigned status, const char *code, 
     char text[HTTP_REFUSAL_BYTES_MAX];
     struct span body = {text, http_refusal_text(status, code, message, text)};
 
+    http_exchange_refused(c, status, code);
     http_exchange_fini(x);
     http_body_fini(&c->h1.body, &c->server->limits);
     *x = (struct http_exchange){.session = c, .framing = HTTP_FRAME_LENGTH};

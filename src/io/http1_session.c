@@ -531,6 +531,7 @@ on_pending(const struct http_exchange *x)
 }
 
 const struct http_protocol http1_protocol = {
+    .name = "HTTP/1.1",
     .ready = on_ready,
     .flush = on_flush,
     .late = on_late,

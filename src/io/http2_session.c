@@ -412,6 +412,7 @@ on_close_after(struct http_exchange *x)
 }
 
 const struct http_protocol http2_protocol = {
+    .name = "HTTP/2",
     .ready = on_ready,
     .flush = on_flush,
     .late = on_late,

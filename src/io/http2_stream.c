@@ -101,6 +101,7 @@ refuse(struct http2_stream *st, unsigned status, const char *code, const char *m
     char text[HTTP_REFUSAL_BYTES_MAX];
     struct span body = {text, http_refusal_text(status, code, message, text)};
 
+    http_exchange_refused(st->session, status, code);
     st->state = HTTP2_REFUSED;
     http_body_fini(&st->body, &st->session->server->limits);
     x->framing = HTTP_FRAME_LENGTH;

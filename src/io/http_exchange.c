@@ -42,9 +42,41 @@ http_exchange_peer(const struct http_exchange *x, struct sockaddr_storage *ret_p
 
     memset(ret_peer, 0, sizeof(*ret_peer));
     memcpy(ret_peer, &c->peer, sizeof(c->peer));
+    if (ret_local == NULL)
+        return;
     /* Asked when wanted: most servers never look. It fails for a dead socket only. */
     if (getsockname(c->transport.watch.fd, (struct sockaddr *)ret_local, &bytes) != 0)
         memset(ret_local, 0, sizeof(*ret_local));
+}
+
+const struct http_request *
+http_exchange_request(const struct http_exchange *x)
+{
+    return &x->request;
+}
+
+const char *
+http_exchange_protocol(const struct http_exchange *x)
+{
+    return x->session->protocol->name;
+}
+
+uint64_t
+http_exchange_began_ns(const struct http_exchange *x)
+{
+    return x->began_ns;
+}
+
+unsigned
+http_exchange_status(const struct http_exchange *x)
+{
+    return x->status;
+}
+
+uint64_t
+http_exchange_body_bytes(const struct http_exchange *x)
+{
+    return x->body_bytes;
 }
 
 bool
@@ -93,6 +125,7 @@ http_exchange_begin(struct http_exchange *x)
 
     x->bodiless = span_eq_text(x->request.method, "HEAD");
     x->open = true;
+    x->began_ns = loop_now_ns(s->loop);
     s->exchange_count++;
     s->fn.request(x, &x->request, s->user);
 }
@@ -156,6 +189,7 @@ put_head(struct http_exchange *x, unsigned status, const struct http_header *hea
 {
     must(status >= 200 && status <= 999 && !x->started);
     x->started = true;
+    x->status = status;
     x->framing = framing;
     x->bodiless = x->bodiless || status == 204 || status == 304;
     x->length_left = x->bodiless ? 0 : length;
@@ -208,6 +242,7 @@ http_response_writev(struct http_exchange *x, const struct span *parts, size_t p
         bytes = bytes < x->length_left ? bytes : (size_t)x->length_left;
         x->length_left -= bytes;
     }
+    x->body_bytes += bytes;
     if (bytes == 0) /* in chunks, an empty one would end the body */
         return;
     x->session->protocol->body(x, parts, part_count, bytes);
@@ -261,6 +296,13 @@ http_response_pending(const struct http_exchange *x)
 }
 
 /* ---- Refusals. */
+
+void
+http_exchange_refused(struct http_session *c, unsigned status, const char *code)
+{
+    if (c->server->fn.refused != NULL)
+        c->server->fn.refused(&c->peer.any, c->protocol->name, status, code, c->server->user);
+}
 
 size_t
 http_refusal_text(unsigned status, const char *code, const char *message,

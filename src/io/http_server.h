@@ -67,6 +67,10 @@ struct http_server_fn {
     void (*drained)(struct http_exchange *x, void *user);
     /* The response is complete and handed to the kernel; the exchange is gone after this. */
     void (*done)(struct http_exchange *x, void *user);
+    /* What came was answered here and is no request for anybody: malformed, too large, too slow.
+     * peer: an address of its family's size; protocol, code: static texts. */
+    void (*refused)(const struct sockaddr *peer, const char *protocol, unsigned status,
+                    const char *code, void *user);
 };
 
 struct http_server_limits {
@@ -137,8 +141,14 @@ void http_server_close(struct http_server *s);
 struct arena *http_exchange_arena(struct http_exchange *x); /* dropped with the exchange */
 void *http_exchange_user(const struct http_exchange *x);    /* NULL until set */
 void http_exchange_set_user(struct http_exchange *x, void *user);
+/* ret_local may be NULL: it costs a system call. */
 void http_exchange_peer(const struct http_exchange *x, struct sockaddr_storage *ret_peer,
                         struct sockaddr_storage *ret_local);
+const struct http_request *http_exchange_request(const struct http_exchange *x);
+const char *http_exchange_protocol(const struct http_exchange *x); /* "HTTP/1.1", "HTTP/2" */
+uint64_t http_exchange_began_ns(const struct http_exchange *x);    /* when the request was whole */
+unsigned http_exchange_status(const struct http_exchange *x);      /* of the answer; 0: none yet */
+uint64_t http_exchange_body_bytes(const struct http_exchange *x);  /* of the answer, so far */
 /* Is this the first exchange of its connection? */
 bool http_exchange_is_first(const struct http_exchange *x);
 /* The last value of the header named so; empty when there is none. */

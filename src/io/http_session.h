@@ -47,6 +47,9 @@ struct http_exchange { /* inside its connection or stream, reset for each reques
     void *user;
     struct http_request request;
     uint64_t length_left; /* of a response by length */
+    uint64_t began_ns;    /* when the request was whole */
+    uint64_t body_bytes;  /* of the response, so far */
+    unsigned status;      /* of the response; 0: none yet */
     enum http_framing framing;
     bool open; /* from fn.request to the end: only then it accepts calls */
     bool started, ended;
@@ -55,6 +58,7 @@ struct http_exchange { /* inside its connection or stream, reset for each reques
 };
 
 struct http_protocol {
+    const char *name; /* for people: "HTTP/1.1" */
     /* The loop says: the descriptor is ready; the end of the pass; the limit has run out. Each may
      * free the session. */
     void (*ready)(struct http_session *c, unsigned ready);
@@ -196,6 +200,8 @@ void http_exchange_gone(struct http_exchange *x);
 void http_exchange_done(struct http_exchange *x);
 /* Less waits for the client than before: tell, if somebody waits for that. */
 void http_exchange_drained(struct http_exchange *x);
+/* A request was refused and becomes no exchange: tell. */
+void http_exchange_refused(struct http_session *c, unsigned status, const char *code);
 /* "/path?query" out of the target, which may be a whole URL (RFC 9112 3.2.2). */
 void http_request_split(struct http_request *r);
 /* The error object of a refusal, into text; returns the bytes. The words are ours. */

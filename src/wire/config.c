@@ -438,6 +438,14 @@ static const struct schema_key limit_keys[] = {
     {.name = NULL},
 };
 
+static const struct schema_key access_log_keys[] = {
+    {.name = "file",
+     .read = schema_path,
+     AT(access_log_file),
+     .example = "/var/log/isochrone/access.log"},
+    {.name = NULL},
+};
+
 static const struct schema_key prefix_keys[] = {
     {.name = "scope", .read = read_scope, AT(prefix_network), .example = "tenant"},
     {.name = "secret",
@@ -471,6 +479,7 @@ static const struct schema_key keys[] = {
      .read = schema_file,
      AT(admin_token_file),
      .example = "file:/etc/isochrone/admin.token"},
+    {.name = "access_log", .read = schema_mapping, .keys = access_log_keys},
     {.name = "threads",
      .read = schema_u32,
      AT(threads),

@@ -10,6 +10,7 @@
  *   upstream_bind: ADDRESS                          source address towards engines; none
  *   keys: file:PATH  |  auth: none                  one of them off loopback
  *   admin_token: file:PATH                          needed when admin is off loopback
+ *   access_log: {file: PATH}                        none: a JSON line an answer
  *   threads: N                                      1 (1..64)
  *   limits: {body_bytes_max, buffers_bytes_max}     64MiB, 1GiB
  *   limits: {connect, first_byte, idle, drain}      2s, 120s, 60s, 30s
@@ -81,6 +82,7 @@ struct config {
     struct span keys_file;                   /* empty: none */
     bool auth_none;                          /* auth: none */
     struct span admin_token_file;
+    struct span access_log_file; /* empty: none */
     uint64_t body_bytes_max, buffers_bytes_max;
     uint64_t buffers_bytes_per_key_max;   /* 0: a quarter of buffers_bytes_max, or one body */
     uint64_t upload_bytes_per_second_min; /* 0: none */

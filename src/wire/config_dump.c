@@ -217,6 +217,7 @@ config_dump(const struct config *config, struct arena *arena, struct span *ret_y
     if (config->auth_none)
         put(&t, "auth: none\n");
     put_file(&t, "admin_token: ", config->admin_token_file, "\n");
+    put_field(&t, "access_log: {file: ", config->access_log_file, "}\n");
     put(&t, "threads: %" PRIu32 "\n", config->threads);
     put_limits(&t, config);
     put(&t, "rule: %s\n", rule != NULL ? rule->name : "time");

@@ -190,7 +190,10 @@ on_ask(struct loop_post *post)
 static void
 on_gone(struct owner *owner)
 {
-    CONTAINER_OF(owner, struct ask, owner)->exchange = NULL;
+    struct ask *ask = CONTAINER_OF(owner, struct ask, owner);
+
+    http_exchange_set_user(ask->exchange, NULL);
+    ask->exchange = NULL;
 }
 
 static bool

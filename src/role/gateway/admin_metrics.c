@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "role/gateway/access_log.h"
 #include "role/gateway/admin.h"
 #include "role/gateway/answer.h"
 #include "role/gateway/usage.h"
@@ -198,6 +199,7 @@ static void
 totals(FILE *out, const struct gateway *g)
 {
     const struct metrics *m = &g->lanes[0].metrics;
+    uint64_t lines, dropped;
 
     counter(out, g, "attempts_total", "Tries at nodes.", &m->attempts);
     counter(out, g, "retries_total", "Tries after the first.", &m->retries);
@@ -236,6 +238,12 @@ totals(FILE *out, const struct gateway *g)
     head(out, "reload_failures_total", "counter", "Configurations refused.");
     fprintf(out, "isochrone_reload_failures_total %llu\n",
             (unsigned long long)atomic_load(&g->reload_failures));
+    access_log_counts(g->access_log, &lines, &dropped);
+    head(out, "access_log_lines_total", "counter", "Lines for the access log.");
+    fprintf(out, "isochrone_access_log_lines_total %llu\n", (unsigned long long)lines);
+    head(out, "access_log_dropped_total", "counter",
+         "Of these, lost: the ring was full, or the disk.");
+    fprintf(out, "isochrone_access_log_dropped_total %llu\n", (unsigned long long)dropped);
     gauge(out, "start_time_seconds", "When the gateway started.", (double)g->started_wall_s);
 }
 

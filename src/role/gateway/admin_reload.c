@@ -19,6 +19,7 @@ on_gone(struct owner *owner)
     struct ask *ask = CONTAINER_OF(owner, struct ask, owner);
 
     reload_forget(ask->reload, &ask->waiter);
+    http_exchange_set_user(ask->exchange, NULL);
     free(ask);
 }
 

@@ -37,8 +37,8 @@ answer_head_end(struct answer_head *head, struct span name)
 }
 
 /* Why this node: the rule, what was predicted, among how many. */
-static void
-put_reason(struct put *text, const struct request *r)
+void
+answer_reason(struct put *text, const struct request *r)
 {
     put_text(text, metrics_rule_name(r->rule));
     if (r->shown->is_hedge)
@@ -180,7 +180,7 @@ answer_request_head(struct answer_head *head, const struct request *r)
     put_u64(&head->text, r->tries);
     answer_head_end(head, SPAN_LIT("isochrone-attempts"));
     answer_head_begin(head);
-    put_reason(&head->text, r);
+    answer_reason(&head->text, r);
     answer_head_end(head, SPAN_LIT("isochrone-reason"));
     answer_head_begin(head);
     put_timing(&head->text, r);

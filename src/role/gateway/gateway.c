@@ -14,6 +14,7 @@
 #include "base/must.h"
 #include "io/clock.h"
 #include "io/log.h"
+#include "role/gateway/access_log.h"
 #include "role/gateway/discover.h"
 #include "role/gateway/feed.h"
 #include "role/gateway/handover.h"
@@ -195,6 +196,8 @@ on_signal(struct loop_watch *watch, unsigned ready)
     while (read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGHUP)
             reload(c);
+        else if (info.ssi_signo == SIGUSR1)
+            access_log_reopen(c->gateway.access_log, NULL);
         else if (info.ssi_signo == SIGUSR2)
             handover_begin(c->gateway.handover);
         else
@@ -213,6 +216,7 @@ signals_open(struct control *c)
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGUSR2);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return ERR_IO;
@@ -417,6 +421,8 @@ setup(struct control *c, const struct gateway_options *o)
     if (err == ERR_OK && o->watchdog_ns > 0)
         err = watchdog_open(g, o->watchdog_ns, &g->watchdog);
     if (err == ERR_OK)
+        err = access_log_open(g, o->roster->access_log, &g->access_log);
+    if (err == ERR_OK)
         err = handover_accept(g->handover);
     return err;
 }
@@ -497,6 +503,7 @@ gateway_close(struct gateway *g)
     worker_close(g->worker);
     g->worker = NULL;
     usage_stop(g->usage);
+    access_log_stop(g->access_log);
     loop_timer_stop(&c->tick_timer);
     loop_timer_stop(&c->drain_timer);
     if (c->watching) {
@@ -513,6 +520,7 @@ gateway_close(struct gateway *g)
     for (uint32_t i = 0; i < g->lane_count && g->lanes != NULL; i++)
         lane_close(&g->lanes[i]);
     usage_close(g->usage);
+    access_log_close(g->access_log);
     decide_close(g->door);
     recorder_close(g->recorder);
     notify_close(&g->notify);

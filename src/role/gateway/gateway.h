@@ -5,7 +5,8 @@
  * gateway_open sets everything up and listens; gateway_run serves until it is stopped: by
  * gateway_stop, or, with signals on, by SIGTERM or SIGINT (not ready, no new connections, wait for
  * what is in flight at most limits.drain, then end the rest with an error; a second one: at once).
- * SIGHUP reads the configuration again. SIGUSR2 hands over to a new process (see handover.h). */
+ * SIGHUP reads the configuration again. SIGUSR1 opens the access log anew. SIGUSR2 hands over to a
+ * new process (see handover.h). */
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>

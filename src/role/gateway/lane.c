@@ -5,6 +5,8 @@
 
 #include "io/clock.h"
 #include "io/log.h"
+#include "role/gateway/access_line.h"
+#include "role/gateway/access_log.h"
 #include "role/gateway/handover.h"
 #include "role/gateway/poll.h"
 #include "role/gateway/request.h"
@@ -44,13 +46,58 @@ lane_id(struct lane *lane)
 }
 
 static void
-on_gone(struct http_exchange *x, void *user)
+gone(struct http_exchange *x)
 {
     struct owner *owner = http_exchange_user(x);
 
-    (void)user;
-    if (owner != NULL)
+    if (owner != NULL && owner->gone != NULL)
         owner->gone(owner);
+}
+
+/* The exchange is over: a line for the access log. */
+static void
+put_line(struct lane *lane, const struct http_exchange *x, bool client_gone)
+{
+    const struct owner *owner = http_exchange_user(x);
+    bool failed = owner != NULL ? owner->failed : http_exchange_status(x) >= 400;
+
+    if (access_log_is_on(lane->gateway->access_log))
+        access_line_put(lane, x,
+                        client_gone ? ACCESS_CLIENT_GONE
+                        : failed    ? ACCESS_ERROR
+                                    : ACCESS_COMPLETE,
+                        owner != NULL ? owner->line : (struct span){NULL, 0});
+}
+
+static void
+on_gone(struct http_exchange *x, void *user)
+{
+    gone(x);
+    put_line(user, x, true);
+}
+
+static void
+on_done(struct http_exchange *x, void *user)
+{
+    put_line(user, x, false);
+}
+
+static void
+on_refused(const struct sockaddr *peer, const char *protocol, unsigned status, const char *code,
+           void *user)
+{
+    struct lane *lane = user;
+
+    if (access_log_is_on(lane->gateway->access_log))
+        access_line_refused(lane, peer, protocol, status, code);
+}
+
+/* Of the admin side, which has no access log. */
+static void
+on_admin_gone(struct http_exchange *x, void *user)
+{
+    (void)user;
+    gone(x);
 }
 
 static void
@@ -63,10 +110,16 @@ on_drained(struct http_exchange *x, void *user)
         owner->drained(owner);
 }
 
-const struct http_server_fn lane_public_fn = {
-    .request = route_public, .admit = route_admit_public, .gone = on_gone, .drained = on_drained};
-const struct http_server_fn lane_admin_fn = {
-    .request = route_admin, .admit = route_admit_admin, .gone = on_gone, .drained = on_drained};
+const struct http_server_fn lane_public_fn = {.request = route_public,
+                                              .admit = route_admit_public,
+                                              .gone = on_gone,
+                                              .drained = on_drained,
+                                              .done = on_done,
+                                              .refused = on_refused};
+const struct http_server_fn lane_admin_fn = {.request = route_admin,
+                                             .admit = route_admit_admin,
+                                             .gone = on_admin_gone,
+                                             .drained = on_drained};
 
 enum err
 lane_listen(struct lane *lane, const struct roster_address *address, bool reuse_port,

@@ -34,6 +34,7 @@
 struct gateway;
 struct poller;
 struct discover;
+struct access_log;
 struct handover;
 struct reload;
 struct request;
@@ -75,9 +76,10 @@ struct gateway {
     struct worker *worker;
     struct notify notify; /* the service manager */
     struct handover *handover;
-    struct usage *usage;       /* NULL: none is kept */
-    struct watchdog *watchdog; /* NULL: no service manager waits for signs of life */
-    struct reload *reload;     /* NULL: there is no file to read again */
+    struct access_log *access_log; /* may be off */
+    struct usage *usage;           /* NULL: none is kept */
+    struct watchdog *watchdog;     /* NULL: no service manager waits for signs of life */
+    struct reload *reload;         /* NULL: there is no file to read again */
     struct discover *discover;
     uint32_t nodes_max, holds_max;
     uint64_t keep_alive_ns;
@@ -96,10 +98,13 @@ struct gateway {
     struct lane *lanes;
 };
 
-/* Whoever has an exchange in hand; the exchange's user pointer leads here. */
+/* Whoever has an exchange in hand; the exchange's user pointer leads here, as long as it lives. */
 struct owner {
-    void (*gone)(struct owner *owner);    /* the client left */
-    void (*drained)(struct owner *owner); /* NULL: does not care */
+    void (*gone)(struct owner *owner);    /* the client left; NULL: does not care */
+    void (*drained)(struct owner *owner); /* likewise */
+    /* for the access log, once nothing more will happen: what there is to say, and how it went */
+    struct span line;
+    bool failed;
 };
 
 /* Set up lane `index` of the gateway: loop, client, listener on address (port 0: any; NULL: its

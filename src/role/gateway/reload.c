@@ -7,6 +7,7 @@
 
 #include "io/clock.h"
 #include "io/log.h"
+#include "role/gateway/access_log.h"
 #include "role/gateway/feed.h"
 #include "role/gateway/lane.h"
 #include "wire/config_diff.h"
@@ -149,6 +150,8 @@ take_over(struct reload *r)
         log_info("reload: %u engines, %zu models configured", next->roster->node_count,
                  next->roster->config.model_count);
         feed_publish(g->door, g->recorder, now, next);
+        if (strcmp(r->previous->access_log, next->roster->access_log) != 0)
+            access_log_reopen(g->access_log, next->roster->access_log);
     } else {
         log_error("reload: out of memory: the old configuration is kept");
     }

@@ -7,6 +7,8 @@
 
 #include "base/must.h"
 #include "io/clock.h"
+#include "role/gateway/access_line.h"
+#include "role/gateway/access_log.h"
 #include "role/gateway/answer.h"
 #include "role/gateway/inbox.h"
 #include "role/gateway/put.h"
@@ -53,19 +55,22 @@ count_usage(struct lane *lane, struct span key, uint32_t model, unsigned status,
 /* Nothing more will happen with r: give back what it holds. The exchange is left to the caller, for
  * one last call. */
 static void
-finish(struct request *r, unsigned status)
+finish(struct request *r, unsigned status, const char *error_code)
 {
     struct lane *lane = r->lane;
     const struct openai_usage u = used(r, status);
 
     count_usage(lane, span_of(r->key_name), r->model, status, &u);
+    /* what is left of r, until the exchange ends, is what the access log says of it */
+    r->owner = (struct owner){.failed = error_code != NULL || status >= 400};
+    if (access_log_is_on(lane->gateway->access_log))
+        r->owner.line = access_line_of(r, error_code);
     LIST_REMOVE(r, link);
     stream_close(r);
     for (uint32_t i = 0; i < REQUEST_ATTEMPTS; i++) {
         must(r->attempts[i].call == NULL);
         attempt_close(&r->attempts[i]);
     }
-    http_exchange_set_user(r->exchange, NULL);
     if (r->uncounted)
         access_cancel(&r->grant, loop_now_ns(lane->loop));
     else
@@ -85,13 +90,13 @@ finish_error(struct request *r, const struct openai_error *e, float retry_after_
     if (r->committed) {
         stream_error(r, e);
         metrics_add(&r->lane->metrics.streams_cut, 1);
-        finish(r, e->status);
+        finish(r, e->status, e->code);
         http_response_end(x);
         return;
     }
     if (openai_error_write(e, (struct span){r->id_text, REQUEST_ID_BYTES}, http_exchange_arena(x),
                            &json) != ERR_OK) {
-        finish(r, e->status);
+        finish(r, e->status, e->code);
         http_response_abort(x);
         return;
     }
@@ -101,7 +106,7 @@ finish_error(struct request *r, const struct openai_error *e, float retry_after_
     answer_retry_head(&head, retry_after_ms, all_tried);
     http_response_start_length(x, e->status, head.list, head.count, json.bytes);
     http_response_write(x, json);
-    finish(r, e->status);
+    finish(r, e->status, e->code);
     http_response_end(x);
 }
 
@@ -123,7 +128,7 @@ finish_refused(struct request *r)
     answer_request_head(&head, r);
     http_response_start_length(x, status, head.list, head.count, body.bytes);
     http_response_write(x, body);
-    finish(r, status);
+    finish(r, status, "refused_by_engine");
     http_response_end(x);
     return true;
 }
@@ -357,6 +362,7 @@ request_started(struct attempt *a)
     tell_path(a, &event.started);
     r->now_ns = decide_step(r->lane->gateway->door, &event, &actions);
     r->started = true;
+    r->first_ns = r->now_ns;
     r->shown = a;
     loop_timer_stop(&a->late);
     if (own_action(r, &actions) != NULL) /* to cancel the other one */
@@ -395,6 +401,8 @@ request_ended(struct attempt *a)
         .engine_decode_ms = u->known ? (float)u->engine_decode_ms : NAN,
     };
     tell(r, &event);
+    if (r->first_ns == 0) /* a whole answer: its first token came with its last */
+        r->first_ns = r->now_ns;
     if (entry != NULL)
         entry->actual_ms = (float)((double)(r->now_ns - a->dispatched_ns) / 1e6);
     metrics_add(&m->prompt_tokens, u->prompt_tokens);
@@ -408,7 +416,7 @@ request_ended(struct attempt *a)
 void
 request_close(struct request *r)
 {
-    finish(r, 200);
+    finish(r, 200, NULL);
 }
 
 void
@@ -467,7 +475,7 @@ on_gone(struct owner *owner)
     struct request *r = CONTAINER_OF(owner, struct request, owner);
 
     cancel(r);
-    finish(r, 499);
+    finish(r, 499, NULL);
 }
 
 static void

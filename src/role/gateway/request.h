@@ -57,7 +57,8 @@ struct request {
     uint32_t considered, rule;                /* of the last decision */
     float hit_tokens;                         /* that it expected to be cached */
     uint64_t arrived_ns, routed_ns;
-    uint64_t now_ns; /* of the last step */
+    uint64_t first_ns; /* when the first content came; 0: not yet */
+    uint64_t now_ns;   /* of the last step */
     uint32_t tries;
     struct attempt attempts[REQUEST_ATTEMPTS];
     struct attempt *shown; /* that heads and errors tell of: who answers, else who may, or failed */

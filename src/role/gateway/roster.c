@@ -529,7 +529,14 @@ listeners_check(struct roster *r)
 static enum err
 build(struct roster *r, uint32_t nodes_max, const struct roster *previous)
 {
+    char access_log[PATH_BYTES_MAX];
+    struct span copy;
     enum err err = ERR_OK;
+
+    full_path(r, r->config.access_log_file, access_log);
+    if (arena_copy(&r->arena, span_of(access_log), &copy) != ERR_OK)
+        return ERR_FULL;
+    r->access_log = copy.data;
 
     if (previous != NULL && (intern_all(r, &r->regions, &previous->regions) != ERR_OK ||
                              intern_all(r, &r->classes, &previous->classes) != ERR_OK ||

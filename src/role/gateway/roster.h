@@ -56,6 +56,7 @@ struct roster {
     struct span directory;   /* of the file, while it is read */
     struct span state_dir;   /* with a zero behind it; empty: as the environment says */
     struct span admin_token; /* empty: none */
+    const char *access_log;  /* path; "": none */
     bool has_prefix_secret;
     struct hash_key prefix_secret;
     struct access access;
