@@ -59,7 +59,7 @@ experiments-curves: all
 experiment-e10: all
 	@bench/experiments/e10.sh
 
-# The constants of every rule by one search, ours among them: hours on one core.
+# The constants of every rule by one search, ours among them; build/bench/bench_tune --help names parts.
 tune: all
 	@build/bench/bench_tune
 

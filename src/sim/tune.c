@@ -5,18 +5,18 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "sim/sim_stats.h"
 
-#define DRAWN       24u  /* points of the first round, the start among them */
-#define KEPT        6u   /* of them go on to the second */
-#define SEEDS       3u   /* of the search; the first round has one */
-#define FRESH_SEEDS 4u   /* judge at the end */
-#define CHILDREN    6u   /* of a generation */
-#define NEAR        0.15 /* deviation of draws around the start */
-#define STEP_FIRST  0.2
-#define STEP_MIN    0.01
-#define STEP_UP     1.3
-#define STEP_DOWN   0.7
-#define MOVED_MIN   0.34 /* how likely a knob differs in a child, at least */
+#define DRAWN      24u /* points of the first round, the start among them */
+#define KEPT       6u  /* of them go on to the second */
+#define SEEDS      TUNE_SEEDS
+#define CHILDREN   6u   /* of a generation */
+#define NEAR       0.15 /* deviation of draws around the start */
+#define STEP_FIRST 0.2
+#define STEP_MIN   0.01
+#define STEP_UP    1.3
+#define STEP_DOWN  0.7
+#define MOVED_MIN  0.34 /* how likely a knob differs in a child, at least */
 
 struct state {
     const struct tune_search *search;
@@ -158,25 +158,35 @@ evolve(struct state *s)
     return ERR_OK;
 }
 
+/* Seed by seed, so that chance can be told from gain. */
 static enum err
 judge(struct state *s, const double *start, struct tune_result *ret_result)
 {
     const struct tune_search *search = s->search;
-    double places[2][TUNE_KNOBS_MAX], objectives[2];
-    enum err err;
+    double places[2][TUNE_KNOBS_MAX], objectives[2], gains[TUNE_FRESH_SEEDS];
+    struct tune_result r = {0};
+    struct sim_mean gain;
 
     memcpy(places[0], start, sizeof(places[0]));
     memcpy(places[1], s->best, sizeof(places[1]));
-    err = measure(s, (const double(*)[TUNE_KNOBS_MAX])places, 2, SEEDS, FRESH_SEEDS, objectives);
-    if (err != ERR_OK)
-        return err;
-    *ret_result = (struct tune_result){.improved = objectives[1] < objectives[0],
-                                       .before = objectives[0],
-                                       .after = objectives[1],
-                                       .used = s->used};
+    for (uint32_t i = 0; i < TUNE_FRESH_SEEDS; i++) {
+        enum err err = measure(s, (const double(*)[TUNE_KNOBS_MAX])places, 2, SEEDS + i, 1,
+                               objectives);
+        if (err != ERR_OK)
+            return err;
+        gains[i] = objectives[0] - objectives[1];
+        r.before += objectives[0] / TUNE_FRESH_SEEDS;
+        r.after += objectives[1] / TUNE_FRESH_SEEDS;
+    }
+    gain = sim_mean_of(gains, TUNE_FRESH_SEEDS);
+    r.gain = gain.mean;
+    r.gain_half = gain.half;
+    r.improved = r.gain > 0.0;
+    r.used = s->used;
     for (uint32_t k = 0; k < search->knob_count; k++)
-        ret_result->point.values[k] = ret_result->improved ? value_at(&search->knobs[k], s->best[k])
-                                                           : search->knobs[k].start;
+        r.point.values[k] = r.improved ? value_at(&search->knobs[k], s->best[k])
+                                       : search->knobs[k].start;
+    *ret_result = r;
     return ERR_OK;
 }
 

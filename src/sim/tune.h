@@ -7,7 +7,8 @@
  * few are measured on more seeds (successive halving). From the best of those an evolution strategy
  * goes on: children that differ in some of the constants, with a step that grows with success and
  * shrinks without. All points are measured on the same seeds, so that differences are paired. What
- * is found counts only if it is better than the start on seeds that the search never saw.
+ * is found counts only if it is better than the start on seeds that the search never saw, and how
+ * far that is beyond chance is told.
  *
  * Deterministic by its seed; what takes time is in the caller's evaluate, a batch at once. */
 #include <stdbool.h>
@@ -15,8 +16,10 @@
 
 #include "base/err.h"
 
-#define TUNE_KNOBS_MAX 16u
-#define TUNE_BATCH_MAX 64u
+#define TUNE_KNOBS_MAX   16u
+#define TUNE_BATCH_MAX   64u
+#define TUNE_SEEDS       4u  /* of the search, from 0 on; the first round has one */
+#define TUNE_FRESH_SEEDS 12u /* after them: they judge at the end */
 
 struct tune_knob {
     const char *name;
@@ -44,8 +47,9 @@ struct tune_search {
 struct tune_result {
     struct tune_point point; /* what to use: the start, if nothing better was found */
     bool improved;
-    double before, after; /* objective on fresh seeds, of the start and of what was found */
-    uint32_t used;        /* measurements */
+    double before, after;   /* objective on fresh seeds, of the start and of what was found */
+    double gain, gain_half; /* before - after seed by seed: the mean, and half its 95 % interval */
+    uint32_t used;          /* measurements */
 };
 
 /* ERR_ARG: the knobs; else what evaluate said. */

@@ -59,8 +59,11 @@ main(void)
     CHECK(fabs(r.point.values[0] - 3.0) < 1.0, "a linear knob");
     CHECK(fabs(log(r.point.values[1] / 50.0)) < 1.0, "a logarithmic one");
     CHECK(fabs(r.point.values[2] - 11.0) <= 1.0, "a whole one");
-    CHECK(r.after < r.before && r.used == v.measured && v.measured <= 400 + 8, "within the budget");
-    CHECK(v.seed_max == 7, "judged on seeds of their own");
+    CHECK(r.after < r.before && r.used == v.measured && v.measured <= 400 + 2 * TUNE_FRESH_SEEDS,
+          "within the budget");
+    CHECK(fabs(r.gain - (r.before - r.after)) < 1e-9 && r.gain_half < 1e-9,
+          "a gain without chance");
+    CHECK(v.seed_max == TUNE_SEEDS + TUNE_FRESH_SEEDS, "judged on seeds of their own");
 
     search.user = &again;
     CHECK(tune_run(&search, &same) == ERR_OK && memcmp(&r, &same, sizeof(r)) == 0,
