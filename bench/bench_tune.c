@@ -13,10 +13,10 @@
  * Each rule has the same budget, which grows with the number of its constants by one measure.
  *
  * Ours is done in three parts. `time`: the weights, in the same situations as all. `hedging`: its
- * two constants, in situations of their own, where engines stand still now and then, because
- * nothing else tells them; no other rule hedges. `candidates`: how many are looked at is bought
- * with time, which no simulated millisecond shows, so nothing is searched: the gain is told beside
- * the number, and a person weighs it against `make bench-decision`.
+ * two constants, in the six and in four more where engines stand still now and then: there a second
+ * attempt is of use, in the six it may do harm; no other rule hedges. `candidates`: how many are
+ * looked at is bought with time, which no simulated millisecond shows, so nothing is searched: the
+ * gain is told beside the number, and a person weighs it against `make bench-decision`.
  *
  * Stopped half-way, the rows that were printed are done: name the others by --rule. */
 #include <math.h>
@@ -44,7 +44,7 @@
 #define TRY_SEEDS    24u /* for --try, after all those of the search */
 #define TRIES_MAX    24u
 #define RULES_MAX    64u
-#define JOBS_MAX     (TUNE_BATCH_MAX * TUNE_SEEDS * SITUATIONS)
+#define JOBS_MAX     (TUNE_BATCH_MAX * TUNE_SEEDS * SITUATIONS_ALL)
 #define FAILED_MAX   1e3 /* objective of a rule that cannot run */
 
 #define PAUSE_EVERY_MS 30000.0 /* of each engine, and for how long: means */
@@ -68,17 +68,13 @@ static const struct situation situations[] = {
     {"chat with outputs x6, load 0.9", CHAT, 0.9, 6.0, 40000.0, 16000.0, 0.0, false},
     {"prefixes, load 0.5", AGENTS, 0.5, 1.0, 70000.0, 20000.0, 0.0, false},
     {"prefixes, load 0.8", AGENTS, 0.8, 1.0, 70000.0, 20000.0, 0.0, false},
-};
-#define SITUATIONS (sizeof(situations) / sizeof(situations[0]))
-
-/* For hedging alone: below, at and above the load where duplicates begin to be in the way. */
-static const struct situation pausing[] = {
     {"engines pause, load 0.5", CHAT, 0.5, 1.0, 60000.0, 12000.0, 0.0, true},
     {"engines pause, load 0.7", CHAT, 0.7, 1.0, 60000.0, 12000.0, 0.0, true},
     {"engines pause, load 0.85", CHAT, 0.85, 1.0, 60000.0, 12000.0, 0.0, true},
     {"engines pause, load 0.95", CHAT, 0.95, 1.0, 60000.0, 12000.0, 0.0, true},
 };
-#define PAUSING (sizeof(pausing) / sizeof(pausing[0]))
+#define SITUATIONS_ALL (sizeof(situations) / sizeof(situations[0]))
+#define SITUATIONS     6u /* of all rules; the rest is for hedging, beside them */
 
 /* Ours: the weights of J and what to do with old news; then the other two parts. */
 static const struct own_knob {
@@ -118,12 +114,11 @@ enum { PART_WEIGHTS, PART_HEDGING, PART_CANDIDATES, PARTS };
 static const struct part { /* of ours */
     const char *name;
     uint32_t first, count; /* of own_knobs */
-    const struct situation *situations;
     uint32_t situation_count;
 } parts[PARTS] = {
-    {"time", 0, 12, situations, SITUATIONS},
-    {"hedging", 12, 2, pausing, PAUSING},
-    {"candidates", 14, 2, situations, SITUATIONS},
+    {"time", 0, 12, SITUATIONS},
+    {"hedging", 12, 2, SITUATIONS_ALL},
+    {"candidates", 14, 2, SITUATIONS},
 };
 static const char *const candidate_tries[] = {
     "own_region_max=2,elsewhere_max=2",   "own_region_max=3,elsewhere_max=3",
@@ -272,7 +267,7 @@ evaluate(void *user, const struct tune_point *points, uint32_t count, uint32_t s
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t k = 0; k < seeds; k++) {
             for (uint32_t x = 0; x < s->part->situation_count; x++)
-                job_init(s, &s->part->situations[x], &points[i], seed + k, &b->jobs[jobs++]);
+                job_init(s, &situations[x], &points[i], seed + k, &b->jobs[jobs++]);
         }
     }
     err = sim_batch_run(b->jobs, jobs, &options, b->results);
@@ -382,12 +377,44 @@ read_try(const struct subject *s, const char *text, struct tune_point *point)
     return true;
 }
 
-/* Each try beside what runs, on seeds of their own: a gain is what it takes off the objective. */
+/* What each try takes off the objective of what runs, on seeds of their own, by situation; the last
+ * one is the mean over all. */
+struct gains {
+    double of[1 + TRIES_MAX][SITUATIONS_ALL + 1][TRY_SEEDS];
+};
+
+static void
+print_gains(const struct subject *s, const char *const *tries, uint32_t count,
+            const struct gains *gains, double objective)
+{
+    printf("\n| `%s` | gain |", s->name);
+    for (uint32_t x = 0; x < s->part->situation_count; x++)
+        printf(" in %u |", x + 1);
+    printf("\n|---|---|");
+    for (uint32_t x = 0; x < s->part->situation_count; x++)
+        printf("---|");
+    printf("\n| as it is | (objective %.3f) |\n", objective);
+    for (uint32_t i = 1; i <= count; i++) {
+        struct sim_mean gain = sim_mean_of(gains->of[i][SITUATIONS_ALL], TRY_SEEDS);
+        printf("| %s | %.3f +- %.3f |", tries[i - 1], gain.mean, gain.half);
+        for (uint32_t x = 0; x < s->part->situation_count; x++) {
+            gain = sim_mean_of(gains->of[i][x], TRY_SEEDS);
+            printf(" %.3f +- %.3f |", gain.mean, gain.half);
+        }
+        printf("\n");
+    }
+    (void)fflush(stdout);
+}
+
 static int
 compare(struct subject *s, const char *const *tries, uint32_t count)
 {
     struct tune_point points[1 + TRIES_MAX] = {{{0}}};
-    double gains[1 + TRIES_MAX][TRY_SEEDS], objectives[1 + TRIES_MAX], sums[1 + TRIES_MAX] = {0};
+    double objectives[1 + TRIES_MAX], sum = 0.0;
+    const struct sim_result *results = s->bench->results;
+    uint32_t runs = s->part->situation_count;
+    struct gains *gains;
+    enum err err = ERR_OK;
 
     must(count <= TRIES_MAX);
     for (uint32_t k = 0; k < s->knob_count; k++)
@@ -400,24 +427,22 @@ compare(struct subject *s, const char *const *tries, uint32_t count)
             return 1;
         }
     }
+    gains = calloc(1, sizeof(*gains));
+    must(gains != NULL);
     s->budget = (1 + count) * TRY_SEEDS;
-    for (uint32_t seed = 0; seed < TRY_SEEDS; seed++) {
-        if (evaluate(s, points, 1 + count, TUNE_SEEDS + TUNE_FRESH_SEEDS + seed, 1, objectives) !=
-            ERR_OK)
-            return 1;
-        for (uint32_t i = 0; i <= count; i++) {
-            gains[i][seed] = objectives[0] - objectives[i];
-            sums[i] += objectives[i];
+    for (uint32_t seed = 0; err == ERR_OK && seed < TRY_SEEDS; seed++) {
+        err = evaluate(s, points, 1 + count, TUNE_SEEDS + TUNE_FRESH_SEEDS + seed, 1, objectives);
+        sum += objectives[0];
+        for (uint32_t i = 0; err == ERR_OK && i <= count; i++) {
+            gains->of[i][SITUATIONS_ALL][seed] = objectives[0] - objectives[i];
+            for (uint32_t x = 0; x < runs; x++)
+                gains->of[i][x][seed] = results[x].extras[0] - results[i * runs + x].extras[0];
         }
     }
-    printf("\n| `%s` | objective | gain |\n|---|---|---|\n", s->name);
-    for (uint32_t i = 0; i <= count; i++) {
-        struct sim_mean gain = sim_mean_of(gains[i], TRY_SEEDS);
-        printf("| %s | %.4f | %.4f +- %.4f |\n", i == 0 ? "as it is" : tries[i - 1],
-               sums[i] / TRY_SEEDS, gain.mean, gain.half);
-    }
-    (void)fflush(stdout);
-    return 0;
+    if (err == ERR_OK)
+        print_gains(s, tries, count, gains, sum / TRY_SEEDS);
+    free(gains);
+    return err == ERR_OK ? 0 : 1;
 }
 
 /* Whose constants are searched when nobody is named: ours, and those that are weighed by capacity;
@@ -484,11 +509,8 @@ print_head(const struct bench *b, bool searches)
            "%u.\n\n",
            b->traces[CHAT].name, b->traces[AGENTS].name, 100.0 * WINDOW_SHARE,
            b->traces[CHAT].synthetic ? " (made up: no data)" : "", b->rtt.name, NODES, SEED_FIRST);
-    for (uint32_t i = 0; i < SITUATIONS; i++)
-        printf("%u. %s\n", i + 1, situations[i].label);
-    printf("\nFor hedging:\n\n");
-    for (uint32_t i = 0; i < PAUSING; i++)
-        printf("%u. %s\n", i + 1, pausing[i].label);
+    for (uint32_t i = 0; i < SITUATIONS_ALL; i++)
+        printf("%u. %s%s\n", i + 1, situations[i].label, i < SITUATIONS ? "" : " (hedging alone)");
     if (searches)
         printf("\n| rule | objective before | after | gain | constants, before > after | "
                "measurements | s |\n|---|---|---|---|---|---|---|\n");

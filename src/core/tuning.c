@@ -8,9 +8,9 @@
 
 const struct event_tuning tuning_default = {
     .done_part = 0.1f,
-    .ext_part = 0.1f,
-    .late_factor = 6.2f,
-    .soft_first_ms = 445.0f,
+    .ext_part = 0.06f,
+    .late_factor = 13.0f,
+    .soft_first_ms = 660.0f,
     .queue_part = 0.0f, /* it gains nothing: doc/experiments.md, E4 */
     .kv_ms = 2200.0f,
     .kv_from = 0.67f,
