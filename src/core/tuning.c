@@ -1,6 +1,6 @@
 /* tuning - defaults and ranges; see tuning.h. The ranges only keep the arithmetic finite. The
- * weights are what `make tune` found, rounded (doc/experiments-tuning.md); where it found a trade
- * to be even, ext against the soft deadline, they are on the side of the many. How many candidates
+ * weights are what `make tune` found, rounded (doc/experiments-tuning.md); ext, whose trade it
+ * found to be even, is what a tenth of the tail pays for. How many candidates
  * there are is bought with time, hedging with work, and old news have a page in doc/decisions. */
 #include "core/tuning.h"
 
