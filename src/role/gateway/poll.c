@@ -30,8 +30,9 @@ struct poll_node {
     uint32_t loads;                /* reads of the load since the last look at the models */
     uint32_t failures;             /* since a whole cycle went well */
     bool no_load, fallback_load, sleeping;
-    bool settled; /* a whole cycle went well, or failed */
-    float slots;  /* NAN unknown */
+    uint32_t quiet; /* looks at the models while no_load */
+    bool settled;   /* a whole cycle went well, or failed */
+    float slots;    /* NAN unknown */
     uint64_t due_ns;
     uint64_t models_hash;
     /* the call in progress */
@@ -135,9 +136,15 @@ next_later(struct poll_node *n, enum poll_step step)
     n->due_ns = loop_now_ns(n->poller->lane->loop) + n->poller->lane->gateway->poll_ns;
 }
 
+/* Is its load to be read? An engine that did not tell us is asked again now and then: it was
+ * started with other options, or we have another key. */
 static bool
-has_load(const struct poll_node *n)
+has_load(struct poll_node *n)
 {
+    if (n->no_load && ++n->quiet >= POLL_QUIET_LOOKS) {
+        n->quiet = 0;
+        n->no_load = n->fallback_load = false;
+    }
     return n->adapter->load_path != NULL && !n->no_load;
 }
 
