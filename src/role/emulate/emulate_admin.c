@@ -2,7 +2,7 @@
  *   GET  /emulate/nodes            the truth, hidden speeds included
  *   GET  /emulate/late             how late outputs were written
  *   POST /emulate/nodes/{i}/fault  {"fault":"cut","chunks":3} | {"fault":"slow","factor":5} |
- *                                  {"fault":"refuse"|"hang"|"500"|"garbage"|"stale"|"none"}
+ *                                  {"fault":"refuse"|"hang"|"500"|"garbage"|"stale"|"mute"|"none"}
  * Answered at once: it is no part of the emulated world. */
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -20,6 +20,7 @@ static const char *const fault_names[EMULATE_FAULT_COUNT] = {
     [EMULATE_FAULT_HANG] = "hang",   [EMULATE_FAULT_CUT] = "cut",
     [EMULATE_FAULT_SLOW] = "slow",   [EMULATE_FAULT_500] = "500",
     [EMULATE_FAULT_STALE] = "stale", [EMULATE_FAULT_GARBAGE] = "garbage",
+    [EMULATE_FAULT_MUTE] = "mute",
 };
 
 static void
@@ -127,7 +128,7 @@ set_fault(struct emulate_node *node, const cJSON *root, double now_ms)
     while (fault < EMULATE_FAULT_COUNT && strcmp(fault_names[fault], name->valuestring) != 0)
         fault++;
     if (fault == EMULATE_FAULT_COUNT)
-        return "`fault` is one of none refuse hang cut slow 500 garbage stale";
+        return "`fault` is one of none refuse hang cut slow 500 garbage stale mute";
     if (fault == EMULATE_FAULT_SLOW &&
         !(cJSON_IsNumber(factor) && factor->valuedouble >= FACTOR_MIN &&
           factor->valuedouble <= FACTOR_MAX))

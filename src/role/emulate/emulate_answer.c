@@ -94,7 +94,7 @@ orca(const struct emulate_flow *flow, char *text, size_t size, struct http_heade
     const struct engine_truth *t = &flow->inference->published;
     int bytes;
 
-    if (flow->orca == 0 || !is_vllm(flow))
+    if (flow->orca == 0 || !is_vllm(flow) || flow->node->fault == EMULATE_FAULT_MUTE)
         return false;
     bytes = snprintf(text, size,
                      flow->orca == 'J' ? "JSON {\"named_metrics\":{\"kv_cache_usage_perc\":%.6f,"

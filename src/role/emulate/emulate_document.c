@@ -36,11 +36,25 @@ emulate_document_json(struct emulate_flow *flow, unsigned status, cJSON *root)
     cJSON_Delete(root);
 }
 
+/* Nobody is told how busy it is: the routes are not there. */
+static bool
+is_mute(const struct emulate_flow *flow)
+{
+    struct span path = flow->request->path;
+
+    return flow->node->fault == EMULATE_FAULT_MUTE &&
+           (span_eq_text(path, "/metrics") || span_eq_text(path, "/slots"));
+}
+
 void
 emulate_document(struct emulate_flow *flow)
 {
-    if (flow->node->plan->kind == EMULATE_FLEET_VLLM)
+    if (is_mute(flow)) {
+        flow->document.status = 404;
+        flow->document.content_type = "text/plain";
+    } else if (flow->node->plan->kind == EMULATE_FLEET_VLLM) {
         emulate_vllm_document(flow);
-    else
+    } else {
         emulate_llama_document(flow);
+    }
 }

@@ -62,6 +62,7 @@ enum emulate_fault {
     EMULATE_FAULT_500,  /* inference answers 500 */
     EMULATE_FAULT_GARBAGE, /* inference answers no JSON */
     EMULATE_FAULT_STALE,   /* metrics stand still */
+    EMULATE_FAULT_MUTE,    /* tells nothing of its load, and works on */
     EMULATE_FAULT_COUNT
 };
 

@@ -532,6 +532,10 @@ test_faults(void)
     CHECK(has(chat(node, "", true, 2), "[DONE]"), "it works on");
     t = strstr(get(node, "/metrics"), "vllm:prompt");
     CHECK(strncmp(before, t, strcspn(t, "#")) == 0, "and its metrics stand still");
+    set_fault(node, "{\"fault\":\"mute\"}");
+    CHECK(has(get(node, "/metrics"), "404"), "it does not say how busy it is");
+    t = chat(node, "endpoint-load-metrics-format: JSON\r\n", true, 2);
+    CHECK(has(t, "[DONE]") && count(t, "endpoint-load-metrics") == 0, "nor on its answers");
     set_fault(node, "{\"fault\":\"hang\"}");
     fd = dial(node, STRANGER);
     send_request(fd, "GET", "/health", "", "");
