@@ -472,15 +472,23 @@ e2e_write_file(const char *path, const char *format, ...)
 /* ---- The client. */
 
 int
-e2e_connect(uint16_t port)
+e2e_connect_to(uint32_t ipv4, uint16_t port)
 {
+    const struct timeval patience = {.tv_sec = 60}; /* a guard: what never comes is seen to */
     struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(ipv4)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     must(fd >= 0);
+    must(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
     must(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
     return fd;
+}
+
+int
+e2e_connect(uint16_t port)
+{
+    return e2e_connect_to(INADDR_LOOPBACK, port);
 }
 
 void

@@ -79,9 +79,10 @@ void e2e_reply_fini(struct e2e_reply *reply);
 const char *e2e_header(const struct e2e_reply *reply, const char *name);
 /* Or by hand: connect and send; then read yourself. */
 int e2e_connect(uint16_t port);
+int e2e_connect_to(uint32_t ipv4, uint16_t port); /* an address in host order */
 void e2e_write(int fd, const char *text);
 int e2e_open_request(uint16_t port, const char *path, const char *headers, const char *body);
-/* Read until text was seen, or the end; false: the end. */
+/* Read until text was seen, or the end; false: the end, or nothing came for a minute. */
 bool e2e_read_until(int fd, const char *text);
 /* Wait until *(value)(engine) >= count; false after a long time. */
 bool e2e_wait_count(uint32_t (*value)(struct e2e_engine *), struct e2e_engine *e, uint32_t count);
