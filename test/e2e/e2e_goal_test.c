@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include "e2e.h"
+#include "e2e_page.h"
 #include "tap.h"
 
 #define CONTENT(text) "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text "\"}}]}\n\n"
-#define TRIES         1000u
 
 /* Writes a word, and goes on until the client leaves. */
 static bool
@@ -17,29 +17,6 @@ endless(struct e2e_call *call)
     e2e_stream_head(call);
     e2e_chunk(call, CONTENT("one"));
     e2e_wait_hangup(call);
-    return false;
-}
-
-static bool
-page_contains(uint16_t port, const char *path, const char *text)
-{
-    struct e2e_reply reply;
-    bool good;
-
-    e2e_ask(port, "GET", path, "", "", &reply);
-    good = strstr(reply.body, text) != NULL;
-    e2e_reply_fini(&reply);
-    return good;
-}
-
-static bool
-page_comes(uint16_t port, const char *path, const char *text)
-{
-    for (unsigned i = 0; i < TRIES; i++) {
-        if (page_contains(port, path, text))
-            return true;
-        usleep(20000);
-    }
     return false;
 }
 
@@ -86,7 +63,7 @@ test_deadline(struct e2e_engine *const engines[2])
     CHECK(strstr(reply.body, "\"why\":\"busier_fits\"") != NULL, "the other one is kept free");
     e2e_reply_fini(&reply);
     close(fd);
-    CHECK(page_comes(g.admin_port, "/metrics", "isochrone_decisions_total{mode=\"time\"} 1\n"),
+    CHECK(e2e_page_comes(g.admin_port, "/metrics", "isochrone_decisions_total{mode=\"time\"} 1\n"),
           "what decided is counted");
     e2e_gateway_stop(&g);
 }
@@ -98,17 +75,17 @@ test_silence(struct e2e_engine *engines[2])
     struct e2e_reply reply;
 
     start(&g, engines);
-    CHECK(page_contains(g.admin_port, "/metrics", "isochrone_self_suspicion 0\n"), "all is well");
+    CHECK(e2e_page_has(g.admin_port, "/metrics", "isochrone_self_suspicion 0\n"), "all is well");
     for (int i = 0; i < 2; i++)
         e2e_engine_stop(engines[i]);
-    CHECK(page_comes(g.admin_port, "/metrics", "isochrone_self_suspicion 1\n"),
+    CHECK(e2e_page_comes(g.admin_port, "/metrics", "isochrone_self_suspicion 1\n"),
           "nobody answers any more: it may be us");
     e2e_ask(g.admin_port, "POST", "/network/v1/explain", "", E2E_CHAT, &reply);
     CHECK(strstr(reply.body, "\"mode\":\"suspicion\"") != NULL &&
               strstr(reply.body, "\"why\":\"stale\"") != NULL,
           "our own count decides");
     e2e_reply_fini(&reply);
-    CHECK(!page_contains(g.admin_port, "/network/v1/nodes", "\"ejected\":true"),
+    CHECK(!e2e_page_has(g.admin_port, "/network/v1/nodes", "\"ejected\":true"),
           "and nobody is put out for it");
     e2e_gateway_stop(&g);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "e2e.h"
+#include "e2e_page.h"
 #include "tap.h"
 
 #define ENGINES      3u
@@ -157,18 +158,6 @@ ask_late(e2e_script *script, struct e2e_reply *reply)
     }
 }
 
-static bool
-metrics_have(const char *text)
-{
-    struct e2e_reply reply;
-    bool good;
-
-    e2e_ask(gateway.admin_port, "GET", "/metrics", "", "", &reply);
-    good = strstr(reply.body, text) != NULL;
-    e2e_reply_fini(&reply);
-    return good;
-}
-
 /* A long prompt, answered at once: two hundredths of it are what hedges may cost. */
 static void
 earn(void)
@@ -192,16 +181,6 @@ earn(void)
     free(body);
 }
 
-/* The request of an answer, as explain has it. */
-static void
-explain(const struct e2e_reply *answer, struct e2e_reply *ret_reply)
-{
-    char path[100];
-
-    snprintf(path, sizeof(path), "/network/v1/explain/%s", e2e_header(answer, "x-request-id"));
-    e2e_ask(gateway.admin_port, "GET", path, "", "", ret_reply);
-}
-
 static void
 test_won(e2e_script *script, const char *label)
 {
@@ -214,7 +193,7 @@ test_won(e2e_script *script, const char *label)
           "one answer, and nothing of the other engine's");
     CHECK(strcmp(e2e_header(&reply, "isochrone-attempts"), "2") == 0, "two attempts");
     CHECK(strstr(e2e_header(&reply, "isochrone-reason"), "hedged") != NULL, "and why");
-    explain(&reply, &why);
+    e2e_explain(&gateway, e2e_header(&reply, "x-request-id"), &why);
     CHECK(strstr(why.body, "\"overtaken\":true") != NULL &&
               strstr(why.body, "\"overtaken\":false") != NULL,
           "explain has both, and which was given up");
@@ -298,7 +277,9 @@ test_no_budget(void)
     CHECK(hangups_come(before + 1), "an engine that says nothing is given up in the end");
     CHECK(reply.status == 200 && reply.whole, "nothing earned yet: answered all the same");
     CHECK(strstr(e2e_header(&reply, "isochrone-reason"), "retried") != NULL, "by a retry");
-    CHECK(!metrics_have("isochrone_hedges_skipped_total{reason=\"budget\"} 0\n"), "counted");
+    CHECK(!e2e_page_has(gateway.admin_port, "/metrics",
+                        "isochrone_hedges_skipped_total{reason=\"budget\"} 0\n"),
+          "counted");
     e2e_reply_fini(&reply);
 }
 
@@ -319,9 +300,11 @@ main(void)
     test_both_fail();
     sent += 3; /* the client left twice, and both failed */
     snprintf(line, sizeof(line), "isochrone_hedges_total %u\n", sent);
-    CHECK(metrics_have(line), "all are counted");
-    CHECK(!metrics_have("isochrone_hedges_won_total 0\n"), "and those that won");
-    CHECK(metrics_have("isochrone_requests_in_flight 0\n"), "nothing is left over");
+    CHECK(e2e_page_has(gateway.admin_port, "/metrics", line), "all are counted");
+    CHECK(!e2e_page_has(gateway.admin_port, "/metrics", "isochrone_hedges_won_total 0\n"),
+          "and those that won");
+    CHECK(e2e_page_has(gateway.admin_port, "/metrics", "isochrone_requests_in_flight 0\n"),
+          "nothing is left over");
     e2e_gateway_stop(&gateway);
     for (uint32_t i = 0; i < ENGINES; i++)
         e2e_engine_stop(engines[i]);

@@ -10,6 +10,7 @@
 
 #include "base/must.h"
 #include "e2e.h"
+#include "e2e_page.h"
 #include "tap.h"
 
 #define TRIES     1000u
@@ -67,22 +68,6 @@ came(const char *letters)
     return false;
 }
 
-static bool
-metric(const struct e2e_gateway *g, const char *line)
-{
-    for (unsigned i = 0; i < TRIES; i++) {
-        struct e2e_reply reply;
-        bool found;
-        e2e_ask(g->admin_port, "GET", "/metrics", "", "", &reply);
-        found = strstr(reply.body, line) != NULL;
-        e2e_reply_fini(&reply);
-        if (found)
-            return true;
-        usleep(10000);
-    }
-    return false;
-}
-
 static void
 start(struct e2e_gateway *g, unsigned threads)
 {
@@ -117,10 +102,27 @@ fill(const struct e2e_gateway *g, int fds[2])
 }
 
 static void
+start_full(struct e2e_gateway *g, unsigned threads, int fds[2])
+{
+    start(g, threads);
+    fill(g, fds);
+}
+
+static void
 finish(int fd)
 {
     CHECK(e2e_read_until(fd, "there"), "answered");
     close(fd);
+}
+
+/* The engine answers those two. */
+static void
+finish_two(const int fds[2])
+{
+    sem_post(&go);
+    sem_post(&go);
+    finish(fds[0]);
+    finish(fds[1]);
 }
 
 /* Held ones go by class, then by deadline. */
@@ -130,16 +132,15 @@ test_order(void)
     struct e2e_gateway g;
     int fds[6];
 
-    start(&g, 1);
-    fill(&g, fds);
+    start_full(&g, 1, fds);
     fds[2] = ask(&g, 'n', "isochrone-deadline-ms: 90000\r\n");
-    CHECK(metric(&g, "isochrone_requests_held 1\n"), "one is held");
+    CHECK(e2e_metric(&g, "isochrone_requests_held 1\n"), "one is held");
     fds[3] = ask(&g, 'l', "x-gateway-inference-objective: low\r\n");
-    CHECK(metric(&g, "isochrone_requests_held 2\n"), "two are");
+    CHECK(e2e_metric(&g, "isochrone_requests_held 2\n"), "two are");
     fds[4] = ask(&g, 'e', "isochrone-deadline-ms: 60000\r\n");
-    CHECK(metric(&g, "isochrone_requests_held 3\n"), "three are");
+    CHECK(e2e_metric(&g, "isochrone_requests_held 3\n"), "three are");
     fds[5] = ask(&g, 'h', "x-gateway-inference-objective: high\r\n");
-    CHECK(metric(&g, "isochrone_requests_held 4\n"), "four are");
+    CHECK(e2e_metric(&g, "isochrone_requests_held 4\n"), "four are");
     sem_post(&go);
     CHECK(came("12h"), "a place is free: the highest class goes");
     for (int i = 0; i < 5; i++)
@@ -147,8 +148,8 @@ test_order(void)
     CHECK(came("12henl"), "then the earlier deadline, the later one, and the lowest class");
     for (int i = 0; i < 6; i++)
         finish(fds[i]);
-    CHECK(metric(&g, "isochrone_requests_held 0\n"), "nobody is held any more");
-    CHECK(metric(&g, "isochrone_hold_seconds_count 4\n"), "four were");
+    CHECK(e2e_metric(&g, "isochrone_requests_held 0\n"), "nobody is held any more");
+    CHECK(e2e_metric(&g, "isochrone_hold_seconds_count 4\n"), "four were");
     e2e_gateway_stop(&g);
 }
 
@@ -175,12 +176,9 @@ test_deadline(void)
               e2e_header(&reply, "retry-after-ms")[0] != '\0',
           "with a time to come again");
     e2e_reply_fini(&reply);
-    CHECK(metric(&g, "isochrone_refusals_total{reason=\"deadline\"} 2\n"), "both are counted");
+    CHECK(e2e_metric(&g, "isochrone_refusals_total{reason=\"deadline\"} 2\n"), "both are counted");
     CHECK(came("12"), "neither reached the engine");
-    sem_post(&go);
-    sem_post(&go);
-    finish(fds[0]);
-    finish(fds[1]);
+    finish_two(fds);
     e2e_gateway_stop(&g);
 }
 
@@ -190,18 +188,14 @@ test_leaves(void)
     struct e2e_gateway g;
     int fds[4];
 
-    start(&g, 1);
-    fill(&g, fds);
+    start_full(&g, 1, fds);
     fds[2] = ask(&g, 'a', "");
     fds[3] = ask(&g, 'b', "");
-    CHECK(metric(&g, "isochrone_requests_held 2\n"), "two are held");
+    CHECK(e2e_metric(&g, "isochrone_requests_held 2\n"), "two are held");
     close(fds[2]);
     close(fds[3]);
-    CHECK(metric(&g, "isochrone_requests_held 0\n"), "they leave");
-    sem_post(&go);
-    sem_post(&go);
-    finish(fds[0]);
-    finish(fds[1]);
+    CHECK(e2e_metric(&g, "isochrone_requests_held 0\n"), "they leave");
+    finish_two(fds);
     fds[0] = ask(&g, 'c', "");
     CHECK(came("12c"), "and the engine never hears of them");
     sem_post(&go);
@@ -216,8 +210,7 @@ test_other_model(void)
     struct e2e_reply reply;
     int fds[2];
 
-    start(&g, 1);
-    fill(&g, fds);
+    start_full(&g, 1, fds);
     e2e_ask(g.port, "POST", "/v1/chat/completions", "",
             body_of('d', "\"models\":[\"nobody-has-it\",\"m\",\"o\"],"), &reply);
     CHECK(reply.status == 200 && strstr(reply.body, "there") != NULL,
@@ -225,16 +218,13 @@ test_other_model(void)
     CHECK(strstr(reply.body, "\"model\":\"o\"") != NULL, "and the client sees which one it was");
     CHECK(strcmp(e2e_header(&reply, "isochrone-node"), "spare") == 0, "its engine is named");
     e2e_reply_fini(&reply);
-    CHECK(metric(&g, "isochrone_other_model_total 1\n"), "it is counted");
+    CHECK(e2e_metric(&g, "isochrone_other_model_total 1\n"), "it is counted");
     e2e_ask(g.port, "POST", "/v1/chat/completions", "",
             "{\"model\":\"nobody-has-it\",\"models\":[\"o\"],\"messages\":[]}", &reply);
     CHECK(reply.status == 200 && strstr(reply.body, "\"model\":\"o\"") != NULL,
           "or when the first does not exist");
     e2e_reply_fini(&reply);
-    sem_post(&go);
-    sem_post(&go);
-    finish(fds[0]);
-    finish(fds[1]);
+    finish_two(fds);
     e2e_gateway_stop(&g);
 }
 
@@ -244,10 +234,9 @@ test_stop(void)
     struct e2e_gateway g;
     int fds[3];
 
-    start(&g, 2);
-    fill(&g, fds);
+    start_full(&g, 2, fds);
     fds[2] = ask(&g, 'a', "");
-    CHECK(metric(&g, "isochrone_requests_held 1\n"), "one is held");
+    CHECK(e2e_metric(&g, "isochrone_requests_held 1\n"), "one is held");
     sem_post(&go); /* so that draining does not wait for all its time */
     sem_post(&go);
     sem_post(&go);
@@ -297,8 +286,8 @@ test_two_lanes(void)
         answered += (uintptr_t)one;
     }
     CHECK(answered == 8 * 16, "all that stayed were answered");
-    CHECK(metric(&g, "isochrone_requests_held 0\n"), "nobody is left behind");
-    CHECK(metric(&g, "isochrone_requests_in_flight 0\n"), "nor in flight");
+    CHECK(e2e_metric(&g, "isochrone_requests_held 0\n"), "nobody is left behind");
+    CHECK(e2e_metric(&g, "isochrone_requests_in_flight 0\n"), "nor in flight");
     e2e_gateway_stop(&g);
     e2e_engine_script(slow, gated);
 }

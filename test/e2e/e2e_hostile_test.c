@@ -8,6 +8,7 @@
 
 #include "base/must.h"
 #include "e2e.h"
+#include "e2e_page.h"
 #include "tap.h"
 
 #define MANY_ENGINES  20000u /* reading them lasts longer than stopping */
@@ -209,22 +210,6 @@ test_reload_and_stop(void)
     free(more);
 }
 
-static bool
-metrics_say(const struct e2e_gateway *g, const char *line)
-{
-    for (unsigned i = 0; i < 1000; i++) {
-        struct e2e_reply reply;
-        bool said;
-        e2e_ask(g->admin_port, "GET", "/metrics", "", "", &reply);
-        said = strstr(reply.body, line) != NULL;
-        e2e_reply_fini(&reply);
-        if (said)
-            return true;
-        usleep(20000);
-    }
-    return false;
-}
-
 /* A file that is being written is empty for a moment. */
 static void
 test_empty_file(void)
@@ -240,7 +225,7 @@ test_empty_file(void)
     CHECK(e2e_wait_ready(&g, 1), "ready");
     e2e_write_file(path, "\n\n");
     gateway_reload(g.gateway);
-    CHECK(metrics_say(&g, "isochrone_reload_failures_total 1\n"), "an empty file is an error");
+    CHECK(e2e_metric(&g, "isochrone_reload_failures_total 1\n"), "an empty file is an error");
     e2e_ask(g.port, "POST", "/v1/chat/completions", "", E2E_CHAT, &reply);
     CHECK(reply.status == 200, "and the old configuration is kept");
     e2e_reply_fini(&reply);
@@ -330,7 +315,7 @@ test_cancel_storm(void)
             CHECK(false, "an answer");
         close(fd);
     }
-    CHECK(metrics_say(&g, "isochrone_requests_in_flight 0\n"), "none is left in flight");
+    CHECK(e2e_metric(&g, "isochrone_requests_in_flight 0\n"), "none is left in flight");
     e2e_ask(g.port, "POST", "/v1/chat/completions", "", E2E_STREAM, &reply);
     CHECK(reply.status == 200 && reply.whole, "and others are served");
     e2e_reply_fini(&reply);

@@ -1,85 +1,20 @@
 /* e2e_prefix_test - prompts with one beginning, between two emulated engines on real sockets: the
  * gateway sends them where that beginning is cached, the engine finds it there, and one tenant
  * learns nothing of what another one asked. */
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/must.h"
 #include "e2e.h"
-#include "role/emulate/emulate.h"
-#include "role/emulate/emulate_fleet.h"
+#include "e2e_fleet.h"
+#include "e2e_page.h"
 #include "tap.h"
 #include "wire/keys.h"
 
 #define SYSTEM_BYTES 20000u
 
 static struct e2e_gateway gateway;
-static struct emulate_options fleet_options;
-static struct emulate_fleet fleet;
-static _Atomic bool stopping;
-static _Atomic uint32_t fleet_port;
-
-/* ---- The engines: two of a fleet that have the same model ready. */
-
-static void *
-run_fleet(void *unused)
-{
-    struct loop *loop;
-    struct emulate *e;
-
-    (void)unused;
-    must(loop_open(&loop) == ERR_OK);
-    must(emulate_open(loop, &fleet_options, &e) == ERR_OK);
-    atomic_store(&fleet_port, emulate_port(e));
-    while (!atomic_load(&stopping))
-        loop_pass(loop, 10000000);
-    emulate_close(e);
-    loop_close(loop);
-    return NULL;
-}
-
-static bool
-is_good(const struct emulate_fleet_node *n, uint32_t model)
-{
-    return n->kind == EMULATE_FLEET_VLLM && n->held[0].model == model &&
-           n->held[0].state == ENGINE_MODEL_READY;
-}
-
-static void
-pick(const struct emulate_fleet_node *ret_pair[2])
-{
-    for (uint32_t model = 0; model < EMULATE_FLEET_MODELS; model++) {
-        uint32_t count = 0;
-        for (uint32_t i = 0; i < fleet.node_count && count < 2; i++) {
-            if (is_good(&fleet.nodes[i], model))
-                ret_pair[count++] = &fleet.nodes[i];
-        }
-        if (count == 2)
-            return;
-    }
-    must(false);
-}
-
-static void
-start_gateway(const struct emulate_fleet_node *const pair[2], const char *keys_path)
-{
-    const struct gateway_options options = {.rule = -1, .poll_ns = 50000000};
-
-    e2e_gateway_start(&gateway, &options,
-                      "keys: file:%s\nregion: here\n"
-                      "engines:\n"
-                      "  - {name: one, url: \"http://127.%u.%u.%u:%u\", kind: vllm}\n"
-                      "  - {name: two, url: \"http://127.%u.%u.%u:%u\", kind: vllm}\n"
-                      "models: {m: {aliases: [\"%s\"]}}\n",
-                      keys_path, pair[0]->address >> 16 & 255, pair[0]->address >> 8 & 255,
-                      pair[0]->address & 255, atomic_load(&fleet_port),
-                      pair[1]->address >> 16 & 255, pair[1]->address >> 8 & 255,
-                      pair[1]->address & 255, atomic_load(&fleet_port),
-                      emulate_fleet_model_id(pair[0], pair[0]->held[0].model));
-}
 
 /* ---- Questions. */
 
@@ -95,14 +30,6 @@ chat_body(char *body, size_t size, unsigned question)
         at += (size_t)snprintf(body + at, size - at, "Rule %u: be of use.\\n", i);
     snprintf(body + at, size - at, "\"},{\"role\":\"user\",\"content\":\"Question %u\"}]}",
              question);
-}
-
-static double
-number_after(const char *text, const char *name)
-{
-    const char *at = strstr(text, name);
-
-    return at == NULL ? -1.0 : strtod(at + strlen(name), NULL);
 }
 
 /* The names of keys are their own secrets. */
@@ -147,7 +74,7 @@ test_hits(void)
     char home[64];
 
     ask("alice", 1, &reply);
-    CHECK(reply.status == 200 && number_after(reply.body, "\"cached_tokens\":") == 0.0,
+    CHECK(reply.status == 200 && e2e_number(reply.body, "\"cached_tokens\":") == 0.0,
           "the first one is read whole");
     snprintf(home, sizeof(home), "%s", e2e_header(&reply, "isochrone-node"));
     e2e_reply_fini(&reply);
@@ -155,12 +82,12 @@ test_hits(void)
         ask("alice", question, &reply);
         CHECK(strcmp(e2e_header(&reply, "isochrone-node"), home) == 0,
               "the next with this beginning goes where it is");
-        CHECK(number_after(reply.body, "\"cached_tokens\":") > SYSTEM_BYTES / 4.2 * 0.9,
+        CHECK(e2e_number(reply.body, "\"cached_tokens\":") > SYSTEM_BYTES / 4.2 * 0.9,
               "and there it is");
         explain("alice", &reply, &why);
-        CHECK(number_after(why.body, "\"hit_tokens\":") > SYSTEM_BYTES / 4.2 * 0.8,
+        CHECK(e2e_number(why.body, "\"hit_tokens\":") > SYSTEM_BYTES / 4.2 * 0.8,
               "as it was expected");
-        CHECK(number_after(why.body, "\"stick_ms\":") > 0.0, "and taken into account");
+        CHECK(e2e_number(why.body, "\"stick_ms\":") > 0.0, "and taken into account");
         e2e_reply_fini(&why);
         e2e_reply_fini(&reply);
     }
@@ -174,7 +101,7 @@ test_tenants(void)
     ask("bob", 1, &reply);
     CHECK(reply.status == 200, "another key asks the same");
     explain("bob", &reply, &why);
-    CHECK(number_after(why.body, "\"hit_tokens\":") == 0.0,
+    CHECK(e2e_number(why.body, "\"hit_tokens\":") == 0.0,
           "and is not told that somebody did before");
     e2e_reply_fini(&why);
     e2e_reply_fini(&reply);
@@ -187,46 +114,37 @@ test_metrics(void)
     double hit, cached;
 
     e2e_ask(gateway.admin_port, "GET", "/metrics", "", "", &reply);
-    hit = number_after(reply.body, "\nisochrone_prefix_hit_tokens_total ");
-    cached = number_after(reply.body, "\nisochrone_prefix_cached_tokens_total ");
+    hit = e2e_number(reply.body, "\nisochrone_prefix_hit_tokens_total ");
+    cached = e2e_number(reply.body, "\nisochrone_prefix_cached_tokens_total ");
     CHECK(hit > 0.8 * 4 * SYSTEM_BYTES / 4.2, "what was expected is counted");
     CHECK(cached > hit * 0.8 && cached < hit * 1.5, "beside what was found");
-    CHECK(number_after(reply.body, "\nisochrone_prefix_entries ") >= 19.0, "and what is known");
+    CHECK(e2e_number(reply.body, "\nisochrone_prefix_entries ") >= 19.0, "and what is known");
     e2e_reply_fini(&reply);
 }
 
 int
 main(void)
 {
-    const struct emulate_fleet_node *pair[2];
-    char path[256];
-    pthread_t thread;
+    const struct gateway_options options = {.rule = -1, .poll_ns = 50000000};
+    struct e2e_fleet *fleet = e2e_fleet_start(0.0);
+    char path[256], more[300];
+    uint32_t pair[2];
     FILE *keys;
 
-    emulate_options_init(&fleet_options);
-    fleet_options.seed = 7;
-    fleet_options.nodes = 24;
-    fleet_options.regions = 1;
-    fleet_options.port = 0;
-    must(emulate_fleet_init(&fleet, &fleet_options) == ERR_OK);
-    pick(pair);
-    must(pthread_create(&thread, NULL, run_fleet, NULL) == 0);
-    while (atomic_load(&fleet_port) == 0)
-        ;
     keys = fopen(e2e_path("keys.yaml", path, sizeof(path)), "w");
     must(keys != NULL);
     fputs("keys:\n", keys);
     put_key(keys, "alice");
     put_key(keys, "bob");
     must(fclose(keys) == 0);
-    start_gateway(pair, path);
-    CHECK(e2e_wait_ready(&gateway, 2), "both are ready");
+    snprintf(more, sizeof(more), "keys: file:%s\n", path);
+    pair[0] = e2e_fleet_find(fleet, NULL, 0);
+    pair[1] = e2e_fleet_find(fleet, NULL, pair[0] + 1);
+    e2e_fleet_gateway(fleet, pair, 2, &options, more, 0, &gateway);
     test_hits();
     test_tenants();
     test_metrics();
     e2e_gateway_stop(&gateway);
-    atomic_store(&stopping, true);
-    must(pthread_join(thread, NULL) == 0);
-    emulate_fleet_fini(&fleet);
+    e2e_fleet_stop(fleet);
     return tap_done();
 }
