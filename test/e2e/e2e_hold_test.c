@@ -228,6 +228,8 @@ test_other_model(void)
     e2e_gateway_stop(&g);
 }
 
+/* The engine may read what it was sent only after the gateway is gone: nothing is taken back of
+ * what lets it answer, and no test that counts comes after this one. */
 static void
 test_stop(void)
 {
@@ -244,12 +246,10 @@ test_stop(void)
     for (int i = 0; i < 3; i++)
         close(fds[i]);
     CHECK(true, "the gateway stopped");
-    while (sem_trywait(&go) == 0)
-        ;
 }
 
 /* Two loops, each with its requests; what one ends lets one of the other go. Some clients leave
- * just then. */
+ * just then, and the engine may read their requests even after the gateway is gone. */
 static void *
 crowd(void *arg)
 {
@@ -289,7 +289,6 @@ test_two_lanes(void)
     CHECK(e2e_metric(&g, "isochrone_requests_held 0\n"), "nobody is left behind");
     CHECK(e2e_metric(&g, "isochrone_requests_in_flight 0\n"), "nor in flight");
     e2e_gateway_stop(&g);
-    e2e_engine_script(slow, gated);
 }
 
 int
@@ -302,8 +301,8 @@ main(void)
     test_deadline();
     test_leaves();
     test_other_model();
-    test_two_lanes();
     test_stop();
+    test_two_lanes();
     e2e_engine_stop(slow);
     e2e_engine_stop(spare);
     return tap_done();
