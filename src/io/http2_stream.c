@@ -226,11 +226,13 @@ settle_host(struct http2_stream *st)
     for (uint32_t i = 0; i < st->header_count; i++) {
         if (!span_eq_text(headers[i].name, "host"))
             continue;
-        if (has_host ||
+        if (has_host || !http1_host_is_clean(headers[i].value) ||
             (st->authority.bytes > 0 && !span_eq_nocase(headers[i].value, st->authority)))
             deserve(st, 400);
         has_host = true;
     }
+    if (!http1_host_is_clean(st->authority))
+        deserve(st, 400);
     if (has_host)
         return;
     if (st->authority.bytes == 0)

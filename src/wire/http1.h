@@ -138,6 +138,9 @@ MUST_USE enum err http1_write_text(struct http1_writer *w, struct span text);
 size_t http1_decimal(uint64_t value, char *text);
 /* A chunk's size line, CR LF included, into text[HTTP1_CHUNK_SIZE_BYTES_MAX]; returns the bytes. */
 size_t http1_chunk_size(uint64_t bytes, char *text);
+/* host[:port], as in Host and in :authority: nothing that would make a URL of it mean something
+ * else. */
+bool http1_host_is_clean(struct span value);
 /* name is a token and value holds no forbidden byte. */
 bool http1_header_is_clean(struct span name, struct span value);
 #endif

@@ -100,9 +100,8 @@ known(struct span name)
     }
 }
 
-/* host[:port]: nothing that would make a URL of it mean something else. */
-static bool
-host_is_clean(struct span value)
+bool
+http1_host_is_clean(struct span value)
 {
     /* visible ASCII without /?#@\,"<> , a bit a byte */
     static const uint64_t allowed[2] = {0x2fff6ff200000000u, 0x7fffffffeffffffeu};
@@ -144,7 +143,7 @@ known_is_good(struct reader *r, unsigned kind, struct span value)
     case KNOWN_HOST:
         p->has_host = true;
         r->host = value;
-        return !again && host_is_clean(value);
+        return !again && http1_host_is_clean(value);
     case KNOWN_LENGTH:
         p->has_length = true;
         return !again && span_u64(value, &p->body_left) == ERR_OK;
@@ -242,7 +241,7 @@ target_is_good(const struct reader *r, struct span method, struct span target)
     authority = without_scheme(target);
     authority.bytes = span_find(authority, '/');
     authority.bytes = span_find(authority, '?');
-    return authority.bytes > 0 && host_is_clean(authority) &&
+    return authority.bytes > 0 && http1_host_is_clean(authority) &&
            (!r->p->has_host || span_eq_nocase(authority, r->host));
 }
 
