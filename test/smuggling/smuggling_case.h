@@ -72,8 +72,20 @@ const char *smuggling_client_read(struct smuggling_client *c, bool to_head,
 bool smuggling_client_ended(struct smuggling_client *c);
 
 /* ---- The runners: how many cases of a list were held; each is a CHECK. */
-size_t smuggling_run_requests(const struct smuggling_list *list);
+#define SMUGGLING_PROBE "{\"model\":\"m\",\"prompt\":\"in step?\"}"
+
+struct smuggling_asked { /* bodies that the engine should get, in this order */
+    struct span bodies[SMUGGLING_EXPECT_MAX + 1];
+    size_t count;
+};
+void smuggling_asked_add(struct smuggling_asked *asked, struct span body);
+
+size_t smuggling_run_requests(const struct smuggling_list *http1,
+                              const struct smuggling_list *http2);
 size_t smuggling_run_responses(const struct smuggling_list *list);
+/* Of smuggling_run_requests: one case of HTTP/2. NULL: held, as far as the client sees. */
+const char *smuggling_run_http2_case(const struct smuggling_case *c, uint16_t port,
+                                     enum smuggling_cut cut, struct smuggling_asked *ret_asked);
 /* One CHECK of a case: NULL for each cut, or what went wrong. */
 bool smuggling_verdict(const struct smuggling_case *c, const char *const *wrong);
 #endif

@@ -13,8 +13,6 @@
 
 #define ASKED_MAX 16u /* by one case */
 
-static const char probe_text[] = "{\"model\":\"m\",\"prompt\":\"in step?\"}";
-
 /* What the engine was asked since it was looked at last. */
 static struct {
     pthread_mutex_t lock;
@@ -108,31 +106,29 @@ write_down(struct e2e_call *call)
 
 struct run {
     struct smuggling_client client;
-    const char *bodies[SMUGGLING_EXPECT_MAX + 1]; /* what the engine should have got */
-    size_t body_bytes[SMUGGLING_EXPECT_MAX + 1];
-    size_t body_count;
+    struct smuggling_asked asked; /* what the engine should have got */
 };
 
-static void
-await_body(struct run *run, struct span body)
+void
+smuggling_asked_add(struct smuggling_asked *to, struct span body)
 {
-    run->bodies[run->body_count] = body.data;
-    run->body_bytes[run->body_count++] = body.bytes;
+    must(to->count < sizeof(to->bodies) / sizeof(to->bodies[0]));
+    to->bodies[to->count++] = body;
 }
 
 /* Look at what the engine got, and forget it. */
 static const char *
-check_asked(const struct run *run)
+check_asked(const struct smuggling_asked *wanted)
 {
     const char *wrong;
 
     pthread_mutex_lock(&asked.lock);
     wrong = asked.wrong;
-    if (wrong == NULL && asked.count != run->body_count)
-        wrong = asked.count > run->body_count ? "more requests were forwarded" : "fewer forwarded";
+    if (wrong == NULL && asked.count != wanted->count)
+        wrong = asked.count > wanted->count ? "more requests were forwarded" : "fewer forwarded";
     for (size_t i = 0; i < asked.count && i < ASKED_MAX; i++) {
         struct span got = span_of(asked.bodies[i]);
-        if (wrong == NULL && !span_eq(got, (struct span){run->bodies[i], run->body_bytes[i]}))
+        if (wrong == NULL && !span_eq(got, wanted->bodies[i]))
             wrong = "another body was forwarded";
         free(asked.bodies[i]);
     }
@@ -168,7 +164,7 @@ check_responses(const struct smuggling_case *c, struct run *run, bool *ret_open)
         if (response.closes != e->close)
             return e->close ? "it does not end the connection" : "it ends the connection";
         if (e->rest.bytes > 0)
-            await_body(run, e->rest);
+            smuggling_asked_add(&run->asked, e->rest);
         if (e->close)
             return smuggling_client_ended(&run->client) ? NULL : "more behind the last response";
     }
@@ -185,12 +181,12 @@ check_in_step(struct run *run)
     int bytes = snprintf(
         text, sizeof(text),
         "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n%s",
-        sizeof(probe_text) - 1, probe_text);
+        sizeof(SMUGGLING_PROBE) - 1, SMUGGLING_PROBE);
 
     smuggling_send(run->client.fd, (struct span){text, (size_t)bytes}, SMUGGLING_WHOLE);
     if (smuggling_client_read(&run->client, false, &response) != NULL || response.status != 200)
         return "out of step";
-    await_body(run, SPAN_LIT(probe_text));
+    smuggling_asked_add(&run->asked, SPAN_LIT(SMUGGLING_PROBE));
     shutdown(run->client.fd, SHUT_WR);
     return smuggling_client_ended(&run->client) ? NULL : "more responses than requests";
 }
@@ -202,38 +198,60 @@ run_case(const struct smuggling_case *c, uint16_t port, enum smuggling_cut cut)
     const char *wrong, *wrong_asked;
     bool open;
 
-    run.body_count = 0;
+    run.asked.count = 0;
     smuggling_client_open(&run.client, port);
     smuggling_send(run.client.fd, c->bytes, cut);
     wrong = check_responses(c, &run, &open);
     if (wrong == NULL && open)
         wrong = check_in_step(&run);
     smuggling_client_close(&run.client);
-    wrong_asked = check_asked(&run);
+    wrong_asked = check_asked(&run.asked);
     return wrong != NULL ? wrong : wrong_asked;
 }
 
-size_t
-smuggling_run_requests(const struct smuggling_list *list)
+static const char *
+run_http2_case(const struct smuggling_case *c, uint16_t port, enum smuggling_cut cut)
 {
-    const struct gateway_options options = {.rule = -1, .poll_ns = 50000000, .seed = 1};
-    struct e2e_engine *engine = e2e_engine_start("m", write_down);
-    struct e2e_gateway g;
+    struct smuggling_asked wanted = {.count = 0};
+    const char *wrong = smuggling_run_http2_case(c, port, cut, &wanted);
+    const char *wrong_asked = check_asked(&wanted);
+
+    return wrong != NULL ? wrong : wrong_asked;
+}
+
+typedef const char *runner(const struct smuggling_case *c, uint16_t port, enum smuggling_cut cut);
+
+static size_t
+run_list(const struct smuggling_list *list, runner *run, uint16_t port, struct e2e_engine *engine)
+{
     size_t held = 0;
 
-    e2e_gateway_start(&g, &options,
-                      "engines: [{name: one, url: \"http://127.0.0.1:%u\", kind: openai}]\n",
-                      e2e_engine_port(engine));
-    must(e2e_wait_ready(&g, 1));
     for (size_t i = 0; i < list->count; i++) {
         const char *wrong[SMUGGLING_CUTS];
         for (unsigned cut = 0; cut < SMUGGLING_CUTS; cut++) {
-            wrong[cut] = run_case(&list->cases[i], g.port, (enum smuggling_cut)cut);
+            wrong[cut] = run(&list->cases[i], port, (enum smuggling_cut)cut);
             if (wrong[cut] == NULL && e2e_engine_strays(engine) > 0)
                 wrong[cut] = "the engine was asked what nobody asks";
         }
         held += smuggling_verdict(&list->cases[i], wrong);
     }
+    return held;
+}
+
+size_t
+smuggling_run_requests(const struct smuggling_list *http1, const struct smuggling_list *http2)
+{
+    const struct gateway_options options = {.rule = -1, .poll_ns = 50000000, .seed = 1};
+    struct e2e_engine *engine = e2e_engine_start("m", write_down);
+    struct e2e_gateway g;
+    size_t held;
+
+    e2e_gateway_start(&g, &options,
+                      "engines: [{name: one, url: \"http://127.0.0.1:%u\", kind: openai}]\n",
+                      e2e_engine_port(engine));
+    must(e2e_wait_ready(&g, 1));
+    held = run_list(http1, run_case, g.port, engine);
+    held += run_list(http2, run_http2_case, g.port, engine);
     e2e_gateway_stop(&g);
     e2e_engine_stop(engine);
     return held;

@@ -1,5 +1,5 @@
-/* smuggling_test REQUESTS RESPONSES - the lists of cases against a gateway on real sockets. Every
- * case is run whole, byte by byte and line by line, and is held when all three are. */
+/* smuggling_test REQUESTS HTTP2 RESPONSES - the lists of cases against a gateway on real sockets.
+ * Every case is run whole, byte by byte and line by line, and is held when all three are. */
 #include <stdio.h>
 
 #include "base/must.h"
@@ -26,17 +26,20 @@ smuggling_verdict(const struct smuggling_case *c, const char *const *wrong)
 int
 main(int argc, char **argv)
 {
-    struct smuggling_list requests, responses;
-    size_t held = 0;
+    struct smuggling_list requests, http2, responses;
+    size_t count, held;
 
-    must(argc == 3);
+    must(argc == 4);
     smuggling_list_read(argv[1], &requests);
-    smuggling_list_read(argv[2], &responses);
-    held += smuggling_run_requests(&requests);
+    smuggling_list_read(argv[2], &http2);
+    smuggling_list_read(argv[3], &responses);
+    count = requests.count + http2.count + responses.count;
+    held = smuggling_run_requests(&requests, &http2);
     held += smuggling_run_responses(&responses);
-    printf("# figure smuggling_cases %zu cases\n", requests.count + responses.count);
+    printf("# figure smuggling_cases %zu cases\n", count);
     printf("# figure smuggling_cases_held %zu cases\n", held);
     smuggling_list_free(&requests);
+    smuggling_list_free(&http2);
     smuggling_list_free(&responses);
     return tap_done();
 }
