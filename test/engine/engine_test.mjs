@@ -5,7 +5,7 @@
 // the gateway's doing. Nothing here depends on how fast this machine is.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -184,13 +184,14 @@ async function leave(client, who, engine) {
 
 // ---- Through the gateway.
 
-async function start_gateway(folder, engine) {
+/** A gateway of its own folder; settings: more lines of its configuration. */
+async function start_gateway(folder, engine, settings = "") {
   const [open, admin] = [await free_port(), await free_port()].map((port) => `127.0.0.1:${port}`);
   const file = join(folder, "gateway.yaml");
   writeFileSync(file, `listen: {public: "${open}", admin: "${admin}"}
 models: {tiny: {aliases: [the-small-one]}}
 engines: [{name: real, url: "${engine}"}]
-`);
+${settings}`);
   await start(isochrone, ["gateway", "-f", file, "--record", join(folder, "run.record")], /model tiny is ready/);
   return { child: children.at(-1), url: `http://${open}`, admin: `http://${admin}` };
 }
@@ -226,6 +227,37 @@ async function ask_gateway(client, gateway) {
     "gateway: the engine's own refusal is passed on", String(refused));
 }
 
+/** What OpenAI's client makes of keys and their limits. */
+async function ask_with_keys(folder, engine) {
+  const sha256 = (text) => createHash("sha256").update(text).digest("hex");
+  writeFileSync(join(folder, "keys.yaml"), `keys:
+  - {name: once, sha256: "${sha256("sk-once")}", requests_per_minute: 1}
+  - {name: few, sha256: "${sha256("sk-few")}", tokens_per_minute: 60}
+  - {name: other, sha256: "${sha256("sk-other")}", models: [another]}
+`);
+  const gateway = await start_gateway(folder, engine, "keys: file:keys.yaml\nstate: state\n");
+  const client_of = (apiKey) => new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey, maxRetries: 0 });
+  const ask = (apiKey) => client_of(apiKey).chat.completions.create(question).withResponse();
+
+  const { response } = await ask("sk-once");
+  check(response.headers.get("x-ratelimit-limit-requests") === "1" &&
+    response.headers.get("x-ratelimit-remaining-requests") === "0", "keys: an answer tells what is left");
+  const over = await thrown(ask("sk-once"));
+  check(over instanceof OpenAI.RateLimitError && over.code === "rate_limit_exceeded" &&
+    /requests_per_minute of the key `once` is 1/.test(over.message) &&
+    Number(over.headers.get("retry-after-ms")) > 0, "keys: a second request is a RateLimitError", String(over));
+  await ask("sk-few"); // a full bucket lets it through, and it owes the rest
+  const tokens = await thrown(ask("sk-few"));
+  check(tokens instanceof OpenAI.RateLimitError && tokens.param === "tokens_per_minute",
+    "keys: so are too many tokens", String(tokens));
+  check(await thrown(ask("sk-other")) instanceof OpenAI.PermissionDeniedError,
+    "keys: a model that is not the key's is a PermissionDeniedError");
+  check(await thrown(ask("sk-nobody")) instanceof OpenAI.AuthenticationError,
+    "keys: an unknown one is an AuthenticationError");
+  const code = await end(gateway.child);
+  check(code === 0, "keys: SIGTERM ends this gateway, too", code);
+}
+
 /** The engine dies: the client is told, by an error its library knows, and not left waiting. */
 async function lose_engine(client, engine_child) {
   await end(engine_child);
@@ -252,6 +284,9 @@ async function main() {
     }
     const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: "none" });
     await ask_gateway(client, gateway);
+    const keyed = join(folder, "keyed");
+    mkdirSync(keyed);
+    await ask_with_keys(keyed, engine);
     await lose_engine(client, engine_child);
     const code = await end(gateway.child);
     check(code === 0, "gateway: SIGTERM ends it well", code);
