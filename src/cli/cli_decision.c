@@ -229,6 +229,21 @@ print_hedge(const cJSON *d)
     printf("hedge: the attempt before was late, and expected to need %s more\n", left);
 }
 
+/* What its key did not let it have? */
+static void
+print_claims(const cJSON *d)
+{
+    const char *wishes = cli_json_text(d, "not_granted");
+
+    if (wishes[0] == '\0')
+        return;
+    fputs("its key did not grant: ", stdout);
+    cli_print(stdout, wishes);
+    fputs("; class ", stdout);
+    cli_print(stdout, cli_json_text(d, "class"));
+    putchar('\n');
+}
+
 /* Where it went and how that turned out; dry: where it would go. */
 static void
 print_outcome(const cJSON *d, const struct candidate *chosen, bool is_dry)
@@ -389,6 +404,7 @@ cli_decision_print(const cJSON *decision, bool is_dry, struct arena *arena)
     nearest = nearest_of(&w);
     if (w.count > 0)
         print_question(decision);
+    print_claims(decision);
     print_hedge(decision);
     print_outcome(decision, chosen, is_dry);
     if (chosen != NULL && nearest != chosen)

@@ -112,7 +112,7 @@ DECISION = {"attempt": 1, "model": "tiny", "rule": "time", "mode": "time", "node
                            candidate("costly", "slower", 400, 11), candidate("near", "slower", 520,
                                                                              2, 310),
                            candidate("bare", "absent", 0, 3, 0, False)]}
-OUTCOME = {"at_s": 1, "predicted_first_ms": 50, "actual_first_ms": 61.4, "actual_ms": 2345,
+OUTCOME = {"at_s": 1, "class": "normal", "not_granted": "", "predicted_first_ms": 50, "actual_first_ms": 61.4, "actual_ms": 2345,
            "failure": "none", "refusal": "none"}
 METRICS = """# TYPE isochrone_requests_total counter
 isochrone_requests_total{model="tiny",code="200"} 40
@@ -152,7 +152,7 @@ ANSWERS = {
         {**DECISION, **OUTCOME, "failure": "connect", "actual_first_ms": None, "actual_ms": None},
         {**DECISION, **OUTCOME, "attempt": 2}]})),
     "/network/v1/explain/" + FULLEST: (200, json.dumps({"id": FULLEST, "attempts": [
-        {**DECISION, **OUTCOME, "mode": "goal",
+        {**DECISION, **OUTCOME, "mode": "goal", "class": "low", "not_granted": "priority",
          "candidates": [candidate("far", "chosen", 112), candidate("near", "busier_fits", 90, 2)]}]})),
     "/network/v1/explain/" + REFUSED: (200, json.dumps({"id": REFUSED, "attempts": [
         {**OUTCOME, "candidates": [], "refusal": "full"}]})),
@@ -421,6 +421,7 @@ def check_explain(s):
     _, out, _ = run("explain", FULLEST, "--admin", s.url)
     check("tiny, rule time, the fullest that meets the deadline: 4 nodes" in out and "kept free" in out,
           "a deadline", out)
+    check(out.splitlines()[1] == "its key did not grant: priority; class low", "what its key did not grant", out)
     _, out, _ = run("explain", REFUSED, "--admin", s.url)
     check(out == "not sent to any node: every node is at its limit\n", "a refusal", out)
     code, _, err = run("explain", "0000000000000001", "--admin", s.url)

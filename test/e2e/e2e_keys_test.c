@@ -347,6 +347,22 @@ static const struct {
     {"too late", "sk-old", "", E2E_CHAT, "", "\"code\":\"expired_api_key\"", 401},
 };
 
+/* The last answer's id: why it went where it went, for its key. */
+static bool
+explained(const char *key, const char *id, const char *text)
+{
+    struct e2e_reply reply;
+    char head[128], path[128];
+    bool good;
+
+    snprintf(head, sizeof(head), "x-api-key: %s\r\n", key);
+    snprintf(path, sizeof(path), "/network/v1/explain/%s", id);
+    e2e_ask(gateway.port, "GET", path, head, "", &reply);
+    good = reply.status == 200 && strstr(reply.body, text) != NULL;
+    e2e_reply_fini(&reply);
+    return good;
+}
+
 static bool
 models_of(const char *key, const char *path, unsigned status, const char *text)
 {
@@ -376,6 +392,10 @@ test_claims(void)
         if (!good)
             printf("# %u %s\n# %s\n", reply.status, reply.head, reply.body);
         CHECK(good, claims[i].label);
+        if (strcmp(claims[i].granted, "priority, deadline, models") == 0)
+            CHECK(explained(claims[i].key, e2e_header(&reply, "x-request-id"),
+                            "\"class\":\"normal\",\"not_granted\":\"priority, deadline, models\""),
+                  "explain tells the same");
         e2e_reply_fini(&reply);
     }
     write_keys(", models: [n]");

@@ -9,11 +9,19 @@
  *                                     "prefill_tok_s", "decode_tok_s", "free_prefill_tok_s",
  *                                     "free_decode_tok_s"}]}]}
  *   GET  /network/v1/readiness        {"models": [{"model", "regions": [{"region", "absent": n,
- * ..., one count per state, "ready_in_ms": soonest or null}]}]} GET  /network/v1/nodes {"nodes":
- * [node], "next": index or null}; ?from=INDEX&limit=N GET  /network/v1/nodes/NAME       a node with
- * "models": [{"model", "engine_name", "state"}] POST /network/v1/explain          an OpenAI body:
- * {"decision": decision}; nothing is sent GET  /network/v1/explain/ID       {"id", "attempts":
- * [decision]} GET  /metrics                     Prometheus text
+ * ..., one count per state, "ready_in_ms": soonest or null}]}]}
+ *
+ *   GET  /network/v1/nodes            {"nodes": [node], "next": index or null};
+ *                                     ?from=INDEX&limit=N
+ *
+ *   GET  /network/v1/nodes/NAME       a node with "models": [{"model", "engine_name", "state"}]
+ *
+ *   POST /network/v1/explain          an OpenAI body: {"decision": decision}; nothing is sent
+ *
+ *   GET  /network/v1/explain/ID       {"id", "attempts": [decision]}
+ *
+ *   GET  /metrics                     Prometheus text
+ *
  *   GET  /network/v1/usage            {"from": time, "by": [word], "rows": [{"hour", "key", "model"
  *                                     (those of `by`), "requests", "failed", "refused",
  *                                     "prompt_tokens", "cached_tokens", "output_tokens"}], "more":
@@ -26,9 +34,9 @@
  * "decode_tok_s", "free_prefill_tok_s", "free_decode_tok_s", "models_ready"}; unknown figures are
  * null. decision: {"attempt", "model", "rule", "mode", "node", "considered", "prompt_tokens",
  * "hit_tokens", "output_tokens", "predicted_first_ms", "actual_first_ms", "actual_ms", "failure",
- * "refusal", "candidates": [{"node", "region", "why", "terms": {"net_ms", "ready_ms", "queue_ms",
- * "prefill_ms", "step_ms", "first_ms", "done_ms", "sigma_ms"}, "hit_tokens", "ext_ms",
- * "late_ms", "kv_ms", "fail_ms", "cost_ms"}]}.
+ * "refusal", "class", "not_granted": words, "candidates": [{"node", "region", "why", "terms":
+ * {"net_ms", "ready_ms", "queue_ms", "prefill_ms", "step_ms", "first_ms", "done_ms", "sigma_ms"},
+ * "hit_tokens", "ext_ms", "late_ms", "kv_ms", "fail_ms", "cost_ms"}]}.
  *
  * Handlers run on the lane that has the exchange; what another lane knows is asked by loop_post. */
 #include <cjson/cJSON.h>

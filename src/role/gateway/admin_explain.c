@@ -9,6 +9,8 @@
 #include "role/gateway/answer.h"
 #include "role/gateway/request.h"
 
+#define WISHES_BYTES_MAX 64u
+
 static void
 put_node(cJSON *object, const struct fleet *fleet, uint32_t node)
 {
@@ -133,8 +135,13 @@ static cJSON *
 entry_json(const struct fleet *fleet, const struct recent_entry *e)
 {
     cJSON *json = cJSON_CreateObject();
+    char text[WISHES_BYTES_MAX];
+    struct put wishes = {.text = text, .room_bytes = sizeof(text)};
 
     put_decision(json, fleet, &e->decision);
+    answer_put_wishes(&wishes, e->not_granted);
+    cJSON_AddStringToObject(json, "class", metrics_priority_name(e->priority));
+    admin_put_span(json, "not_granted", (struct span){text, wishes.bytes});
     admin_put_number(json, "at_s",
                      (double)clock_wall_s() - (double)(clock_now_ns() - e->at_ns) / 1e9);
     admin_put_number(json, "hold_ms", (double)e->hold_ms);

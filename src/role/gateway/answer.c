@@ -135,13 +135,26 @@ answer_limit_head(struct answer_head *head, enum answer_limit which, uint64_t li
                                  : SPAN_LIT("x-ratelimit-reset-requests"));
 }
 
+void
+answer_put_wishes(struct put *text, uint32_t wishes)
+{
+    static const char *const words[] = {"priority", "deadline", "models"};
+    const char *comma = "";
+
+    for (uint32_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if ((wishes >> i & 1) == 0)
+            continue;
+        put_text(text, comma);
+        put_text(text, words[i]);
+        comma = ", ";
+    }
+}
+
 /* What the request's key has left, and what it did not let the request have. */
 static void
 key_head(struct answer_head *head, const struct request *r)
 {
-    static const char *const wishes[] = {"priority", "deadline", "models"};
     const struct access_grant *grant = &r->grant;
-    const char *comma = "";
 
     if (grant->usage != NULL && grant->requests_max != 0)
         answer_limit_head(head, ANSWER_REQUESTS, grant->requests_max,
@@ -151,13 +164,7 @@ key_head(struct answer_head *head, const struct request *r)
     if (r->not_granted == 0)
         return;
     answer_head_begin(head);
-    for (uint32_t i = 0; i < sizeof(wishes) / sizeof(wishes[0]); i++) {
-        if ((r->not_granted >> i & 1) == 0)
-            continue;
-        put_text(&head->text, comma);
-        put_text(&head->text, wishes[i]);
-        comma = ", ";
-    }
+    answer_put_wishes(&head->text, r->not_granted);
     answer_head_end(head, SPAN_LIT("isochrone-not-granted"));
 }
 

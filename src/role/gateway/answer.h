@@ -38,6 +38,8 @@ void answer_head_end(struct answer_head *head, struct span name);
 /* The headers of an answer to this request: ids, and once a node was chosen, which and why. */
 void answer_request_head(struct answer_head *head, const struct request *r);
 void answer_reason(struct put *text, const struct request *r); /* why this node, in words */
+/* Wishes (a set of enum key_wish) in words: "priority, deadline". */
+void answer_put_wishes(struct put *text, uint32_t wishes);
 /* The comment that says the same at the end of a stream whose head was sent too early. */
 void answer_request_comment(struct put *text, const struct request *r);
 

@@ -22,6 +22,8 @@ struct recent_entry {
     float hold_ms;                    /* how long it was expected to be held; NAN: it was not */
     float predicted_first_ms;         /* NAN: not dispatched */
     float actual_first_ms, actual_ms; /* to the first content, to the end; NAN: not (yet) */
+    uint32_t priority;                /* enum priority, as it was granted */
+    uint32_t not_granted;             /* set of enum key_wish */
     struct decision decision;
 };
 

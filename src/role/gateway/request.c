@@ -227,6 +227,8 @@ act(struct request *r, const struct action *a, const struct decision *decision)
     struct recent *recent = r->lane->recent;
     uint32_t place = recent_add(recent, r->id, r->grant.key_id, r->routed_ns, d);
 
+    recent->list[place].priority = r->priority;
+    recent->list[place].not_granted = r->not_granted;
     if (d->candidate_count > 0) {
         metrics_decision(&r->lane->metrics, d);
         r->considered = d->considered;
