@@ -141,34 +141,29 @@ reply_wrong(const struct smuggling_case *c, const struct e2e_reply *reply)
 
 /* ---- Whom it is charged to. */
 
-/* How many failures of the class ("" for all) were counted. */
-static unsigned long
-failures(const char *class)
-{
-    static const char name[] = "isochrone_engine_failures_total{class=\"";
-    struct e2e_reply reply;
-    unsigned long count = 0;
-
-    e2e_ask(gateway.admin_port, "GET", "/metrics", "", "", &reply);
-    for (const char *at = strstr(reply.body, name); at != NULL; at = strstr(at + 1, name)) {
-        const char *value = at + sizeof(name) - 1;
-        if (class[0] == '\0' ||
-            (strncmp(value, class, strlen(class)) == 0 && value[strlen(class)] == '"'))
-            count += strtoul(strchr(value, ' '), NULL, 10);
-    }
-    e2e_reply_fini(&reply);
-    return count;
-}
-
 struct counts {
-    unsigned long of_class, all;
+    unsigned long of_class, all; /* failures */
     uint32_t hangups;
 };
 
 static struct counts
 count(const char *class)
 {
-    return (struct counts){failures(class), failures(""), e2e_engine_hangups(bad)};
+    static const char name[] = "isochrone_engine_failures_total{class=\"";
+    struct counts counts = {.hangups = e2e_engine_hangups(bad)};
+    struct e2e_reply reply;
+
+    e2e_ask(gateway.admin_port, "GET", "/metrics", "", "", &reply);
+    for (const char *at = strstr(reply.body, name); at != NULL; at = strstr(at + 1, name)) {
+        const char *own = at + sizeof(name) - 1;
+        unsigned long failures = strtoul(strchr(own, ' '), NULL, 10);
+
+        counts.all += failures;
+        if (strncmp(own, class, strlen(class)) == 0 && own[strlen(class)] == '"')
+            counts.of_class += failures;
+    }
+    e2e_reply_fini(&reply);
+    return counts;
 }
 
 /* ---- One case. */
