@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "e2e.h"
+#include "e2e_page.h"
 #include "io/clock.h"
 #include "tap.h"
 #include "wire/keys.h"
@@ -65,29 +66,6 @@ ask(const char *key, const char *headers, const char *body, struct e2e_reply *re
     return reply->status;
 }
 
-static bool
-metric_is(const char *line)
-{
-    struct e2e_reply reply;
-    bool found;
-
-    e2e_ask(gateway.admin_port, "GET", "/metrics", "", "", &reply);
-    found = strstr(reply.body, line) != NULL;
-    e2e_reply_fini(&reply);
-    return found;
-}
-
-static bool
-metric_comes(const char *line)
-{
-    for (unsigned i = 0; i < 1000; i++) {
-        if (metric_is(line))
-            return true;
-        usleep(10000);
-    }
-    return false;
-}
-
 /* ---- At once. */
 
 static _Atomic bool go_on;
@@ -111,7 +89,7 @@ test_concurrency(void)
     for (int i = 0; i < 2; i++)
         fd[i] = e2e_open_request(gateway.port, "/v1/chat/completions",
                                  "authorization: Bearer sk-alice\r\n", E2E_CHAT);
-    CHECK(metric_comes("isochrone_requests_in_flight 2\n"), "two are in");
+    CHECK(e2e_metric(&gateway, "isochrone_requests_in_flight 2\n"), "two are in");
     CHECK(ask("sk-alice", "", E2E_CHAT, &reply) == 429, "a third one is not");
     CHECK(strstr(reply.body, "concurrency of the key `alice` is 2") != NULL &&
               strstr(reply.body, "\"code\":\"rate_limit_exceeded\"") != NULL &&
@@ -130,7 +108,8 @@ test_concurrency(void)
     CHECK(e2e_header(&reply, "x-ratelimit-limit-requests")[0] == '\0',
           "no limit a minute, no header of one");
     e2e_reply_fini(&reply);
-    CHECK(metric_is("isochrone_key_refusals_total{reason=\"concurrency\"} 1\n"), "it is counted");
+    CHECK(e2e_metric(&gateway, "isochrone_key_refusals_total{reason=\"concurrency\"} 1\n"),
+          "it is counted");
     e2e_engine_script(engine, e2e_good);
     e2e_gateway_stop(&gateway);
 }
@@ -226,7 +205,7 @@ test_requests(void)
           "as many as the limit says, over both loops");
     write_keys(", requests_per_minute: 1"); /* whatever time it took: none is left of that */
     gateway_reload(gateway.gateway);
-    CHECK(metric_comes("isochrone_reloads_total 1\n"), "a reload");
+    CHECK(e2e_metric(&gateway, "isochrone_reloads_total 1\n"), "a reload");
     CHECK(ask("sk-alice", "", E2E_CHAT, &reply) == 429, "it keeps what was counted");
     CHECK(strstr(reply.body, "requests_per_minute of the key `alice` is 1") != NULL &&
               strstr(reply.body, "\"param\":\"requests_per_minute\"") != NULL &&
@@ -239,7 +218,7 @@ test_requests(void)
     e2e_reply_fini(&reply);
     write_keys("");
     gateway_reload(gateway.gateway);
-    CHECK(metric_comes("isochrone_reloads_total 2\n"), "a reload without it");
+    CHECK(e2e_metric(&gateway, "isochrone_reloads_total 2\n"), "a reload without it");
     CHECK(ask("sk-alice", "", E2E_CHAT, &reply) == 200, "lets her in");
     e2e_reply_fini(&reply);
     e2e_gateway_stop(&gateway);
@@ -298,11 +277,11 @@ test_tokens(void)
                           "authorization: Bearer sk-alice\r\n", E2E_STREAM);
     CHECK(e2e_read_until(fd, "enough"), "a long answer");
     close(fd);
-    CHECK(metric_comes("isochrone_requests_in_flight 0\n"), "whose client leaves");
+    CHECK(e2e_metric(&gateway, "isochrone_requests_in_flight 0\n"), "whose client leaves");
     e2e_engine_script(engine, e2e_good);
     write_keys(", tokens_per_minute: 60"); /* 51 of 10000 is a part of it */
     gateway_reload(gateway.gateway);
-    CHECK(metric_comes("isochrone_reloads_total 1\n"), "a smaller limit");
+    CHECK(e2e_metric(&gateway, "isochrone_reloads_total 1\n"), "a smaller limit");
     CHECK(ask("sk-alice", "", ASKING("60"), &reply) == 429, "it paid for what it saw");
     CHECK(strstr(reply.body, "tokens_per_minute of the key `alice` is 60") != NULL &&
               strstr(reply.body, "\"param\":\"tokens_per_minute\"") != NULL,
@@ -311,7 +290,8 @@ test_tokens(void)
               strcmp(e2e_header(&reply, "x-ratelimit-limit-tokens"), "60") == 0,
           "and when to come again");
     e2e_reply_fini(&reply);
-    CHECK(metric_is("isochrone_key_refusals_total{reason=\"tokens_per_minute\"} 2\n"), "counted");
+    CHECK(e2e_metric(&gateway, "isochrone_key_refusals_total{reason=\"tokens_per_minute\"} 2\n"),
+          "counted");
     e2e_gateway_stop(&gateway);
 }
 
@@ -400,13 +380,13 @@ test_claims(void)
     }
     write_keys(", models: [n]");
     gateway_reload(gateway.gateway);
-    CHECK(metric_comes("isochrone_reloads_total 1\n"), "a reload that takes a model away");
+    CHECK(e2e_metric(&gateway, "isochrone_reloads_total 1\n"), "a reload that takes a model away");
     CHECK(models_of("sk-bob", "/v1/models", 200, "\"id\":\"m\""), "models are those of the key");
     CHECK(models_of("sk-alice", "/v1/models", 200, "\"data\":[]"), "and no others");
     CHECK(models_of("sk-alice", "/v1/models/m", 404, "model_not_found"), "nor by name");
     CHECK(models_of("sk-old", "/v1/models", 401, "expired_api_key"), "nor after its time");
-    CHECK(metric_is("isochrone_key_refusals_total{reason=\"model\"} 2\n") &&
-              metric_is("isochrone_key_refusals_total{reason=\"expired\"} 2\n"),
+    CHECK(e2e_metric(&gateway, "isochrone_key_refusals_total{reason=\"model\"} 2\n") &&
+              e2e_metric(&gateway, "isochrone_key_refusals_total{reason=\"expired\"} 2\n"),
           "all of it is counted");
     e2e_gateway_stop(&gateway);
 }
