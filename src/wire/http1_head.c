@@ -165,7 +165,7 @@ static int
 on_header_done(llhttp_t *l)
 {
     struct reader *r = reader_of(l);
-    struct span name, value;
+    struct span name, raw, value;
     unsigned kind;
 
     if (r->at == NULL)
@@ -173,10 +173,14 @@ on_header_done(llhttp_t *l)
     if (r->at->value_at == 0) /* an empty value has no place of its own */
         r->at->value_at = r->at->name_at + r->at->name_bytes;
     name = (struct span){r->p->head + r->at->name_at, r->at->name_bytes};
-    value = span_trim((struct span){r->p->head + r->at->value_at, r->at->value_bytes});
+    raw = (struct span){r->p->head + r->at->value_at, r->at->value_bytes};
+    value = span_trim(raw);
     r->at->value_at = offset(r, value.data);
     r->at->value_bytes = (uint32_t)value.bytes;
     kind = known(name);
+    /* A tab behind it is white space to RFC 9110, but part of the value to llhttp and others. */
+    if ((kind & (KNOWN_LENGTH | KNOWN_TRANSFER)) != 0 && span_find(raw, '\t') < raw.bytes)
+        return HPE_USER;
     /* the lines were seen to hold no control bytes: of the value nothing is left to check */
     if (!http1_header_is_clean(name, SPAN_LIT("")) || (kind != 0 && !known_is_good(r, kind, value)))
         return HPE_USER;

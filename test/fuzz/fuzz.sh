@@ -22,22 +22,25 @@ fi
 targets=("$@")
 [ $# -gt 0 ] || mapfile -t targets < <(cd test/fuzz && printf '%s\n' *_fuzz.c | sed 's/_fuzz\.c$//')
 programs=("${targets[@]/#/test/fuzz/}")
-ninja -C $out "${programs[@]/%/_fuzz}" >$out/ninja.log 2>&1 ||
+ninja -C $out "${programs[@]/%/_fuzz}" test/smuggling/smuggling_corpus >$out/ninja.log 2>&1 ||
     { tail -n 30 $out/ninja.log; exit 1; }
+# What was made of other tests' data, beside the kept corpus.
+mkdir -p $out/made/http1
+$out/test/smuggling/smuggling_corpus test/smuggling/{requests,responses}.txt $out/made/http1 || exit 1
 
 # one NAME: its line, and the end of its log when it failed.
 one() {
     local name=$1 log=$out/$1.log limit
-    local found=$out/found/$name kept=test/fuzz/corpus/$name
-    mkdir -p "$found" "$kept"
+    local found=$out/found/$name kept=test/fuzz/corpus/$name made=$out/made/$name
+    mkdir -p "$found" "$kept" "$made"
     limit=(-max_total_time="$seconds" "$found")
     [ "$seconds" = 0 ] && limit=(-runs=0)
-    if $out/test/fuzz/"${name}"_fuzz "${limit[@]}" "$kept" -max_len=$INPUT_BYTES_MAX \
+    if $out/test/fuzz/"${name}"_fuzz "${limit[@]}" "$kept" "$made" -max_len=$INPUT_BYTES_MAX \
         -timeout=$INPUT_SECONDS_MAX -rss_limit_mb=$RSS_MIB_MAX -artifact_prefix="$out/$name-" \
         -print_final_stats=1 >"$log" 2>&1; then
         printf 'ok - fuzz %-12s %9s runs, %5s edges, %4s inputs kept\n' "$name" \
             "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \
-            "$(grep -o 'cov: [0-9]*' "$log" | tail -n 1 | cut -c6-)" "$(find "$kept" -type f | wc -l)"
+            "$(grep -o 'cov: [0-9]*' "$log" | tail -n 1 | cut -c6-)" "$(find "$kept" "$made" -type f | wc -l)"
     else
         echo "not ok - fuzz $name"
         grep -E 'ERROR|SUMMARY|runtime error|#[0-9]+ .* in ' "$log" | head -n 12 | sed 's/^/#   /'

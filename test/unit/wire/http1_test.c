@@ -228,6 +228,8 @@ static const struct {
         "|400"),
     ROW("chunked twice", REQUEST,
         P "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "|400"),
+    ROW("tab behind chunked", REQUEST, P "Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n", "|400"),
+    ROW("tab behind a length", REQUEST, P "Content-Length: 1 \t\r\n\r\nx", "|400"),
     ROW("identity", REQUEST, P "Transfer-Encoding: identity\r\n\r\n", "|400"),
     ROW("vertical tab before chunked", REQUEST, P "Transfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n",
         "|400"),
