@@ -37,6 +37,8 @@ const char cmd_emulate_help[] =
     "      --log FILE           a JSON line a request: the truth at its arrival, and what came\n"
     "      --constants-scale X  into the configurations: the gateways' priors are off by X\n"
     "      --only-vllm          every node is a vLLM with one model, ready at once\n"
+    "      --tls-cert FILE      speak TLS, with this certificate for all nodes ...\n"
+    "      --tls-key FILE       ... and its key; configurations have https and its pin\n"
     "      --print-fleet        the nodes as JSON, and end\n"
     "      --write-configs DIR  a configuration for each gateway, and end\n"
     "      --write-fleet FILE   gateways, nodes and their hidden speeds for isochrone sim, and "
@@ -62,7 +64,9 @@ enum option_id {
     OPTION_PRINT,
     OPTION_CONFIGS,
     OPTION_ONLY_VLLM,
-    OPTION_FLEET
+    OPTION_FLEET,
+    OPTION_TLS_CERT,
+    OPTION_TLS_KEY
 };
 
 static const struct option long_options[] = {
@@ -80,6 +84,8 @@ static const struct option long_options[] = {
     {"write-configs", required_argument, NULL, OPTION_CONFIGS},
     {"only-vllm", no_argument, NULL, OPTION_ONLY_VLLM},
     {"write-fleet", required_argument, NULL, OPTION_FLEET},
+    {"tls-cert", required_argument, NULL, OPTION_TLS_CERT},
+    {"tls-key", required_argument, NULL, OPTION_TLS_KEY},
     {NULL, 0, NULL, 0},
 };
 
@@ -197,6 +203,12 @@ take_option(int id, char *value, struct request *r)
     case OPTION_FLEET:
         r->fleet_file = value;
         return true;
+    case OPTION_TLS_CERT:
+        o->tls_cert_file = value;
+        return true;
+    case OPTION_TLS_KEY:
+        o->tls_key_file = value;
+        return true;
     default:
         return false;
     }
@@ -221,7 +233,11 @@ parse(int argc, char **argv, struct request *ret)
     }
     if (optind < argc)
         fprintf(stderr, "emulate: %s: not expected\n", argv[optind]);
-    return optind == argc;
+    else if ((ret->options.tls_cert_file == NULL) != (ret->options.tls_key_file == NULL))
+        fprintf(stderr, "emulate: --tls-cert and --tls-key go together\n");
+    else
+        return true;
+    return false;
 }
 
 /* ---- Running. */

@@ -51,6 +51,7 @@ enum failure {
     FAILURE_MALFORMED,  /* bytes that are no HTTP, SSE or JSON of the promised kind */
     FAILURE_REQUEST,    /* 4xx: the request's own fault; the node is not charged */
     FAILURE_LOCAL,      /* our own limit (no descriptor, no memory); the node is not charged */
+    FAILURE_TLS,        /* no handshake, or whoever answered is not the node */
     FAILURE_COUNT
 };
 

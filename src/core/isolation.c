@@ -34,6 +34,7 @@ isolation_charged(uint32_t failure)
     case FAILURE_STALL:
     case FAILURE_EOF:
     case FAILURE_MALFORMED:
+    case FAILURE_TLS:
         return true;
     default:
         return false;
@@ -65,8 +66,9 @@ isolation_result(struct core *core, uint32_t node, uint32_t failure, float detec
     if (failure == FAILURE_NONE) {
         p += FAIL_DOWN * (FAIL_PRIOR - p);
         cold->blame = max_f(0.0f, cold->blame + BLAME_SUCCESS);
-        /* It answers again where before it could not even be reached. */
-        if ((hot->flags & NODE_FLAG_EJECTED) != 0 && cold->ejected_for == FAILURE_CONNECT) {
+        /* It answers again where before it could not even be reached, or was somebody else. */
+        if ((hot->flags & NODE_FLAG_EJECTED) != 0 &&
+            (cold->ejected_for == FAILURE_CONNECT || cold->ejected_for == FAILURE_TLS)) {
             hot->flags &= (uint8_t)~NODE_FLAG_EJECTED;
             p = FAIL_PRIOR;
             index_node(core, node);

@@ -113,11 +113,10 @@ MUST_USE enum err http_server_adopt(struct http_server *s, int fd);
 /* The sockets that it listens on, at most fds_max, still its own; how many. */
 size_t http_server_listeners(const struct http_server *s, int *fds, size_t fds_max);
 /* The bound address of the first of them (port 0 was filled in). */
-/* Speak TLS on connections that come from now on (tls.h): with the context that `context` gives
- * for each (user: the server's), of which the connection then holds a reference: so a reload takes
- * effect at once. NULL from it: the connection is closed. tickets: the same for all
- * servers of a process. stats: where to count; NULL: nowhere. To be called once, before the loop
- * runs. ERR_MEMORY. */
+/* Speak TLS (tls.h) on connections that come from now on, with the context that `context` gives for
+ * each (user: the server's) and of which the connection holds a reference: so a reload takes effect
+ * at once. NULL from it: this one is plain. tickets: the same for all servers of a process. stats:
+ * where to count; NULL: nowhere. Once, before the loop runs. ERR_MEMORY. */
 struct tls_context;
 struct tls_tickets;
 struct tls_stats;

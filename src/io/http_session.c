@@ -184,19 +184,15 @@ static const struct http_protocol handshake_protocol = {
     .drain = handshake_drain,
 };
 
-/* false: no context, or no memory. */
-static bool
-begin_handshake(struct http_session *c)
+static void
+begin_handshake(struct http_session *c, struct tls_context *context)
 {
     struct http_server *s = c->server;
-    struct tls_context *context = s->tls(s->user);
 
-    if (context == NULL ||
-        transport_use_tls(&c->transport, context, s->tls_buffers, NULL) != ERR_OK)
-        return false;
     c->protocol = &handshake_protocol;
     http_session_limit(c, HTTP_LIMIT_HEAD, s->limits.head_ns);
-    return true;
+    if (transport_use_tls(&c->transport, context, s->tls_buffers, NULL) != ERR_OK)
+        http_session_close(c);
 }
 
 /* ---- Life. */
@@ -213,6 +209,7 @@ void
 http_session_open(struct http_server *s, int fd, const struct sockaddr *peer, socklen_t peer_bytes)
 {
     struct http_session *c = calloc(1, sizeof(*c));
+    struct tls_context *context = s->tls != NULL ? s->tls(s->user) : NULL;
 
     if (c == NULL)
         close(fd);
@@ -227,13 +224,12 @@ http_session_open(struct http_server *s, int fd, const struct sockaddr *peer, so
         memcpy(&c->peer, peer, peer_bytes);
     LIST_INSERT_HEAD(&s->connections, c, link);
     s->connection_count++;
-    if (s->tls == NULL) {
-        http1_session_init(c);
-        http_session_limit(c, HTTP_LIMIT_KEEP_ALIVE, s->limits.keep_alive_ns);
-    } else if (!begin_handshake(c)) {
-        c->protocol = &handshake_protocol;
-        http_session_close(c);
+    if (context != NULL) {
+        begin_handshake(c, context);
+        return;
     }
+    http1_session_init(c);
+    http_session_limit(c, HTTP_LIMIT_KEEP_ALIVE, s->limits.keep_alive_ns);
 }
 
 void

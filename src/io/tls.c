@@ -330,46 +330,29 @@ tls_client_open(const struct tls_client_options *o, struct tls_context **ret_con
 
 /* ---- Pins. */
 
-static bool
-pin_of_hex(struct span text, unsigned char ret_pin[TLS_PIN_BYTES])
+bool
+tls_key_pin(const X509 *certificate, unsigned char ret_pin[TLS_PIN_BYTES])
 {
-    static const char digits[] = "0123456789abcdef";
+    unsigned char *der = NULL, sum[EVP_MAX_MD_SIZE];
+    int bytes = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+    bool good = bytes > 0 && EVP_Digest(der, (size_t)bytes, sum, NULL, EVP_sha256(), NULL) == 1;
 
-    for (size_t i = 0; i < text.bytes; i++) {
-        char c = text.data[i];
-        const char *digit = c == '\0' ? NULL : strchr(digits, c >= 'A' && c <= 'F' ? c + 32 : c);
-        if (digit == NULL)
-            return false;
-        ret_pin[i / 2] = (unsigned char)((i % 2 == 0 ? 0 : ret_pin[i / 2] << 4) |
-                                         (unsigned char)(digit - digits));
-    }
-    return true;
+    if (good)
+        memcpy(ret_pin, sum, TLS_PIN_BYTES);
+    OPENSSL_free(der);
+    return good;
 }
 
 enum err
-tls_pin(struct span text, unsigned char ret_pin[TLS_PIN_BYTES])
+tls_file_pin(const struct tls_file *cert, unsigned char ret_pin[TLS_PIN_BYTES])
 {
-    unsigned char padded[44], bytes[33];
+    BIO *bio = open_text(cert->pem);
+    X509 *certificate = bio != NULL ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
+    bool good = certificate != NULL && tls_key_pin(certificate, ret_pin);
 
-    if (!span_starts(text, SPAN_LIT("sha256:")))
-        return ERR_PARSE;
-    text = span_from(text, sizeof("sha256:") - 1);
-    if (text.bytes == 2 * TLS_PIN_BYTES)
-        return pin_of_hex(text, ret_pin) ? ERR_OK : ERR_PARSE;
-    if (text.bytes != 43 && (text.bytes != 44 || text.data[43] != '='))
-        return ERR_PARSE;
-    for (size_t i = 0; i < 43; i++) { /* OpenSSL would skip blanks */
-        char c = text.data[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '+' || c == '/'))
-            return ERR_PARSE;
-    }
-    memcpy(padded, text.data, 43);
-    padded[43] = '=';
-    if (EVP_DecodeBlock(bytes, padded, sizeof(padded)) != (int)sizeof(bytes))
-        return ERR_PARSE;
-    memcpy(ret_pin, bytes, TLS_PIN_BYTES);
-    return ERR_OK;
+    X509_free(certificate);
+    BIO_free(bio);
+    return good ? ERR_OK : complain(cert, "there is no certificate in it");
 }
 
 void

@@ -12,6 +12,7 @@
  * loop ever reads a file; they do not change and are counted by reference. A reload makes new ones
  * for new connections; each connection keeps the one it began with. What is wrong is logged with
  * the name of the file and what to do. From any thread. */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,6 +23,10 @@
 #define TLS_PIN_TEXT_BYTES 52u /* "sha256:", 44 of base64, and the zero */
 
 struct tls_context;
+
+struct tls_stats { /* of a server's handshakes, where somebody sent something */
+    _Atomic uint64_t handshakes, resumed, failed;
+};
 
 struct tls_file {
     struct span name; /* for messages */
@@ -51,8 +56,8 @@ MUST_USE enum err tls_client_open(const struct tls_client_options *o,
 struct tls_context *tls_ref(struct tls_context *context);
 void tls_unref(struct tls_context *context); /* NULL: does nothing */
 
-/* "sha256:" and 64 hexadecimal digits, or 43 or 44 of base64: the hash of a certificate's
- * SubjectPublicKeyInfo. ERR_PARSE. */
-MUST_USE enum err tls_pin(struct span text, unsigned char ret_pin[TLS_PIN_BYTES]);
+/* Of the first certificate in the file. ERR_PARSE: logged. */
+MUST_USE enum err tls_file_pin(const struct tls_file *cert, unsigned char ret_pin[TLS_PIN_BYTES]);
+/* As config_pin reads it, in base64. */
 void tls_pin_text(const unsigned char pin[TLS_PIN_BYTES], char ret_text[TLS_PIN_TEXT_BYTES]);
 #endif

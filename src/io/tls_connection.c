@@ -341,22 +341,19 @@ tls_connection_verify(X509_STORE_CTX *store, void *user)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_peer *peer = tls_of(ssl)->peer;
-    unsigned char *der = NULL, sum[EVP_MAX_MD_SIZE];
-    char pin[TLS_PIN_TEXT_BYTES];
+    unsigned char pin[TLS_PIN_BYTES];
+    char text[TLS_PIN_TEXT_BYTES];
     bool good = false;
-    int bytes;
 
     (void)user;
     if (!peer->has_pin)
         return X509_verify_cert(store);
-    bytes = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(X509_STORE_CTX_get0_cert(store)), &der);
-    if (bytes > 0 && EVP_Digest(der, (size_t)bytes, sum, NULL, EVP_sha256(), NULL) == 1) {
-        good = CRYPTO_memcmp(sum, peer->pin, sizeof(peer->pin)) == 0;
-        tls_pin_text(sum, pin);
+    if (tls_key_pin(X509_STORE_CTX_get0_cert(store), pin)) {
+        good = CRYPTO_memcmp(pin, peer->pin, sizeof(peer->pin)) == 0;
+        tls_pin_text(pin, text);
         if (!good)
-            snprintf(peer->why, sizeof(peer->why), "its key is not the pinned one but %s", pin);
+            snprintf(peer->why, sizeof(peer->why), "its key is not the pinned one but %s", text);
     }
-    OPENSSL_free(der);
     X509_STORE_CTX_set_error(store, good ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION);
     return good;
 }

@@ -10,7 +10,6 @@
  * An idle connection costs 17 KiB beside the socket's own (tls_test prints it), nearly all of it
  * OpenSSL's keys and states. */
 #include <openssl/ssl.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +36,8 @@ struct tls_context {
 };
 /* How connections read and write through their buffers. NULL: no memory. */
 BIO_METHOD *tls_connection_method(void);
+/* The pin of a certificate. false: no memory. */
+bool tls_key_pin(const X509 *certificate, unsigned char ret_pin[TLS_PIN_BYTES]);
 /* What a context's callbacks are to be. */
 int tls_connection_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                           EVP_MAC_CTX *mac, int making);
@@ -45,9 +46,6 @@ int tls_connection_verify(X509_STORE_CTX *store, void *user);
 void tls_connection_info(const SSL *ssl, int where, int result);
 
 /* ---- Of a thread. */
-struct tls_stats {
-    _Atomic uint64_t handshakes, resumed, failed; /* of connections that sent something */
-};
 struct tls_buffers {            /* of a server or a client, for all their connections */
     struct tls_tickets tickets; /* of a server */
     struct tls_stats *stats;    /* NULL: not counted */

@@ -10,6 +10,7 @@
 
 #include "core/rule.h"
 #include "wire/adapter.h"
+#include "wire/config_tls.h"
 #include "wire/schema.h"
 
 #define SECOND_NS    1000000000u
@@ -174,17 +175,12 @@ read_url(struct schema_reader *r, const struct schema_key *key, const struct yam
     err = config_url(node->text, &engine->host, &engine->port);
     if (err == ERR_PARSE) {
         schema_bad_value(r, key, node,
-                         "the address of an engine (http://host:port, no path: /v1 is added)");
+                         "the address of an engine (http://host:port, no path: /v1 is added; or "
+                         "https)");
         return;
     }
     engine->url = node->text;
-    if (err == ERR_UNSUPPORTED) {
-        r->unbuilt = true;
-        config_problem(
-            r->problems, node->line, node->column, true,
-            "https towards engines belongs to a part that is not built yet: a gateway does "
-            "not start with it");
-    }
+    engine->tls = err == ERR_UNSUPPORTED;
 }
 
 /* struct config_engine */
@@ -315,7 +311,18 @@ static const struct schema_key engine_keys[] = {
      .example = "256",
      .min = 1,
      .max = CONFIG_SLOTS_MAX},
-    {.name = "pin", .read = schema_unbuilt},
+    {.name = "pin",
+     .read = config_tls_read_pin,
+     .example = "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
+    {.name = "ca", .read = schema_file, ENGINE(ca_file), .example = "file:/etc/isochrone/ca.crt"},
+    {.name = "client_cert",
+     .read = schema_file,
+     ENGINE(client_cert_file),
+     .example = "file:/etc/isochrone/gateway.crt"},
+    {.name = "client_key",
+     .read = schema_file,
+     ENGINE(client_key_file),
+     .example = "file:/etc/isochrone/gateway.key"},
     {.name = NULL},
 };
 
@@ -370,6 +377,7 @@ read_engines(struct schema_reader *r, const struct schema_key *key,
         if (n->type == YAML_TREE_MAPPING && yaml_tree_get(n, "url") == NULL)
             config_problem(r->problems, n->line, n->column, false,
                            "an engine needs a url; write for example `url: http://10.0.0.5:8000`");
+        config_tls_check_engine(r, engine, n);
         if (engine->name.bytes == 0 && engine->host.bytes > 0)
             engine_name(r, n, engine);
     }
@@ -384,7 +392,7 @@ read_engines(struct schema_reader *r, const struct schema_key *key,
 static const struct schema_key listen_keys[] = {
     {.name = "public", .read = read_listen, AT(public_listen), .example = "127.0.0.1:4141"},
     {.name = "admin", .read = read_listen, AT(admin_listen), .example = "127.0.0.1:4142"},
-    {.name = "tls", .read = schema_unbuilt},
+    {.name = "tls", .read = schema_mapping, .keys = config_tls_listen_keys},
     {.name = NULL},
 };
 
@@ -660,6 +668,7 @@ check_listen(struct schema_reader *r, const struct config *config,
         config_problem(r->problems, admin->line, admin->column, false,
                        "the admin listener is not on loopback and has no token: set `admin_token: "
                        "file:PATH`");
+    config_tls_check_listen(r, config, yaml_tree_get(listen, "tls"));
     if (auth != NULL && config->auth_none && config->keys_file.bytes > 0)
         config_problem(r->problems, auth->line, auth->column, false,
                        "`auth: none` and `keys` contradict each other: keep one");

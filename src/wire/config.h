@@ -6,6 +6,8 @@
  * warnings here; the gateway refuses to start with them, naming the key.
  *
  *   listen: {public: HOST:PORT, admin: HOST:PORT}   127.0.0.1:4141, 127.0.0.1:4142
+ *   listen: {tls: {cert: file:PATH, key: file:PATH}}     none: the public one is plain HTTP
+ *   listen: {tls: {client_ca: file:PATH, client_auth: required|optional}}   none; required
  *   region: NAME                                    local
  *   upstream_bind: ADDRESS                          source address towards engines; none
  *   keys: file:PATH  |  auth: none                  one of them off loopback
@@ -27,6 +29,8 @@
  *   state: DIRECTORY                                none: $STATE_DIRECTORY, else no usage is kept
  *   models: {NAME: {aliases: [NAME ...], params: 8B}}
  *   engines: [{url, name, key, region, operator, site, gpu, kind, slots} ...]
+ *     with https: pin: sha256:...  |  ca: file:PATH      the system's CAs
+ *     client_cert: file:PATH, client_key: file:PATH      none: what we show when asked
  *
  * ${VAR} and ${VAR:-default} in a value come from the environment. A relative path is relative to
  * what the caller says. */
@@ -53,12 +57,18 @@
 #define CONFIG_USAGE_DAYS_MAX       36525u
 #define CONFIG_SLOTS_MAX            65536u
 #define CONFIG_PARAMS_B_MAX         100000.0
+#define CONFIG_PIN_BYTES            32u
 
 struct config_engine {
     struct span name; /* [a-z0-9-]{1,63}; made from the URL when absent */
-    struct span url;  /* http://host[:port], as written */
+    struct span url;  /* http://host[:port], as written; or https:// */
     struct span host; /* out of the URL, no brackets */
     uint16_t port;
+    bool tls;                                   /* https */
+    unsigned char pin_sha256[CONFIG_PIN_BYTES]; /* of a certificate's SubjectPublicKeyInfo */
+    struct span pin;                            /* as written; empty: the CA decides */
+    struct span ca_file;                        /* empty: the system's */
+    struct span client_cert_file, client_key_file;
     struct span key;      /* file: path or ${VAR} value of the credential; empty none */
     struct span key_file; /* path when the value was file:...; then key is empty until read */
     struct span region, operator, site, gpu; /* empty: default */
@@ -77,6 +87,9 @@ struct config_model {
 
 struct config {
     struct span public_listen, admin_listen; /* "host:port" */
+    struct span tls_cert_file, tls_key_file; /* of the public listener; empty: plain */
+    struct span tls_client_ca_file;          /* empty: clients need no certificate */
+    bool tls_client_optional;                /* those who show none come in too */
     struct span region;                      /* "local" by default */
     struct span upstream_bind;               /* empty: none */
     struct span keys_file;                   /* empty: none */
@@ -141,8 +154,11 @@ MUST_USE enum err config_duration(struct span text, uint64_t *ret_ns); /* "250ms
 MUST_USE enum err config_size(struct span text, uint64_t *ret_bytes);  /* "64MiB" "1GiB" "10" */
 /* "127.0.0.1:80" "[::1]:80" "name:80"; port 0 is one too. The host without brackets. */
 MUST_USE enum err config_host_port(struct span text, struct span *ret_host, uint16_t *ret_port);
-/* http://host[:port][/]; https is ERR_UNSUPPORTED, its host and port are written too. */
+/* http://host[:port][/]. ERR_UNSUPPORTED, for who speaks plain HTTP only: it is https, and good;
+ * host and port are written too. */
 MUST_USE enum err config_url(struct span text, struct span *ret_host, uint16_t *ret_port);
+/* "sha256:" and 43 or 44 characters of base64, or 64 hexadecimal digits. */
+MUST_USE enum err config_pin(struct span text, unsigned char ret_pin[CONFIG_PIN_BYTES]);
 /* Is it a name of a region, node ...: [a-z0-9-]{1,63}? */
 bool config_is_name(struct span text);
 /* Is it a name of a model: 1 to CONFIG_MODEL_NAME_BYTES_MAX bytes, no spaces? */

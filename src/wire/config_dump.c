@@ -189,6 +189,10 @@ put_engine(struct text *t, const struct config_engine *e)
 {
     put_field(t, "  - {url: ", e->url, "");
     put_field(t, ", name: ", e->name, "");
+    put_field(t, ", pin: ", e->pin, "");
+    put_file(t, ", ca: ", e->ca_file, "");
+    put_file(t, ", client_cert: ", e->client_cert_file, "");
+    put_file(t, ", client_key: ", e->client_key_file, "");
     put_file(t, ", key: ", e->key_file, "");
     if (e->key.bytes > 0)
         put(t, ", key: \"***\"");
@@ -202,6 +206,19 @@ put_engine(struct text *t, const struct config_engine *e)
     put(t, "}\n");
 }
 
+static void
+put_tls(struct text *t, const struct config *c)
+{
+    if (c->tls_cert_file.bytes == 0)
+        return;
+    put_file(t, ", tls: {cert: ", c->tls_cert_file, "");
+    put_file(t, ", key: ", c->tls_key_file, "");
+    put_file(t, ", client_ca: ", c->tls_client_ca_file, "");
+    if (c->tls_client_ca_file.bytes > 0)
+        put(t, ", client_auth: %s", c->tls_client_optional ? "optional" : "required");
+    put(t, "}");
+}
+
 enum err
 config_dump(const struct config *config, struct arena *arena, struct span *ret_yaml)
 {
@@ -210,6 +227,7 @@ config_dump(const struct config *config, struct arena *arena, struct span *ret_y
 
     put_field(&t, "listen: {public: ", config->public_listen, "");
     put_field(&t, ", admin: ", config->admin_listen, "");
+    put_tls(&t, config);
     put(&t, "}\n");
     put_field(&t, "region: ", config->region, "\n");
     put_field(&t, "upstream_bind: ", config->upstream_bind, "\n");

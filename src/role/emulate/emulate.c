@@ -489,6 +489,8 @@ emulate_open(struct loop *loop, const struct emulate_options *options, struct em
     if (err == ERR_OK)
         err = listen_on(e);
     if (err == ERR_OK)
+        err = emulate_tls_open(e);
+    if (err == ERR_OK)
         err = open_nodes(e);
     if (err == ERR_OK) {
         *ret_emulate = e;
@@ -516,6 +518,7 @@ emulate_close(struct emulate *e)
         engine_close(e->nodes[i].engine);
     if (e->log != NULL)
         fclose(e->log);
+    tls_unref(e->tls);
     emulate_fleet_fini(&e->fleet);
     free(e->nodes);
     free(e->flows);

@@ -35,6 +35,7 @@ struct emulate_options {
     double constants_scale; /* written into configurations; 1 = not */
     const char *rtt_file;   /* NULL: great circles */
     const char *log_file;   /* NULL: none */
+    const char *tls_cert_file, *tls_key_file; /* NULL: plain; both or none */
     struct emulate_gateway gateways[EMULATE_GATEWAYS_MAX];
     uint32_t gateway_count;
 };

@@ -20,14 +20,16 @@ address_text(uint32_t address, char text[ADDRESS_BYTES_MAX])
 }
 
 static cJSON *
-node_json(const struct emulate_fleet *f, const struct emulate_fleet_node *n, uint16_t port)
+node_json(const struct emulate_fleet *f, const struct emulate_fleet_node *n,
+          const struct emulate_options *o)
 {
     struct span region = f->rtt.names[n->region];
     cJSON *root = cJSON_CreateObject(), *models;
     char address[ADDRESS_BYTES_MAX], url[64], text[128];
 
     address_text(n->address, address);
-    (void)snprintf(url, sizeof(url), "http://%s:%u", address, port);
+    (void)snprintf(url, sizeof(url), "http%s://%s:%u", o->tls_cert_file != NULL ? "s" : "", address,
+                   o->port);
     (void)cJSON_AddStringToObject(root, "name", n->name);
     (void)cJSON_AddStringToObject(root, "url", url);
     span_copy(region, text, sizeof(text));
@@ -56,7 +58,7 @@ emulate_print_fleet(const struct emulate_options *options)
         (void)cJSON_AddNumberToObject(root, "seed", (double)options->seed);
         list = cJSON_AddArrayToObject(root, "nodes");
         for (uint32_t i = 0; i < fleet.node_count; i++)
-            (void)cJSON_AddItemToArray(list, node_json(&fleet, &fleet.nodes[i], options->port));
+            (void)cJSON_AddItemToArray(list, node_json(&fleet, &fleet.nodes[i], options));
         text = cJSON_Print(root);
         if (text == NULL || puts(text) < 0 || fflush(stdout) != 0)
             err = ERR_IO;
@@ -126,7 +128,7 @@ emulate_write_fleet(const struct emulate_options *options, const char *path)
 
 static void
 write_config(FILE *out, const struct emulate_fleet *f, const struct emulate_options *o,
-             const struct emulate_gateway *g)
+             const struct emulate_gateway *g, const char *pin)
 {
     char address[ADDRESS_BYTES_MAX];
 
@@ -157,10 +159,13 @@ write_config(FILE *out, const struct emulate_fleet *f, const struct emulate_opti
 
         address_text(n->address, address);
         fprintf(out,
-                "  - {name: %s, url: \"http://%s:%u\", region: %.*s, operator: %s, "
-                "site: %.*s-%u, gpu: \"%s\"}\n",
-                n->name, address, o->port, (int)region.bytes, region.data, n->operator_name,
-                (int)region.bytes, region.data, n->site, n->gpu);
+                "  - {name: %s, url: \"http%s://%s:%u\", region: %.*s, operator: %s, "
+                "site: %.*s-%u, gpu: \"%s\"",
+                n->name, pin[0] != '\0' ? "s" : "", address, o->port, (int)region.bytes,
+                region.data, n->operator_name, (int)region.bytes, region.data, n->site, n->gpu);
+        if (pin[0] != '\0')
+            fprintf(out, ", pin: \"%s\"", pin);
+        fputs("}\n", out);
     }
 }
 
@@ -169,7 +174,10 @@ emulate_write_configs(const struct emulate_options *options, const char *dir)
 {
     struct emulate_fleet fleet;
     enum err err = emulate_fleet_init(&fleet, options);
+    char pin[TLS_PIN_TEXT_BYTES] = "";
 
+    if (err == ERR_OK && options->tls_cert_file != NULL)
+        err = emulate_tls_pin(options, pin);
     for (uint32_t g = 0; err == ERR_OK && g < options->gateway_count; g++) {
         char path[PATH_BYTES_MAX];
         FILE *out;
@@ -180,7 +188,7 @@ emulate_write_configs(const struct emulate_options *options, const char *dir)
             err = ERR_IO;
             break;
         }
-        write_config(out, &fleet, options, &options->gateways[g]);
+        write_config(out, &fleet, options, &options->gateways[g], pin);
         err = close_file(out, path);
     }
     emulate_fleet_fini(&fleet);

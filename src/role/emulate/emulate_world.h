@@ -23,6 +23,7 @@
 #include "engine/engine.h"
 #include "io/http_server.h"
 #include "io/loop.h"
+#include "io/tls.h"
 #include "role/emulate/emulate.h"
 #include "role/emulate/emulate_fleet.h"
 
@@ -123,6 +124,7 @@ struct emulate_flow {
 struct emulate {
     struct loop *loop;
     struct http_server *server;
+    struct tls_context *tls; /* NULL: plain */
     struct loop_watch timer; /* up when the first event is due */
     int timer_fd;
     bool handling; /* events: the timer is set when they are done */
@@ -149,6 +151,12 @@ bool emulate_schedule_flow(struct emulate_flow *flow, enum emulate_event_kind ki
                            uint32_t index);
 /* The engine was given something, or something was taken from it. */
 void emulate_wake(struct emulate_node *node);
+
+/* ---- emulate_tls.c: let the server speak TLS, if that is wanted. ERR_IO, ERR_PARSE: logged. */
+MUST_USE enum err emulate_tls_open(struct emulate *e);
+/* Of the certificate. */
+MUST_USE enum err emulate_tls_pin(const struct emulate_options *options,
+                                  char ret_text[TLS_PIN_TEXT_BYTES]);
 
 /* ---- emulate_flow.c */
 /* NULL: too many, or no memory. */

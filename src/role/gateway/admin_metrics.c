@@ -225,6 +225,11 @@ totals(FILE *out, const struct gateway *g)
         fprintf(out, "isochrone_shed_total{class=\"%s\"} %llu\n", metrics_priority_name(i),
                 (unsigned long long)sum(g, &m->shed[i]));
     gauge(out, "requests_in_flight", "Completions in progress.", (double)sum(g, &m->in_flight));
+    counter(out, g, "tls_handshakes_total", "TLS handshakes of clients that succeeded.",
+            &m->tls.handshakes);
+    counter(out, g, "tls_resumptions_total", "Of these, sessions that came back.", &m->tls.resumed);
+    counter(out, g, "tls_failures_total",
+            "TLS handshakes of clients that failed or ran out of time.", &m->tls.failed);
     gauge(out, "buffers_bytes", "Bodies in memory.", (double)atomic_load(&g->buffers_bytes));
     head(out, "connections_turned_away_total", "counter",
          "Connections over limits.connections_per_address_max.");

@@ -387,6 +387,7 @@ setup(struct control *c, const struct gateway_options *o)
     g->keep_alive_ns = o->keep_alive_ns != 0 ? o->keep_alive_ns : KEEP_ALIVE_NS;
     g->poll_ns = o->poll_ns != 0 ? o->poll_ns : POLL_NS;
     g->started_wall_s = clock_wall_s();
+    err = tls_tickets_init(&g->tickets, clock_now_ns());
     g->admin_on_public = o->admin_on_public;
     g->rule_override = o->rule;
     if (o->rule >= 0)
@@ -394,7 +395,10 @@ setup(struct control *c, const struct gateway_options *o)
     g->lanes = calloc(g->lane_count, sizeof(*g->lanes));
     g->node_uses = calloc(g->nodes_max, sizeof(*g->node_uses));
     g->node_kinds = calloc(g->nodes_max, sizeof(*g->node_kinds));
-    err = door_open(g, o);
+    if (err == ERR_OK)
+        err = door_open(g, o);
+    else
+        roster_unref(o->roster);
     if (err == ERR_OK &&
         getrandom(&g->own_secret, sizeof(g->own_secret), 0) != (ssize_t)sizeof(g->own_secret))
         err = ERR_IO;

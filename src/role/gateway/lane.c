@@ -151,6 +151,13 @@ lane_listen(struct lane *lane, const struct roster_address *address, bool reuse_
                             lane, ret_server);
 }
 
+/* What a new connection to the public listener gets: of the configuration in effect. */
+static struct tls_context *
+give_tls(void *user)
+{
+    return lane_fleet(user)->roster->tls;
+}
+
 enum err
 lane_open(struct gateway *gateway, uint32_t index, const struct roster_address *address)
 {
@@ -175,6 +182,9 @@ lane_open(struct gateway *gateway, uint32_t index, const struct roster_address *
         err = http_client_open(lane->loop, &lane->client);
     if (err == ERR_OK)
         err = lane_listen(lane, address, index > 0, &lane_public_fn, &lane->public_server);
+    if (err == ERR_OK)
+        err = http_server_use_tls(lane->public_server, give_tls, &gateway->tickets,
+                                  &lane->metrics.tls);
     if (err == ERR_OK && address != NULL && index == 0 && gateway->lane_count > 1)
         err = http_server_share(lane->public_server);
     if (err == ERR_OK)

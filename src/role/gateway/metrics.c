@@ -57,6 +57,7 @@ metrics_failure_name(uint32_t failure)
         [FAILURE_MALFORMED] = "malformed",
         [FAILURE_REQUEST] = "request",
         [FAILURE_LOCAL] = "local",
+        [FAILURE_TLS] = "tls",
     };
     return named(names, FAILURE_COUNT, failure);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "core/core.h"
+#include "io/tls.h"
 #include "role/gateway/access.h"
 
 #define METRICS_MODELS  (CORE_MODELS_MAX + 1u) /* the last: no model known yet */
@@ -37,6 +38,7 @@ struct metrics {
     _Atomic uint64_t polls, poll_failures;
     _Atomic uint64_t prompt_tokens, output_tokens;
     _Atomic uint64_t hit_tokens, cached_tokens; /* expected in prefix caches, and found there */
+    struct tls_stats tls;                       /* handshakes of clients */
     struct metrics_histogram ttft_predicted, ttft_actual, ttft_error, hold;
 };
 

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "core/core.h"
 #include "io/log.h"
+#include "role/gateway/roster_tls.h"
 #include "wire/json.h"
 #include "wire/rtt.h"
 
@@ -36,6 +37,7 @@ roster_unref(struct roster *roster)
     if (roster == NULL || atomic_fetch_sub_explicit(&roster->refs, 1, memory_order_acq_rel) != 1)
         return;
     access_fini(&roster->access);
+    roster_tls_fini(roster);
     arena_fini(&roster->arena);
     free(roster);
 }
@@ -98,10 +100,8 @@ place_state(struct roster *r)
     return arena_printf(&r->arena, &r->state_dir, "%s", name);
 }
 
-/* The whole file at path, into the arena, with JSON_PADDING zeros behind it. A relative path begins
- * where the configuration is. ERR_IO: logged. */
-static enum err
-read_file(struct roster *r, struct span path, size_t bytes_max, struct span *ret_text)
+enum err
+roster_read_file(struct roster *r, struct span path, size_t bytes_max, struct span *ret_text)
 {
     struct arena *arena = &r->arena;
     char name[PATH_BYTES_MAX];
@@ -151,7 +151,7 @@ static enum err
 read_secret(struct roster *r, struct span path, struct span *ret_secret)
 {
     struct span text;
-    enum err err = read_file(r, path, ROSTER_SECRET_BYTES_MAX, &text);
+    enum err err = roster_read_file(r, path, ROSTER_SECRET_BYTES_MAX, &text);
 
     if (err != ERR_OK)
         return err;
@@ -315,7 +315,8 @@ node_names(struct roster *r, const struct config_engine *engine, struct roster_n
 }
 
 static enum err
-node_build(struct roster *r, const struct config_engine *engine, struct roster_node *node)
+node_build(struct roster *r, const struct config_engine *engine, const struct roster *previous,
+           struct roster_node *node)
 {
     struct span key = engine->key;
     const struct adapter *adapter = adapter_by_name(engine->kind);
@@ -339,6 +340,11 @@ node_build(struct roster *r, const struct config_engine *engine, struct roster_n
     if (arena_printf(&r->arena, &node->host, v6 ? "[%.*s]:%u" : "%.*s:%u", (int)engine->host.bytes,
                      engine->host.data, engine->port) != ERR_OK)
         return ERR_FULL;
+    if (engine->tls) {
+        err = roster_tls_engine(r, engine, previous, node);
+        if (err != ERR_OK)
+            return err;
+    }
     /* an engine without an address is a failing node, not a reason to refuse all others */
     if (roster_resolve(engine->host, engine->port, &node->address) != ERR_OK)
         node->address.bytes = 0;
@@ -416,7 +422,7 @@ nodes_build(struct roster *r, uint32_t nodes_max, const struct roster *previous)
     r->by_name_mask = slots - 1;
     r->node_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
-        err = node_build(r, &r->config.engines[i], &list[i]);
+        err = node_build(r, &r->config.engines[i], previous, &list[i]);
         if (err != ERR_OK)
             return err;
     }
@@ -434,7 +440,7 @@ rtt_build(struct roster *r)
     enum err err;
 
     if (r->config.rtt_file.bytes > 0) {
-        err = read_file(r, r->config.rtt_file, ROSTER_FILE_BYTES_MAX, &csv);
+        err = roster_read_file(r, r->config.rtt_file, ROSTER_FILE_BYTES_MAX, &csv);
         if (err != ERR_OK)
             return err;
         err = rtt_parse(csv, &r->arena, &matrix, &problem);
@@ -482,7 +488,7 @@ access_build(struct roster *r, const struct roster *previous)
 
     if (r->config.keys_file.bytes > 0) {
         struct config_problems problems = {0};
-        err = read_file(r, r->config.keys_file, ROSTER_FILE_BYTES_MAX, &text);
+        err = roster_read_file(r, r->config.keys_file, ROSTER_FILE_BYTES_MAX, &text);
         if (err != ERR_OK)
             return err;
         err = keys_parse(text, &r->arena, &keys, &problems);
@@ -556,6 +562,8 @@ build(struct roster *r, uint32_t nodes_max, const struct roster *previous)
     if (err == ERR_OK)
         err = listeners_check(r);
     if (err == ERR_OK)
+        err = roster_tls_listen(r, previous);
+    if (err == ERR_OK)
         err = access_build(r, previous);
     if (err == ERR_OK)
         err = nodes_build(r, nodes_max, previous);
@@ -608,7 +616,7 @@ roster_load(const char *path, uint32_t nodes_max, const struct roster *previous,
 
     if (r == NULL)
         return ERR_MEMORY;
-    err = read_file(r, span_of(path), CONFIG_BYTES_MAX, &r->config_text);
+    err = roster_read_file(r, span_of(path), CONFIG_BYTES_MAX, &r->config_text);
     set_directory(r, path);
     if (err == ERR_OK)
         err = read_into(r, path, nodes_max, previous);

@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "io/tls.h"
 #include "role/gateway/access.h"
 #include "wire/adapter.h"
 #include "wire/config.h"
@@ -41,6 +42,10 @@ struct roster_node {
     enum engine_kind kind; /* ENGINE_UNKNOWN: ask */
     float rtt_ms;          /* a first guess; NAN: none */
     struct roster_address address;
+    struct tls_context *tls;      /* the roster's; NULL: plain HTTP */
+    struct span tls_name;         /* of the certificate */
+    const unsigned char *tls_pin; /* TLS_PIN_BYTES of it instead; NULL: CA and name */
+    uint64_t tls_identity;        /* of all three, over reloads */
 };
 
 struct roster_names { /* index -> name; grows, never changes */
@@ -57,6 +62,10 @@ struct roster {
     struct span state_dir;   /* with a zero behind it; empty: as the environment says */
     struct span admin_token; /* empty: none */
     const char *access_log;  /* path; "": none */
+    struct tls_context *tls; /* of the public listener; NULL: plain HTTP */
+    uint64_t tls_content;    /* what it was made of */
+    struct roster_tls_context *tls_contexts; /* of engines */
+    uint32_t tls_context_count;
     bool has_prefix_secret;
     struct hash_key prefix_secret;
     struct access access;

@@ -9,7 +9,7 @@
 
 struct upstream {
     struct http_target *target;
-    uint64_t identity; /* of address and host: what must not change under it */
+    uint64_t identity; /* of address, host and TLS: what must not change under it */
     uint32_t refs;
     struct lane *lane;
     struct loop_task close_task; /* not within a callback of the target itself */
@@ -21,6 +21,8 @@ identity_of(const struct roster *roster, const struct roster_node *node)
     uint64_t h = hash_fnv(HASH_FNV_START, node->host.data, node->host.bytes);
 
     h = hash_fnv(h, &node->address.v6, node->address.bytes);
+    if (node->tls != NULL)
+        h = hash_fnv(h, &node->tls_identity, sizeof(node->tls_identity));
     return hash_fnv(h, &roster->bind.v6, roster->bind.bytes);
 }
 
@@ -81,7 +83,10 @@ upstream_take(struct lane *lane, const struct roster *roster, const struct roste
         err = http_target_open(lane->client, &node->address.any, node->address.bytes, node->host,
                                roster->bind.bytes > 0 ? &roster->bind.any : NULL,
                                roster->bind.bytes, &u->target);
+        if (err == ERR_OK && node->tls != NULL)
+            err = http_target_use_tls(u->target, node->tls, node->tls_name, node->tls_pin);
         if (err != ERR_OK) {
+            http_target_close(u->target);
             free(u);
             return err;
         }
@@ -106,6 +111,7 @@ upstream_failure(enum http_failure why)
         [HTTP_FAILED_EOF] = FAILURE_EOF,
         [HTTP_FAILED_MALFORMED] = FAILURE_MALFORMED,
         [HTTP_FAILED_LOCAL] = FAILURE_LOCAL,
+        [HTTP_FAILED_TLS] = FAILURE_TLS,
     };
 
     return classes[why];

@@ -8,6 +8,7 @@
 #include "http_server_fixture.h"
 #include "io/http_session.h"
 #include "tls_fixture.h"
+#include "wire/config.h"
 
 static struct identity root, node, other_root, alice, mallory;
 static struct tls_context *context_now; /* what the server's next connection gets */
@@ -634,23 +635,24 @@ test_pins(void)
     char text[TLS_PIN_TEXT_BYTES], hex[72] = "sha256:";
 
     tls_pin_text(node.pin, text);
-    CHECK(strlen(text) == 51 && tls_pin(span_of(text), pin) == ERR_OK &&
+    CHECK(strlen(text) == 51 && config_pin(span_of(text), pin) == ERR_OK &&
               memcmp(pin, node.pin, sizeof(pin)) == 0,
           "pin: base64");
     text[50] = '\0';
-    CHECK(tls_pin(span_of(text), pin) == ERR_OK && memcmp(pin, node.pin, sizeof(pin)) == 0,
+    CHECK(config_pin(span_of(text), pin) == ERR_OK && memcmp(pin, node.pin, sizeof(pin)) == 0,
           "pin: base64 without its end");
     for (size_t i = 0; i < TLS_PIN_BYTES; i++)
         snprintf(hex + 7 + 2 * i, 3, i % 2 == 0 ? "%02x" : "%02X", node.pin[i]);
-    CHECK(tls_pin(span_of(hex), pin) == ERR_OK && memcmp(pin, node.pin, sizeof(pin)) == 0,
+    CHECK(config_pin(span_of(hex), pin) == ERR_OK && memcmp(pin, node.pin, sizeof(pin)) == 0,
           "pin: hexadecimal");
     hex[20] = 'g';
-    CHECK(tls_pin(span_of(hex), pin) == ERR_PARSE, "pin: no digit");
-    CHECK(tls_pin(SPAN_LIT("sha256:"), pin) == ERR_PARSE, "pin: empty");
-    CHECK(tls_pin(SPAN_LIT("sha1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="), pin) == ERR_PARSE,
+    CHECK(config_pin(span_of(hex), pin) == ERR_PARSE, "pin: no digit");
+    CHECK(config_pin(SPAN_LIT("sha256:"), pin) == ERR_PARSE, "pin: empty");
+    CHECK(config_pin(SPAN_LIT("sha1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="), pin) ==
+              ERR_PARSE,
           "pin: another hash");
     text[20] = ' ';
-    CHECK(tls_pin(span_of(text), pin) == ERR_PARSE, "pin: a blank");
+    CHECK(config_pin(span_of(text), pin) == ERR_PARSE, "pin: a blank");
 }
 
 /* ---- What an idle connection costs. */

@@ -28,7 +28,8 @@ static const char sample[] =
     "  - {name: ams1-gpu0, url: \"http://10.0.0.5:8000\", key: file:/etc/isochrone/vllm.key, "
     "region: "
     "eu-west, operator: acme, site: ams1}\n"
-    "  - {url: \"https://gpu7.example:8443\", pin: \"sha256:...\", region: us-east, operator: "
+    "  - {url: \"https://gpu7.example:8443\", pin: "
+    "\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\", region: us-east, operator: "
     "bolt}\n";
 
 static const char *
@@ -61,13 +62,12 @@ parse(const char *yaml)
 static void
 check_sample(void)
 {
-    static const char *const unbuilt[] = {"`tls`",    "`bus`", "`operators`",
-                                          "`accept`", "https", "`pin`"};
+    static const char *const unbuilt[] = {"`bus`", "`operators`", "`accept`"};
     const struct config_engine *e;
 
     CHECK(parse(sample) == ERR_OK && problems.errors == 0, "the sample");
-    CHECK(config.unbuilt && problems.count == 6, "six keys of parts that are not built yet");
-    for (size_t i = 0; i < problems.count && i < 6; i++) {
+    CHECK(config.unbuilt && problems.count == 3, "three keys of parts that are not built yet");
+    for (size_t i = 0; i < problems.count && i < 3; i++) {
         CHECK(problems.list[i].warning, "are warnings");
         CHECK(strstr(problems.list[i].text, unbuilt[i]) != NULL, "and are named, in order");
     }
@@ -88,6 +88,11 @@ check_sample(void)
           "its credential is a file");
     CHECK(span_eq_text(e[0].operator, "acme") && span_eq_text(e[0].site, "ams1"), "its labels");
     CHECK(span_eq_text(e[1].name, "gpu7-example-8443") && e[1].port == 8443, "a name from the URL");
+    CHECK(e[1].tls && !e[0].tls && e[1].pin_sha256[0] == 0xe3 && e[1].pin_sha256[31] == 0x55,
+          "its pin");
+    CHECK(span_eq_text(config.tls_cert_file, "/etc/isochrone/tls.crt") &&
+              span_eq_text(config.tls_key_file, "/etc/isochrone/tls.key"),
+          "listen.tls");
 }
 
 static void
@@ -186,7 +191,18 @@ static const struct {
     {"listen: {admin: \"0.0.0.0:4142\"}", 1, 17, "admin_token"},
     {"listen: {admin: \"127.0.0.1:4141\"}", 1, 17, "one address"},
     {"listen: {public: \"127.evil.example:1\"}", 1, 18, "not on loopback"},
+    {"listen: {tls: {cert: file:c}}", 1, 15, "a certificate and its key"},
+    {"listen: {tls: {cert: file:c, key: file:k, client_auth: optional}}", 1, 43, "set `client_ca"},
+    {"listen: {tls: {cert: file:c, key: file:k, client_ca: file:a, client_auth: maybe}}", 1, 75,
+     "`required` or `optional`"},
+    {"listen: {tls: {cert: c, key: file:k}}", 1, 22, "file: and a path"},
     {"upstream_bind: 10.0.0.1:80", 1, 16, "is not an address"},
+    {"engines: [{url: \"https://a\", pin: sha256:abc}]", 1, 35, "SHA-256 of a public key"},
+    {"engines: [{url: \"http://a\", ca: file:a}]", 1, 29, "`ca` is about TLS"},
+    {"engines: [{url: \"https://a\", client_key: file:a}]", 1, 30, "set both"},
+    {"engines: [{url: \"https://a\", ca: file:a, pin: "
+     "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}]",
+     1, 42, "keep one"},
     {"models: [a]", 1, 9, "models are names"},
     {"models: {a: {params: 8}}", 1, 22, "`8` is not a number of parameters"},
     {"models: {a: {aliases: b}}", 1, 23, "aliases are a list"},
@@ -279,12 +295,16 @@ check_dump(void)
     struct span first, second;
     char copy[4096];
 
-    CHECK(parse("auth: none\nprefix: {scope: network, secret: file:p}\nslo: {ttft_p90: "
-                "1500ms}\nlimits: {connect: 1001us}\nmodels: {\"m:1\": "
-                "{aliases: [a, b], params: 500M}}\n"
-                "engines: [{url: \"http://a\", key: \"${SECRET}\"}, {url: \"http://b\", key: "
-                "\"file:k\\\"\"}]") == ERR_OK,
-          "a configuration");
+    CHECK(
+        parse("auth: none\nprefix: {scope: network, secret: file:p}\nslo: {ttft_p90: "
+              "1500ms}\nlimits: {connect: 1001us}\nmodels: {\"m:1\": "
+              "{aliases: [a, b], params: 500M}}\n"
+              "listen: {tls: {cert: file:c, key: file:d, client_ca: file:e, client_auth: "
+              "optional}}\n"
+              "engines: [{url: \"http://a\", key: \"${SECRET}\"}, {url: \"https://c\", ca: file:f, "
+              "client_cert: file:g, client_key: file:h}, {url: \"http://b\", key: "
+              "\"file:k\\\"\"}]") == ERR_OK,
+        "a configuration");
     CHECK(config_dump(&config, &arena, &first) == ERR_OK && first.bytes < sizeof(copy),
           "is dumped");
     span_copy(first, copy, sizeof(copy));
@@ -293,6 +313,11 @@ check_dump(void)
     CHECK(strstr(copy, "connect: 1001us") != NULL && strstr(copy, "ttft_p90: 1500ms") != NULL,
           "with units");
     CHECK(strstr(copy, "prefix: {scope: network, secret: \"file:p\"}") != NULL, "and paths");
+    CHECK(strstr(copy, ", tls: {cert: \"file:c\", key: \"file:d\", client_ca: \"file:e\", "
+                       "client_auth: optional}") != NULL &&
+              strstr(copy, "ca: \"file:f\", client_cert: \"file:g\", client_key: \"file:h\"") !=
+                  NULL,
+          "and TLS");
     CHECK(strstr(copy, "params: 0.5B") != NULL && strstr(copy, "body_bytes_max: 64MiB") != NULL,
           "and defaults");
     CHECK(parse(copy) == ERR_OK, "can be read");

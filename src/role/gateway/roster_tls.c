@@ -1,0 +1,194 @@
+/* roster_tls - from paths to contexts; see roster_tls.h. Private keys are wiped from the roster's
+ * memory once a context has them. */
+#include "role/gateway/roster_tls.h"
+
+#include <string.h>
+
+#include "io/log.h"
+
+#define FILES_MAX 3u
+
+/* What a context is made of: paths in the order cert, key, CA. An empty path is not given. */
+struct source {
+    struct span paths[FILES_MAX];
+    struct tls_file files[FILES_MAX];
+    uint64_t mode; /* what else makes a difference */
+};
+
+enum { CERT, KEY, CA };
+
+static uint64_t
+hash_spans(uint64_t h, const struct span *first, size_t stride)
+{
+    for (size_t i = 0; i < FILES_MAX; i++) {
+        const struct span *s = (const struct span *)(const void *)((const char *)first +
+                                                                   i * stride);
+        h = hash_fnv(h, &s->bytes, sizeof(s->bytes));
+        h = hash_fnv(h, s->data, s->bytes);
+    }
+    return h;
+}
+
+static uint64_t
+hash_paths(const struct source *s)
+{
+    return hash_spans(hash_fnv(HASH_FNV_START, &s->mode, sizeof(s->mode)), &s->paths[0],
+                      sizeof(s->paths[0]));
+}
+
+static uint64_t
+hash_content(const struct source *s)
+{
+    return hash_spans(hash_fnv(HASH_FNV_START, &s->mode, sizeof(s->mode)), &s->files[0].pem,
+                      sizeof(s->files[0]));
+}
+
+static enum err
+read_source(struct roster *r, struct source *s)
+{
+    enum err err = ERR_OK;
+
+    for (size_t i = 0; i < FILES_MAX && err == ERR_OK; i++) {
+        s->files[i].name = s->paths[i];
+        if (s->paths[i].bytes == 0)
+            continue;
+        err = roster_read_file(r, s->paths[i], ROSTER_PEM_BYTES_MAX, &s->files[i].pem);
+        if (err == ERR_OK && s->files[i].pem.bytes == 0) {
+            log_error("%.*s: the file is empty", (int)s->paths[i].bytes, s->paths[i].data);
+            err = ERR_PARSE;
+        }
+    }
+    return err;
+}
+
+static void
+wipe_key(struct source *s)
+{
+    /* The bytes are the arena's, which are not const. */
+    if (s->files[KEY].pem.bytes > 0)
+        explicit_bzero((void *)(uintptr_t)s->files[KEY].pem.data, s->files[KEY].pem.bytes);
+}
+
+/* ---- The listener. */
+
+enum err
+roster_tls_listen(struct roster *r, const struct roster *previous)
+{
+    const struct config *c = &r->config;
+    struct source s = {.paths = {c->tls_cert_file, c->tls_key_file, c->tls_client_ca_file},
+                       .mode = c->tls_client_optional};
+    struct tls_server_options o;
+    enum err err;
+
+    if (c->tls_cert_file.bytes == 0)
+        return ERR_OK;
+    err = read_source(r, &s);
+    if (err != ERR_OK)
+        return err;
+    r->tls_content = hash_content(&s);
+    if (previous != NULL && previous->tls != NULL && previous->tls_content == r->tls_content) {
+        r->tls = tls_ref(previous->tls);
+    } else {
+        o = (struct tls_server_options){.cert = s.files[CERT],
+                                        .key = s.files[KEY],
+                                        .client_ca = s.files[CA],
+                                        .client_cert_required = !c->tls_client_optional,
+                                        .http2 = true};
+        err = tls_server_open(&o, &r->tls);
+    }
+    wipe_key(&s);
+    return err;
+}
+
+/* ---- Engines. */
+
+static const struct roster_tls_context *
+find_content(const struct roster *roster, uint64_t content)
+{
+    for (uint32_t i = 0; roster != NULL && i < roster->tls_context_count; i++) {
+        if (roster->tls_contexts[i].content == content)
+            return &roster->tls_contexts[i];
+    }
+    return NULL;
+}
+
+static const struct roster_tls_context *
+find_files(const struct roster *r, uint64_t files)
+{
+    for (uint32_t i = 0; i < r->tls_context_count; i++) {
+        if (r->tls_contexts[i].files == files)
+            return &r->tls_contexts[i];
+    }
+    return NULL;
+}
+
+/* One more context, read and made, or the previous roster's. */
+static enum err
+add_context(struct roster *r, struct source *s, bool pinned, const struct roster *previous,
+            const struct roster_tls_context **ret_context)
+{
+    const struct roster_tls_context *before;
+    struct roster_tls_context *context;
+    struct tls_client_options o;
+    enum err err;
+
+    if (r->tls_contexts == NULL)
+        r->tls_contexts = arena_zeroed(&r->arena, ROSTER_TLS_CONTEXTS_MAX * sizeof(*context));
+    if (r->tls_contexts == NULL)
+        return ERR_MEMORY;
+    if (r->tls_context_count == ROSTER_TLS_CONTEXTS_MAX) {
+        log_error("more than %u different sets of ca, client_cert and client_key",
+                  ROSTER_TLS_CONTEXTS_MAX);
+        return ERR_FULL;
+    }
+    err = read_source(r, s);
+    if (err != ERR_OK)
+        return err;
+    context = &r->tls_contexts[r->tls_context_count];
+    context->files = hash_paths(s);
+    context->content = hash_content(s);
+    before = find_content(previous, context->content);
+    if (before != NULL) {
+        context->tls = tls_ref(before->tls);
+    } else {
+        o = (struct tls_client_options){
+            .ca = s->files[CA], .cert = s->files[CERT], .key = s->files[KEY], .pinned = pinned};
+        err = tls_client_open(&o, &context->tls);
+    }
+    wipe_key(s);
+    if (err == ERR_OK) {
+        r->tls_context_count++;
+        *ret_context = context;
+    }
+    return err;
+}
+
+enum err
+roster_tls_engine(struct roster *r, const struct config_engine *engine,
+                  const struct roster *previous, struct roster_node *node)
+{
+    bool pinned = engine->pin.bytes > 0;
+    struct source s = {
+        .paths = {engine->client_cert_file, engine->client_key_file, engine->ca_file},
+        .mode = pinned};
+    const struct roster_tls_context *context = find_files(r, hash_paths(&s));
+    enum err err = ERR_OK;
+
+    if (context == NULL)
+        err = add_context(r, &s, pinned, previous, &context);
+    if (err != ERR_OK)
+        return err;
+    node->tls = context->tls;
+    node->tls_name = engine->host;
+    node->tls_pin = pinned ? engine->pin_sha256 : NULL;
+    node->tls_identity = hash_fnv(context->content, engine->pin_sha256, CONFIG_PIN_BYTES);
+    return ERR_OK;
+}
+
+void
+roster_tls_fini(struct roster *r)
+{
+    tls_unref(r->tls);
+    for (uint32_t i = 0; i < r->tls_context_count; i++)
+        tls_unref(r->tls_contexts[i].tls);
+}
