@@ -4,7 +4,7 @@
  * alive. Lines like "READY=1" in one datagram to the socket that NOTIFY_SOCKET names.
  *
  * The protocol is one sendto() and is promised to stay as it is (sd_notify(3)); libsystemd would
- * bring eight libraries for it, so it is written here. Thread: any, sends do not block. */
+ * bring six more for it, so it is written here. Thread: any, sends do not block. */
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""units - the units of packaging/systemd as systemd reads them: no word that it does not know, and
+a sandbox that it calls tight.
+
+usage: units.py PATH_OF_ISOCHRONE FOLDER_OF_UNITS"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+EXPOSURE_MAX = 2.0  # of 10, by systemd-analyze security
+UNITS = ("isochrone.service", "isochrone.socket")
+count = failed = 0
+
+
+def check(condition, label, *shown):
+    global count, failed
+    count += 1
+    failed += not condition
+    print("%sok %d - %s" % ("" if condition else "not ", count, label))
+    if not condition:
+        for text in shown:
+            print("\n".join("# " + line for line in str(text).splitlines()))
+
+
+def analyze(*args):
+    done = subprocess.run(["systemd-analyze", *args], capture_output=True, text=True, timeout=60,
+                          check=False, env={**os.environ, "SYSTEMD_COLORS": "0"})
+    return done.returncode, done.stdout + done.stderr
+
+
+def main():
+    program, units = os.path.abspath(sys.argv[1]), sys.argv[2]
+    if shutil.which("systemd-analyze") is None:
+        print("1..0 # SKIP no systemd-analyze here")
+        return
+    with tempfile.TemporaryDirectory(prefix="isochrone-units-") as folder:
+        for unit in UNITS:
+            with open(os.path.join(units, unit), encoding="utf-8") as file:
+                text = file.read().replace("/usr/bin/isochrone", program)
+            with open(os.path.join(folder, unit), "w", encoding="utf-8") as file:
+                file.write(text)
+        for unit in UNITS:
+            status, said = analyze("verify", "--man=no", os.path.join(folder, unit))
+            ours = [line for line in said.splitlines() if "isochrone" in line]
+            check(status == 0 and not ours, "%s is understood" % unit, said)
+        status, said = analyze("security", "--offline=true", "--no-pager",
+                               os.path.join(folder, UNITS[0]))
+        exposure = re.search(r"Overall exposure level for .*: ([0-9.]+)", said)
+        check(exposure and float(exposure.group(1)) <= EXPOSURE_MAX, "the sandbox is tight", said)
+    print("1..%d" % count)
+    sys.exit(failed > 0)
+
+
+main()
