@@ -4,7 +4,7 @@
  * above it, because two parsers that disagree are a request smuggling hole. Refused: a second Host
  * or none (1.1), Content-Length with Transfer-Encoding, two Content-Lengths, any Transfer-Encoding
  * but "chunked" alone, bare LF and bare CR, obs-fold, bad chunk sizes, control bytes in values,
- * versions other than 1.0 and 1.1, Upgrade and CONNECT, targets that are no path (but "*" of OPTIONS,
+ * versions other than 1.0 and 1.1, CONNECT, targets that are no path (but "*" of OPTIONS,
  * and a URL with the authority that Host names). Limits as in the struct. No I/O.
  *
  * Pull style: http1_feed takes input and says what came of it; the caller goes on from the byte

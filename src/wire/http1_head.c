@@ -150,8 +150,8 @@ known_is_good(struct reader *r, unsigned kind, struct span value)
     case KNOWN_TRANSFER:
         p->chunked = true;
         return !again && span_eq_nocase(value, SPAN_LIT("chunked"));
-    case KNOWN_UPGRADE:
-        return p->is_response;
+    case KNOWN_UPGRADE: /* an offer that nobody here takes up (RFC 9110 7.8) */
+        return true;
     case KNOWN_EXPECT:
         p->expects_continue = span_eq_nocase(value, SPAN_LIT("100-continue"));
         return true;
