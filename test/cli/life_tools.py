@@ -310,8 +310,8 @@ class Load:
     """Clients of three kinds, each in a thread, until stop: on a connection that is kept, on a new
     one each time, streams on a kept one. Whatever is not a whole, good answer is a failure."""
 
-    def __init__(self, port, kept=6, fresh=4, streams=4, pause_s=0.02):
-        self.port, self.pause_s = port, pause_s
+    def __init__(self, port, kept=6, fresh=4, streams=4, pause_s=0.02, connect=Connection):
+        self.port, self.pause_s, self.connect = port, pause_s, connect
         self.stopping = threading.Event()
         self.lock = threading.Lock()
         self.good, self.closes, self.failures = 0, 0, []
@@ -341,7 +341,7 @@ class Load:
         while not self.stopping.is_set():
             try:
                 if connection is None:
-                    connection = Connection(self.port)
+                    connection = self.connect(self.port)
                 keep = self.one(connection, stream)
                 with self.lock:
                     self.good += 1
