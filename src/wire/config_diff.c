@@ -14,7 +14,8 @@
 /* What listeners, threads and tables are made from when a process starts. A name that ends with a
  * dot means all keys below it. */
 static const char *const restart_keys[] = {
-    "listen.public", "listen.admin",
+    "listen.public",
+    "listen.admin",
     "region",
     "threads",
     "limits.body_bytes_max",

@@ -7,6 +7,8 @@ usage: handover.py PATH_OF_ISOCHRONE"""
 import os
 import shutil
 import signal
+import ssl
+import subprocess
 import tempfile
 
 import life_tools as t
@@ -20,7 +22,7 @@ def config(path, public, admin, engines, threads=2, more=""):
     """Written beside and renamed: a reload may come at any moment."""
     listed = "".join("  - {name: e%d, url: \"%s\"}\n" % (i, url) for i, url in enumerate(engines))
     with open(path + ".new", "w", encoding="utf-8") as file:
-        file.write("listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\nthreads: %d\n"
+        file.write("listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\nthreads: %d\nstate: .\n"
                    "%sengines:\n%s" % (public, admin, threads, more, listed))
     os.rename(path + ".new", path)
 
@@ -73,9 +75,45 @@ def test_hand_overs(folder, engines):
     t.check(load.closes > 0, "some connections were told to close")
     t.check(not load.failures, "no request failed", load.failures, gateway.text())
     print("# %d requests were answered" % load.good)
-    t.figure("handover_failed_requests", len(load.failures), "requests")
     os.kill(pid, signal.SIGTERM)
     t.check(t.wait_for(lambda: gone(pid), "the end"), "the last one ends on SIGTERM")
+    return len(load.failures)
+
+
+def test_tls(folder, engines):
+    """The same once over TLS."""
+    path, log = os.path.join(folder, "tls.yaml"), os.path.join(folder, "tls.log")
+    cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+    try:
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+                        "-keyout", key, "-out", cert], check=True, capture_output=True)
+    except FileNotFoundError:
+        t.skip("hand-over over TLS", "no openssl here")
+        return 0
+    public, admin = t.free_port(), t.free_port()
+    manager = t.Manager(os.path.join(folder, "notify-tls"))
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\", tls: {cert: "
+                   "file:cert.pem, key: file:key.pem}}\nthreads: 2\nengines: [{url: \"%s\"}]\n" %
+                   (public, admin, engines[0].url))
+    gateway = t.Gateway(path, log, manager=manager)
+    t.check(t.wait_ready(admin), "a gateway with TLS", gateway.text())
+    tls = ssl.create_default_context()
+    tls.check_hostname = False
+    tls.verify_mode = ssl.CERT_NONE
+    load = t.Load(public, connect=lambda port: t.Connection(port, tls))
+    load.more(REQUESTS)
+    pid = hand_over(manager, gateway.pid)
+    t.check(pid, "hand-over", gateway.text())
+    t.check(t.wait_for(gateway.ended, "the old process") == "status 0", "the old process ends")
+    load.more(REQUESTS)
+    load.stop()
+    t.check(not load.failures, "no request failed over TLS", load.failures, gateway.text())
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        t.wait_for(lambda: gone(pid), "the end")
+    return len(load.failures)
 
 
 def test_failures(folder, load, manager, pid, where, gateway):
@@ -92,7 +130,7 @@ def test_failures(folder, load, manager, pid, where, gateway):
 
     config(path, public, admin, [e.url for e in engines], more="no_such_key: 1\n")
     fails("an error in the configuration", "ended with status 1 before it was ready")
-    t.check("g.yaml:3:1: unknown key `no_such_key`" in gateway.text(), "is told with its place")
+    t.check("g.yaml:4:1: unknown key `no_such_key`" in gateway.text(), "is told with its place")
     config(path, t.free_port(), admin, [e.url for e in engines])
     fails("another address", "the configuration says listen.public")
     config(path, public, admin, [e.url for e in engines])
@@ -137,7 +175,8 @@ def main():
     t.reap_orphans()
     engines = [t.Engine(), t.Engine()]
     with tempfile.TemporaryDirectory(prefix="isochrone-handover-") as folder:
-        test_hand_overs(folder, engines)
+        failures = test_hand_overs(folder, engines) + test_tls(folder, engines)
+        t.figure("handover_failed_requests", failures, "requests")
         test_reloads(folder, engines)
     t.finish()
 

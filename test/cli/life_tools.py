@@ -29,6 +29,12 @@ def check(condition, label, *shown):
             print("\n".join("# " + line for line in str(text).splitlines()), flush=True)
 
 
+def skip(label, why):
+    global count
+    count += 1
+    print("ok %d - %s # SKIP %s" % (count, label, why))
+
+
 def figure(name, value, unit):
     print("# figure %s %s %s" % (name, value, unit), flush=True)
 
@@ -250,9 +256,11 @@ class Broken(Exception):
 class Connection:
     """HTTP by hand, so that nothing is ever sent twice."""
 
-    def __init__(self, port):
+    def __init__(self, port, tls=None):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=GUARD_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket)
         self.data = b""
 
     def close(self):
