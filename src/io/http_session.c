@@ -173,7 +173,8 @@ handshake_fini(struct http_session *c)
 static void
 handshake_drain(struct http_session *c)
 {
-    (void)c; /* whoever got in by now is not turned away */
+    if (http_server_is_impatient(c->server)) /* before that nobody who got in is turned away */
+        http_session_close(c);
 }
 
 static const struct http_protocol handshake_protocol = {

@@ -21,7 +21,6 @@
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"     \
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define SUITES_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define GROUPS    "X25519:P-256:P-384"
 
 #define SYSTEM_CERTIFICATES "/etc/ssl/certs/ca-certificates.crt" /* of Debian and many others */
 #define SOON_S              604800                               /* "expires soon" */
@@ -60,6 +59,19 @@ warn_of_time(const struct tls_file *file, const X509 *certificate)
         what = "the certificate expires within a week: renew it";
     if (what != NULL)
         log_warn("%.*s: %s", (int)file->name.bytes, file->name.data, what);
+}
+
+static int64_t
+expires_s(const X509 *certificate)
+{
+    int days = 0, seconds = 0;
+    ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+
+    if (epoch == NULL ||
+        ASN1_TIME_diff(&days, &seconds, epoch, X509_get0_notAfter(certificate)) != 1)
+        days = seconds = 0;
+    ASN1_TIME_free(epoch);
+    return (int64_t)days * 86400 + seconds;
 }
 
 /* There are no passwords: nobody is there to be asked. */
@@ -183,6 +195,12 @@ tls_ref(struct tls_context *context)
     return context;
 }
 
+int64_t
+tls_expires_s(const struct tls_context *context)
+{
+    return context->expires_s;
+}
+
 void
 tls_unref(struct tls_context *context)
 {
@@ -197,6 +215,7 @@ tls_unref(struct tls_context *context)
 static struct tls_context *
 context_new(const SSL_METHOD *method)
 {
+    char groups[] = "X25519:P-256:P-384"; /* not const: OpenSSL's macro would cast that away */
     struct tls_context *context = calloc(1, sizeof(*context));
 
     if (context == NULL)
@@ -208,7 +227,7 @@ context_new(const SSL_METHOD *method)
         SSL_CTX_set_min_proto_version(context->ssl, TLS1_2_VERSION) == 1 &&
         SSL_CTX_set_cipher_list(context->ssl, SUITES_12) == 1 &&
         SSL_CTX_set_ciphersuites(context->ssl, SUITES_13) == 1 &&
-        SSL_CTX_set1_groups_list(context->ssl, GROUPS) == 1) {
+        SSL_CTX_set1_groups_list(context->ssl, groups) == 1) {
         SSL_CTX_set_options(context->ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
         SSL_CTX_set_mode(context->ssl, SSL_MODE_RELEASE_BUFFERS);
         SSL_CTX_set_info_callback(context->ssl, tls_connection_info);
@@ -270,6 +289,8 @@ tls_server_open(const struct tls_server_options *o, struct tls_context **ret_con
     if (context == NULL)
         return ERR_MEMORY;
     err = set_own(context->ssl, &o->cert, &o->key);
+    if (err == ERR_OK)
+        context->expires_s = expires_s(SSL_CTX_get0_certificate(context->ssl));
     if (err == ERR_OK && o->client_ca.pem.bytes > 0) {
         err = each_certificate(context->ssl, &o->client_ca, take_client_ca);
         SSL_CTX_set_verify(context->ssl,

@@ -53,6 +53,8 @@ struct tls_client_options {
 MUST_USE enum err tls_client_open(const struct tls_client_options *o,
                                   struct tls_context **ret_context);
 
+/* Until when a server's certificate is good, in seconds since 1970. */
+int64_t tls_expires_s(const struct tls_context *context);
 struct tls_context *tls_ref(struct tls_context *context);
 void tls_unref(struct tls_context *context); /* NULL: does nothing */
 

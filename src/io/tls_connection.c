@@ -431,7 +431,7 @@ count(_Atomic uint64_t *counter)
 
 /* Whom to expect, and the session of the last time. */
 static bool
-expect_peer(SSL *ssl, const struct tls_peer *peer)
+expect_peer(SSL *ssl, struct tls_peer *peer)
 {
     if (peer->is_address && X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), peer->name) != 1)
         return false;

@@ -33,6 +33,7 @@ struct tls_context {
     _Atomic uint32_t refs;
     SSL_CTX *ssl;
     BIO_METHOD *method;
+    int64_t expires_s; /* of a server's certificate */
 };
 /* How connections read and write through their buffers. NULL: no memory. */
 BIO_METHOD *tls_connection_method(void);

@@ -15,6 +15,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import life_tools as t  # noqa: E402
@@ -209,6 +210,8 @@ def main():
                 "requests went to those who proved it",
                 [len(e.bodies) for e in (pinned, by_ca, stranger)])
         t.check(metric(admin, "tls_handshakes_total") > 10, "handshakes are counted")
+        t.check(abs(metric(admin, "tls_certificate_expires_seconds") - time.time() - 20 * 86400) < 3600,
+                "and the end of the certificate is known")
         test_client_certificates(gateway, public, admin, engines)
         t.check(gateway.stop() == "status 0", "the end", gateway.text()[-2000:])
         os.chdir("/")

@@ -225,11 +225,6 @@ totals(FILE *out, const struct gateway *g)
         fprintf(out, "isochrone_shed_total{class=\"%s\"} %llu\n", metrics_priority_name(i),
                 (unsigned long long)sum(g, &m->shed[i]));
     gauge(out, "requests_in_flight", "Completions in progress.", (double)sum(g, &m->in_flight));
-    counter(out, g, "tls_handshakes_total", "TLS handshakes of clients that succeeded.",
-            &m->tls.handshakes);
-    counter(out, g, "tls_resumptions_total", "Of these, sessions that came back.", &m->tls.resumed);
-    counter(out, g, "tls_failures_total",
-            "TLS handshakes of clients that failed or ran out of time.", &m->tls.failed);
     gauge(out, "buffers_bytes", "Bodies in memory.", (double)atomic_load(&g->buffers_bytes));
     head(out, "connections_turned_away_total", "counter",
          "Connections over limits.connections_per_address_max.");
@@ -269,6 +264,22 @@ usage(FILE *out, const struct gateway *g)
     fprintf(out, "isochrone_usage_lost_total %llu\n", (unsigned long long)h.lost);
 }
 
+static void
+tls(FILE *out, const struct gateway *g, const struct roster *roster)
+{
+    const struct metrics *m = &g->lanes[0].metrics;
+
+    if (roster->tls == NULL)
+        return;
+    counter(out, g, "tls_handshakes_total", "TLS handshakes of clients that succeeded.",
+            &m->tls.handshakes);
+    counter(out, g, "tls_resumptions_total", "Of these, sessions that came back.", &m->tls.resumed);
+    counter(out, g, "tls_failures_total",
+            "TLS handshakes of clients that failed or ran out of time.", &m->tls.failed);
+    gauge(out, "tls_certificate_expires_seconds", "When the certificate's time is over.",
+          (double)tls_expires_s(roster->tls));
+}
+
 void
 admin_metrics(struct admin_call *call)
 {
@@ -286,6 +297,7 @@ admin_metrics(struct admin_call *call)
     fprintf(out, "isochrone_build_info{version=\"%s\"} 1\n", ISOCHRONE_VERSION);
     requests(out, g, lane_fleet(call->lane));
     totals(out, g);
+    tls(out, g, lane_fleet(call->lane)->roster);
     by_word(out, g, "engine_failures_total", "class", "Failed tries, by class.", m->failures,
             FAILURE_COUNT, metrics_failure_name);
     by_word(out, g, "refusals_total", "reason", "Requests refused, by reason.", m->refusals,

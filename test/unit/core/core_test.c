@@ -172,6 +172,25 @@ test_refusals(void)
     world_close(&w);
 }
 
+/* Who cannot be reached, or cannot prove who it is: out, and back with the first answer. */
+static void
+test_reach(uint32_t failure)
+{
+    struct world w;
+
+    world_open(&w, 8, RULE_NEAREST, 1);
+    world_node(&w, 0, 0, 1.0f, 0, MODEL_READY);
+    world_node(&w, 1, 1, 50.0f, 0, MODEL_READY);
+    for (int i = 0; i < 4; i++)
+        world_step(&w,
+                   (struct event){.kind = EVENT_PROBE, .probe = {.node = 0, .failure = failure}});
+    CHECK(view(&w, 0).ejected == 1, "four straight failures put a node out");
+    CHECK(world_arrive(&w, 1, 0) == 1, "nobody is sent there");
+    world_step(&w, (struct event){.kind = EVENT_PROBE, .probe = {.node = 0}});
+    CHECK(world_arrive(&w, 2, 0) == 0, "a node that could not be reached and answers is back");
+    world_close(&w);
+}
+
 static void
 test_blame(void)
 {
@@ -449,6 +468,8 @@ main(void)
     test_retry();
     test_retry_budget();
     test_refusals();
+    test_reach(FAILURE_CONNECT);
+    test_reach(FAILURE_TLS);
     test_blame();
     test_learning();
     test_absurd_prompt();
