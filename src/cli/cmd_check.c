@@ -1,5 +1,6 @@
-/* cmd_check - read a configuration as a gateway would, and the key file and the round trips that it
- * names, and show every problem as file:line:column. Nothing is started and no engine is asked. */
+/* cmd_check - read a configuration as a gateway would, and the key file, the round trips and the
+ * listener's certificates that it names, and show every problem as file:line:column. Nothing is
+ * started and no engine is asked. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -10,12 +11,15 @@
 #include <cjson/cJSON.h>
 
 #include "cli/cli.h"
+#include "io/log.h"
+#include "io/tls.h"
 #include "wire/config.h"
 #include "wire/keys.h"
 #include "wire/rtt.h"
 
 #define CHECK_MEMORY_BYTES_MAX ((size_t)1 << 30)
 #define RTT_BYTES_MAX          16777216u
+#define PEM_BYTES_MAX          1048576u
 
 const char cmd_check_help[] =
     "Read a configuration and show every problem in it, without starting anything.\n"
@@ -28,7 +32,7 @@ const char cmd_check_help[] =
     "      --dump        print the effective configuration; problems go to standard error\n"
     "      --json        print the problems as JSON\n"
     "\n"
-    "The key file and the round trips that it names are read too.\n"
+    "The key file, the round trips and the listener's certificates that it names are read too.\n"
     "Exit status: 0 no error (there may be warnings), 1 errors, 2 wrong use.\n";
 
 struct check {
@@ -129,6 +133,42 @@ check_named(struct check *c)
         show(c, name, error.line, 0, false, error.message);
 }
 
+/* What io/tls logs about files is what there is to show. */
+static void
+on_log(enum log_level level, const char *text, void *user)
+{
+    struct check *c = user;
+
+    show(c, c->path, 0, 0, level != LOG_ERROR, text);
+}
+
+static void
+check_tls(struct check *c)
+{
+    struct tls_server_options o = {.client_cert_required = !c->config.tls_client_optional};
+    const struct {
+        struct span path;
+        struct tls_file *file;
+    } files[] = {{c->config.tls_cert_file, &o.cert},
+                 {c->config.tls_key_file, &o.key},
+                 {c->config.tls_client_ca_file, &o.client_ca}};
+    struct tls_context *context;
+    char name[4096];
+
+    if (c->config.tls_cert_file.bytes == 0)
+        return;
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        files[i].file->name = files[i].path;
+        if (files[i].path.bytes > 0 &&
+            !read_named(c, files[i].path, PEM_BYTES_MAX, name, sizeof(name), &files[i].file->pem))
+            return; /* told */
+    }
+    log_tap(on_log, c);
+    if (tls_server_open(&o, &context) == ERR_OK)
+        tls_unref(context);
+    log_tap(NULL, NULL);
+}
+
 /* ---- The command. */
 
 static const char *
@@ -193,8 +233,10 @@ check_run(struct check *c)
     c->list = c->json ? cJSON_CreateArray() : NULL;
     err = config_parse(yaml, environment, NULL, &c->arena, &c->config, &problems);
     show_all(c, c->path, &problems);
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         check_named(c);
+        check_tls(c);
+    }
     if (c->dump && err == ERR_OK) {
         if (config_dump(&c->config, &c->arena, &dump) != ERR_OK) {
             fprintf(stderr, "check: %s: too large to print\n", c->path);

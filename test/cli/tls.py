@@ -162,6 +162,10 @@ def test_renewal(gateway, public, admin):
     t.check("gw.key: this key does not belong to the certificate in gw.crt" in gateway.text(),
             "is told with both names", gateway.text()[-2000:])
     t.check(serial_at(public) == second, "and the old one stays")
+    told = subprocess.run([t.PROGRAM, "check", "-f", "gateway.yaml"], capture_output=True, text=True,
+                          check=False)
+    t.check(told.returncode == 1 and "gateway.yaml: error: gw.key: this key does not" in told.stdout,
+            "isochrone check knows before", told.stdout)
     renew("gw2")
 
 
