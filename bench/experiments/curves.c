@@ -280,7 +280,7 @@ curve_hedge(const struct experiment *e)
 {
     static const double pauses_ms[] = {500.0, 1000.0, 2000.0, 4000.0, 8000.0};
     static const float parts[] = {0.005f, 0.01f, 0.05f}, loads[] = {0.7f, 0.8f, 1.0f};
-    static const char heads[] = "| | p99 without ms | with | gain % | extra prefill % |";
+    static const char heads[] = "| | p99 without ms | with ms | gain % | extra prefill % |";
     static float x[COUNT(pauses_ms)], gain[COUNT(pauses_ms)];
     const struct sim_plot_line line = {"gain in p99", x, gain, COUNT(pauses_ms)};
     const struct sim_plot plot = {
@@ -326,12 +326,20 @@ curve_hedge(const struct experiment *e)
 
 /* ---- E1. */
 
+#define MEAN_WANTED 1.25 /* GORGO-cal's mean E2E over ours */
+
 static const char *const frontier_rules[] = {"time", "oracle", "clairvoyant"};
-static const float done_parts[] = {0.02f, 0.05f, 0.1f, 0.2f, 0.4f, 0.8f, 1.6f};
-static const float temperatures[] = {0.0f, 0.07f, 0.28f, 0.56f, 1.0f};
 static const double frontier_loads[] = {0.5, 0.7, 0.9};
 #define FRONTIERS COUNT(frontier_rules)
 
+/* What the mean is bought with. The first of `late` is where there is no soft deadline. */
+static const float done_parts[] = {0.02f, 0.05f, 0.1f, 0.2f, 0.4f, 0.8f};
+static const float late_factors[] = {0.0f, 0.5f, 1.0f, 2.0f, 4.0f, 10.0f};
+static const float temperatures[] = {0.0f, 0.56f};
+#define STEPS COUNT(done_parts)
+_Static_assert(STEPS == COUNT(late_factors), "lines of the same length");
+
+/* The first cell is GORGO-cal; then STEPS for each line: by rule, done_part and late_factor. */
 static uint32_t
 frontier_add(const struct experiment *e)
 {
@@ -339,12 +347,17 @@ frontier_add(const struct experiment *e)
 
     (void)experiment_add(e, cells, &count, "gorgo_cal", "gorgo_cal", TRACE_CONV);
     for (uint32_t r = 0; r < FRONTIERS; r++) {
-        for (uint32_t i = 0; i < COUNT(done_parts); i++)
-            experiment_add(
-                e, cells, &count,
-                name_of(count, "%s, done %.2f", frontier_rules[r], (double)done_parts[i]),
-                frontier_rules[r], TRACE_CONV)
+        const char *rule = frontier_rules[r];
+        for (uint32_t i = 0; i < STEPS; i++)
+            experiment_add(e, cells, &count,
+                           name_of(count, "%s, done %.2f", rule, (double)done_parts[i]), rule,
+                           TRACE_CONV)
                 ->options.tuning.done_part = done_parts[i];
+        for (uint32_t i = 0; i < STEPS; i++)
+            experiment_add(e, cells, &count,
+                           name_of(count, "%s, late %.1f", rule, (double)late_factors[i]), rule,
+                           TRACE_CONV)
+                ->options.tuning.late_factor = late_factors[i];
     }
     for (uint32_t i = 0; i < COUNT(temperatures); i++)
         experiment_add(e, cells, &count,
@@ -354,7 +367,25 @@ frontier_add(const struct experiment *e)
     return count;
 }
 
-/* Two by two at each load: ours or a bound, and GORGO-cal. */
+static void
+frontier_table(const struct experiment *e, uint32_t count)
+{
+    struct table t;
+
+    table_begin(e, "curve-e1", "E1: mean E2E against the tail of TTFT",
+                "| | mean E2E ms | p99 TTFT ms | GORGO-cal's mean E2E over it |",
+                "|---|---:|---:|---:|", &t);
+    for (uint32_t i = 0; i < count; i++) {
+        put(&t, "| %s | %.0f | %.0f |", cells[i].name,
+            experiment_mean(e, &cells[i], metric_done_mean).value,
+            experiment_mean(e, &cells[i], metric_first_p99).value);
+        put_value(&t, experiment_ratio(e, &cells[0], &cells[i], metric_done_mean));
+        put(&t, "\n");
+    }
+    table_end(&t);
+}
+
+/* GORGO-cal, ours and the bounds at each load. */
 static bool
 frontier_by_load(const struct experiment *e)
 {
@@ -387,54 +418,58 @@ frontier_by_load(const struct experiment *e)
     return true;
 }
 
-static bool
-curve_frontier(const struct experiment *e)
+/* Lines by rule and weight, and what was wanted. */
+static void
+frontier_chart(const struct experiment *e)
 {
-    static float x[FRONTIERS + 1][COUNT(done_parts)], y[FRONTIERS + 1][COUNT(done_parts)];
-    struct sim_plot_line lines[FRONTIERS + 1];
-    const struct sim_plot plot = {"E1: the mean against the tail, by done_part",
+    static float x[2 * FRONTIERS][STEPS], y[2 * FRONTIERS][STEPS], wanted_x[2], wanted_y[2];
+    static char titles[2 * FRONTIERS][NAME_BYTES];
+    struct sim_plot_line lines[2 * FRONTIERS + 1];
+    const struct sim_plot plot = {"E1: the mean against the tail",
                                   "p99 of the first token, ms",
                                   "mean E2E, ms",
                                   false,
                                   false,
                                   lines,
-                                  FRONTIERS + 1};
+                                  2 * FRONTIERS + 1};
+    const struct experiment_cell *c = &cells[1];
+
+    wanted_x[0] = INFINITY;
+    for (uint32_t k = 0; k < 2 * FRONTIERS; k++) {
+        (void)snprintf(titles[k], NAME_BYTES, "%s, by %s", frontier_rules[k / 2],
+                       k % 2 == 0 ? "done_part" : "late_factor");
+        for (uint32_t i = 0; i < STEPS; i++, c++) {
+            x[k][i] = (float)experiment_mean(e, c, metric_first_p99).value;
+            y[k][i] = (float)experiment_mean(e, c, metric_done_mean).value;
+            wanted_x[0] = fminf(wanted_x[0], x[k][i]);
+            wanted_x[1] = fmaxf(wanted_x[1], x[k][i]);
+        }
+        lines[k] = (struct sim_plot_line){titles[k], x[k], y[k], STEPS};
+    }
+    wanted_y[0] = wanted_y[1] = (float)(experiment_mean(e, &cells[0], metric_done_mean).value /
+                                        MEAN_WANTED);
+    lines[2 * FRONTIERS] = (struct sim_plot_line){"wanted", wanted_x, wanted_y, 2};
+    experiment_chart(e, "curve-e1", &plot, 1);
+}
+
+static bool
+curve_frontier(const struct experiment *e)
+{
     uint32_t count = frontier_add(e);
-    struct table t;
 
     if (!experiment_run(e, "curve of E1", cells, count))
         return false;
-    table_begin(e, "curve-e1", "E1: mean E2E against the tail of TTFT",
-                "| | mean E2E ms | p99 TTFT ms | GORGO-cal's mean E2E over it |",
-                "|---|---:|---:|---:|", &t);
-    for (uint32_t i = 0; i < count; i++) {
-        double done = experiment_mean(e, &cells[i], metric_done_mean).value;
-        double first = experiment_mean(e, &cells[i], metric_first_p99).value;
-        uint32_t line = i == 0 ? 0 : 1 + (i - 1) / COUNT(done_parts);
-        uint32_t at = i == 0 ? 0 : (i - 1) % COUNT(done_parts);
-        put(&t, "| %s | %.0f | %.0f |", cells[i].name, done, first);
-        put_value(&t, experiment_ratio(e, &cells[0], &cells[i], metric_done_mean));
-        put(&t, "\n");
-        if (line <= FRONTIERS) {
-            x[line][at] = (float)first;
-            y[line][at] = (float)done;
-        }
-    }
-    table_end(&t);
-    lines[0] = (struct sim_plot_line){"gorgo_cal", x[0], y[0], 1};
-    for (uint32_t r = 0; r < FRONTIERS; r++)
-        lines[1 + r] = (struct sim_plot_line){frontier_rules[r], x[1 + r], y[1 + r],
-                                              COUNT(done_parts)};
-    experiment_chart(e, "curve-e1", &plot, 1);
-    for (uint32_t r = 0; r < FRONTIERS; r++) {
+    frontier_table(e, count);
+    frontier_chart(e);
+    for (uint32_t k = 0; k < 2 * FRONTIERS; k++) {
         char name[NAME_BYTES];
         double most = 0.0;
-        for (uint32_t i = 0; i < COUNT(done_parts); i++)
-            most = fmax(most, experiment_ratio(e, &cells[0], &cells[1 + r * COUNT(done_parts) + i],
-                                               metric_done_mean)
-                                  .value);
-        (void)snprintf(name, sizeof(name), "curve_e1_most_mean_e2e_gorgo_cal_over_%s",
-                       frontier_rules[r]);
+        for (uint32_t i = 0; i < STEPS; i++)
+            most = fmax(
+                most,
+                experiment_ratio(e, &cells[0], &cells[1 + k * STEPS + i], metric_done_mean).value);
+        (void)snprintf(name, sizeof(name), "curve_e1_most_mean_e2e_gorgo_cal_over_%s_by_%s",
+                       frontier_rules[k / 2], k % 2 == 0 ? "done" : "late");
         experiment_number(e, name, most, "ratio");
     }
     return frontier_by_load(e);
