@@ -437,7 +437,7 @@ frontier_chart(const struct experiment *e)
     wanted_x[0] = INFINITY;
     for (uint32_t k = 0; k < 2 * FRONTIERS; k++) {
         (void)snprintf(titles[k], NAME_BYTES, "%s, by %s", frontier_rules[k / 2],
-                       k % 2 == 0 ? "done_part" : "late_factor");
+                       k % 2 == 0 ? "done" : "late");
         for (uint32_t i = 0; i < STEPS; i++, c++) {
             x[k][i] = (float)experiment_mean(e, c, metric_first_p99).value;
             y[k][i] = (float)experiment_mean(e, c, metric_done_mean).value;
