@@ -39,7 +39,7 @@ struct tls {
     struct tls_bytes out; /* for the socket, not taken by the kernel; our own memory */
     int fd;
     int error;         /* an errno; 0: none */
-    uint32_t messages; /* of the handshake's kind */
+    uint32_t messages; /* after the handshake, that are no data */
     bool may_recv;     /* this operation has not asked the socket */
     bool got_byte;     /* from the peer, ever */
     bool got_end;      /* of the socket's stream */
@@ -358,15 +358,15 @@ tls_connection_verify(X509_STORE_CTX *store, void *user)
     return good;
 }
 
-/* Each message beside the data's begins one: the first handshake, then tickets and new keys. New
- * keys cost us much and the peer little. */
+/* Each message that is no data is a step: after the handshake, tickets and new keys. New keys cost
+ * us much and the peer little. */
 void
 tls_connection_info(const SSL *ssl, int where, int result)
 {
     struct tls *t = tls_of(ssl);
 
     (void)result;
-    if ((where & SSL_CB_HANDSHAKE_START) && t->messages++ == TLS_MESSAGES_MAX)
+    if ((where & SSL_CB_LOOP) && t->done && t->messages++ == TLS_MESSAGES_MAX)
         t->error = EPROTO;
 }
 

@@ -24,7 +24,7 @@
 #define TLS_SEND_BYTES_MAX 65536u   /* of the caller's, encrypted at once */
 #define TLS_RECORD_BYTES   16384u   /* the longest */
 #define TLS_KEPT_BYTES_MAX 1048576u /* encrypted and not taken by the kernel: the end above it */
-#define TLS_MESSAGES_MAX   1024u    /* of the handshake's kind in a connection: tickets, new keys */
+#define TLS_MESSAGES_MAX   1024u    /* steps beside data, of a connection: about 200 new keys */
 #define TLS_NAME_BYTES_MAX 255u
 #define TLS_WHY_BYTES      160u
 

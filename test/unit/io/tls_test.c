@@ -564,6 +564,41 @@ test_ends(void)
     close_tls(&f);
 }
 
+/* New keys are cheap to ask for and dear to make: a few are fine, a flood is the end. And nobody
+ * can fill our memory by not reading the answers. */
+static void
+test_new_keys(void)
+{
+    struct tls_client t;
+    struct fixture f;
+    unsigned sent = 0;
+
+    open_tls(&f, server_context(&node, NULL, false, false), usual_limits());
+    t = connect_tls(&f, (struct wish){0});
+    CHECK(shake(&f, &t) && send_tls(&f, &t, SPAN_LIT("GET /later HTTP/1.1\r\n" H "\r\n")),
+          "new keys: asked");
+    for (; sent < 100; sent++) {
+        must(SSL_key_update(t.ssl, SSL_KEY_UPDATE_REQUESTED) == 1);
+        CHECK(SSL_do_handshake(t.ssl) == 1, "new keys: sent");
+        turn(&f, 1);
+    }
+    must(f.waiting != NULL);
+    http_respond(f.waiting, 200, NULL, 0, SPAN_LIT("late"));
+    f.waiting = NULL;
+    CHECK(await_tls(&f, &t, "late", 1), "new keys: a hundred times, and the answer comes");
+    for (; sent < 2 * TLS_MESSAGES_MAX && http_server_connections(f.server) > 0; sent++) {
+        if (SSL_key_update(t.ssl, SSL_KEY_UPDATE_REQUESTED) != 1 || SSL_do_handshake(t.ssl) != 1)
+            break;
+        turn(&f, 1);
+    }
+    ERR_clear_error();
+    turn(&f, 5);
+    CHECK(http_server_connections(f.server) == 0 && sent < TLS_MESSAGES_MAX,
+          "new keys: the end of a flood");
+    close_tls_client(&t);
+    close_tls(&f);
+}
+
 static void
 test_silence(void)
 {
@@ -706,6 +741,7 @@ main(void)
     test_bodies();
     test_slow_reader();
     test_ends();
+    test_new_keys();
     test_silence();
     test_files();
     test_pins();
