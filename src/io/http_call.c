@@ -273,6 +273,10 @@ call_read(struct http_call *call)
 
         if (bytes < 0 && (errno == EAGAIN || errno == EINTR))
             return;
+        if (bytes < 0 && http_error_is_local(errno)) {
+            call_fail(call, HTTP_FAILED_LOCAL);
+            return;
+        }
         if (bytes < 0) {
             call_lost(call);
             return;
@@ -374,10 +378,15 @@ call_send(struct http_call *call)
 {
     ssize_t bytes = send_rest(call);
 
-    if (bytes > 0)
+    if (bytes > 0) {
         call->sent_bytes += (size_t)bytes;
-    else if (bytes < 0 && errno != EAGAIN && errno != EINTR)
+    } else if (bytes < 0 && errno != EAGAIN && errno != EINTR) {
+        if (http_error_is_local(errno)) {
+            call_fail(call, HTTP_FAILED_LOCAL);
+            return;
+        }
         call->send_failed = true;
+    }
     call->phase = call->sent_bytes == call->request_bytes &&
                           !transport_wants_write(&call->connection->transport)
                       ? HTTP_SENT

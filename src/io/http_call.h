@@ -97,6 +97,8 @@ MUST_USE enum err http_connection_handshake(struct http_connection *connection);
 void http_connection_keep(struct http_connection *connection);
 /* Close it, whether idle or a call's, which then has none. */
 void http_connection_close(struct http_connection *connection);
+/* Whether an errno says something about us and not about the peer. */
+bool http_error_is_local(int error);
 /* What the connection's watch calls. */
 void http_connection_ready(struct loop_watch *watch, unsigned ready);
 

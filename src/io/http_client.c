@@ -66,9 +66,8 @@ http_connection_keep(struct http_connection *connection)
                        idle_expired);
 }
 
-/* Whether an errno says something about us and not about the peer. */
-static bool
-is_local(int error)
+bool
+http_error_is_local(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS ||
            error == EADDRNOTAVAIL || error == EACCES || error == EPERM || error == EAGAIN;
@@ -93,7 +92,7 @@ open_socket(const struct http_target *target, enum http_failure *ret_why)
         goto failed;
     if (connect(fd, address, target->address_bytes) == 0 || errno == EINPROGRESS || errno == EINTR)
         return fd;
-    if (!is_local(errno))
+    if (!http_error_is_local(errno))
         *ret_why = HTTP_FAILED_CONNECT;
 failed:
     close(fd);
