@@ -30,6 +30,8 @@ glitch(struct http_session *c)
     uint64_t now_ns = loop_now_ns(c->server->loop), step_ns = SECOND_NS / HTTP2_GLITCHES_PER_SECOND;
     uint64_t earned = (now_ns - h->glitches_ns) / step_ns;
 
+    if (c->out_of_memory)
+        return;
     h->glitches_ns += earned * step_ns;
     h->glitches = earned < HTTP2_GLITCHES_MAX - h->glitches ? h->glitches + (uint32_t)earned
                                                             : HTTP2_GLITCHES_MAX;
@@ -43,6 +45,13 @@ glitch(struct http_session *c)
 }
 
 /* ---- What nghttp2 says. */
+
+/* Out of memory, nghttp2 must come back from where it is: http2_memory.h. */
+static int
+carry_on(const struct http_session *c)
+{
+    return c->out_of_memory ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
 
 static struct http2_stream *
 stream_of(nghttp2_session *session, int32_t id)
@@ -76,11 +85,10 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *n
     struct http2_stream *st = stream_of(session, frame->hd.stream_id);
 
     (void)flags;
-    (void)user;
     if (st != NULL && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
         http2_stream_header(st, (struct span){(const char *)name, name_bytes},
                             (struct span){(const char *)value, value_bytes});
-    return 0;
+    return carry_on(user);
 }
 
 static int
@@ -90,10 +98,9 @@ on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t
     struct http2_stream *st = stream_of(session, id);
 
     (void)flags;
-    (void)user;
     if (st != NULL)
         http2_stream_data(st, (struct span){(const char *)data, bytes});
-    return 0;
+    return carry_on(user);
 }
 
 static int
@@ -128,7 +135,7 @@ on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
     default:
         break;
     }
-    return 0;
+    return carry_on(c);
 }
 
 /* Ours have gone out: where the answer is whole and the request is not, the client may stop
@@ -142,12 +149,12 @@ on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
         frame->rst_stream.error_code != NGHTTP2_INTERNAL_ERROR)
         glitch(user);
     if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
-        (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
+        (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 && carry_on(user) == 0 &&
         nghttp2_session_get_stream_remote_close(session, id) == 0)
         return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR) == 0
                    ? 0
                    : NGHTTP2_ERR_CALLBACK_FAILURE;
-    return 0;
+    return carry_on(user);
 }
 
 static int
@@ -166,7 +173,7 @@ on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_code, void 
     } else {
         http2_stream_free(st);
     }
-    return 0;
+    return carry_on(c);
 }
 
 static int
@@ -202,7 +209,7 @@ on_fini(struct http_session *c)
     while ((st = TAILQ_FIRST(&h->finished)) != NULL || (st = TAILQ_FIRST(&h->streams)) != NULL)
         http2_stream_free(st);
     loop_timer_stop(&h->tick);
-    nghttp2_session_del(h->nghttp2);
+    http2_memory_drop(&h->memory);
     free(h);
     c->h2 = NULL;
 }
@@ -210,7 +217,7 @@ on_fini(struct http_session *c)
 static void
 on_drain(struct http_session *c)
 {
-    if (c->h2->notice_sent || c->h2->lingering)
+    if (c->h2->notice_sent || c->h2->lingering || c->out_of_memory)
         return;
     c->h2->notice_sent = true;
     if (nghttp2_submit_shutdown_notice(c->h2->nghttp2) != 0)
@@ -228,7 +235,7 @@ make_frames(struct http_session *c)
 {
     struct http2_session *h = c->h2;
 
-    while (c->out.bytes - c->out.at < HTTP2_OUT_BYTES) {
+    while (c->out.bytes - c->out.at < HTTP2_OUT_BYTES && !c->out_of_memory) {
         const uint8_t *data;
         ssize_t n = nghttp2_session_mem_send(h->nghttp2, &data);
         char *room;
@@ -241,7 +248,7 @@ make_frames(struct http_session *c)
         memcpy(room, data, (size_t)n);
         c->out.bytes += (size_t)n;
     }
-    return true;
+    return !c->out_of_memory;
 }
 
 /* The kernel has everything: responses that were whole are done. */
@@ -271,6 +278,8 @@ rest_or_end(struct http_session *c)
 {
     struct http2_session *h = c->h2;
 
+    if (c->out_of_memory)
+        return; /* the next flush ends it */
     if (!nghttp2_session_want_read(h->nghttp2) && !nghttp2_session_want_write(h->nghttp2)) {
         linger(c);
         return;
@@ -317,7 +326,8 @@ take_input(struct http_session *c, struct span input)
 
     /* What is wrong in a frame nghttp2 answers itself; an error here is a flood, no HTTP/2 at all,
      * or no memory. */
-    if (nghttp2_session_mem_recv(h->nghttp2, (const uint8_t *)input.data, input.bytes) >= 0) {
+    if (!c->out_of_memory &&
+        nghttp2_session_mem_recv(h->nghttp2, (const uint8_t *)input.data, input.bytes) >= 0) {
         http_session_wake(c);
         return true;
     }
@@ -371,7 +381,7 @@ on_ready(struct http_session *c, unsigned ready)
 static void
 on_late(struct http_session *c)
 {
-    if (c->limit != HTTP_LIMIT_KEEP_ALIVE) {
+    if (c->limit != HTTP_LIMIT_KEEP_ALIVE || c->out_of_memory) {
         http_session_close(c);
         return;
     }
@@ -393,7 +403,7 @@ on_tick(struct loop_timer *timer)
         if (st->deadline_ns != 0 && st->deadline_ns <= now_ns)
             http2_stream_late(st);
     }
-    if (h->notice_sent && nghttp2_session_want_read(h->nghttp2) &&
+    if (!c->out_of_memory && h->notice_sent && nghttp2_session_want_read(h->nghttp2) &&
         nghttp2_submit_goaway(h->nghttp2, NGHTTP2_FLAG_NONE,
                               nghttp2_session_get_last_proc_stream_id(h->nghttp2), NGHTTP2_NO_ERROR,
                               NULL, 0) != 0)
@@ -460,12 +470,13 @@ make_options(void)
 }
 
 static bool
-make_session(struct http_session *c, nghttp2_session **ret_session)
+make_session(struct http_session *c, struct http2_session *h)
 {
+    nghttp2_mem memory = http2_memory_functions(&h->memory);
     nghttp2_session_callbacks *callbacks = make_callbacks();
     nghttp2_option *options = make_options();
     bool made = callbacks != NULL && options != NULL &&
-                nghttp2_session_server_new2(ret_session, callbacks, c, options) == 0;
+                nghttp2_session_server_new3(&h->nghttp2, callbacks, c, options, &memory) == 0;
 
     nghttp2_session_callbacks_del(callbacks);
     nghttp2_option_del(options);
@@ -493,7 +504,11 @@ http2_session_begin(struct http_session *c, struct span input)
 {
     struct http2_session *h = calloc(1, sizeof(*h));
 
-    if (h == NULL || !make_session(c, &h->nghttp2)) {
+    if (h != NULL)
+        h->memory.failed = &c->out_of_memory;
+    if (h == NULL || !make_session(c, h)) {
+        if (h != NULL)
+            http2_memory_drop(&h->memory);
         free(h);
         http_session_close(c);
         return false;

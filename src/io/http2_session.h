@@ -9,6 +9,7 @@
  * FINISHED until the kernel has that. */
 #include <nghttp2/nghttp2.h>
 
+#include "io/http2_memory.h"
 #include "io/http_session.h"
 
 #define HTTP2_STREAMS_MAX       128u     /* at once, of one connection; above: REFUSED_STREAM */
@@ -49,7 +50,8 @@ struct http2_stream {
 TAILQ_HEAD(http2_streams, http2_stream);
 
 struct http2_session {
-    nghttp2_session *nghttp2;
+    struct http2_memory memory;
+    nghttp2_session *nghttp2; /* not called any more once the connection is out_of_memory */
     struct http_session *session;
     struct http2_streams streams, finished;
     uint32_t stream_count; /* of both */

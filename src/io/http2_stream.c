@@ -33,6 +33,13 @@ out_of_memory(struct http2_stream *st)
     http_session_wake(st->session);
 }
 
+/* nghttp2 is not to be called any more. */
+static bool
+is_broken(const struct http2_stream *st)
+{
+    return st->session->out_of_memory;
+}
+
 /* ---- Life. */
 
 /* Silence from now on is limited. */
@@ -85,6 +92,8 @@ limit_body(struct http2_stream *st)
 static void
 reset(struct http2_stream *st, uint32_t error_code)
 {
+    if (is_broken(st))
+        return;
     if (nghttp2_submit_rst_stream(wire_of(st), NGHTTP2_FLAG_NONE, st->id, error_code) != 0)
         out_of_memory(st);
     http_session_wake(st->session);
@@ -282,6 +291,8 @@ go_on(struct http2_stream *st)
     const nghttp2_nv nv = {(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value,
                            sizeof(name) - 1, sizeof(value) - 1, NGHTTP2_NV_FLAG_NONE};
 
+    if (is_broken(st))
+        return;
     if (nghttp2_submit_headers(wire_of(st), NGHTTP2_FLAG_NONE, st->id, NULL, &nv, 1, NULL) != 0)
         out_of_memory(st);
 }
@@ -429,7 +440,7 @@ http2_stream_respond(struct http_exchange *x, unsigned status, const struct http
     size_t count = nv != NULL ? write_head(x, status, headers, header_count, text, nv) : 0;
 
     (void)more;
-    if (count == 0 ||
+    if (count == 0 || is_broken(st) ||
         nghttp2_submit_response(wire_of(st), st->id, nv, count, has_body ? &body : NULL) != 0) {
         out_of_memory(st);
         return false;
@@ -445,7 +456,7 @@ resume(struct http2_stream *st)
     int error;
 
     http_session_wake(st->session);
-    if (!st->deferred)
+    if (!st->deferred || is_broken(st))
         return;
     st->deferred = false;
     error = nghttp2_session_resume_data(wire_of(st), st->id);
