@@ -13,6 +13,14 @@ test:
 fuzz:
 	@test/fuzz/fuzz.sh
 
+# The same for FUZZ_SECONDS (3600), and what was found is made small: build/fuzz-corpus.
+fuzz-long:
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} test/fuzz/fuzz.sh --long
+
+# Every allocation and system call of a request fails in turn.
+test-faults:
+	@test/fault/faults.sh
+
 # An emulated fleet, gateways, real requests, and what other rules would have made of them.
 # Ends by itself without a terminal; with one it goes on serving.
 demo: all
@@ -73,4 +81,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all experiment-e10 experiments experiments-curves experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-sim bench-engine-fit tune deps install clean
+.PHONY: all fuzz-long test-faults experiment-e10 experiments experiments-curves experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-sim bench-engine-fit tune deps install clean

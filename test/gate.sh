@@ -77,8 +77,8 @@ command -v llvm-symbolizer-14 >/dev/null && ASAN_SYMBOLIZER_PATH=$(command -v ll
 say "llama.cpp from npm"
 test/engine/prepare.sh 2>$gate/prepare.log | sed 's/^/      not available: /'
 step format format
-step gcc-Werror build gcc && tests gcc
-step clang-Werror clang_O2 && tests clang-O2 --no-suite house
+step gcc-Werror build gcc && tests gcc --no-suite fault
+step clang-Werror clang_O2 && tests clang-O2 --no-suite house --no-suite fault
 step asan-ubsan sanitized asan address,undefined && tests asan --no-suite house
 step fuzz-corpora env FUZZ_SECONDS=0 test/fuzz/fuzz.sh
 step gcc-O2 gcc_O2

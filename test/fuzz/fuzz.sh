@@ -1,11 +1,14 @@
 #!/bin/bash
-# fuzz.sh [TARGET...] - every libFuzzer target (or those named) for FUZZ_SECONDS, 60 if not set, as many
+# fuzz.sh [--long] [TARGET...] - every libFuzzer target (or those named) for FUZZ_SECONDS, 60 if not set, as many
 # at once as there are cores, from the kept corpus and what earlier runs found in build/fuzz/found. With
 # FUZZ_SECONDS=0 only the kept corpus is run: what was once a bug stays mended. A line per target; after
-# a failure, the input that caused it and the command that repeats it.
+# a failure, the input that caused it and the command that repeats it. --long: what is found goes to
+# build/fuzz-corpus instead, which outlives the build, and is minimised before and after.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 seconds=${FUZZ_SECONDS:-60}
+long=
+[ "${1:-}" = --long ] && { long=yes; shift; }
 mkdir -p build
 CLANG=$(command -v clang-14 || command -v clang || echo clang-14)
 out=build/fuzz
@@ -28,16 +31,30 @@ ninja -C $out "${programs[@]/%/_fuzz}" test/smuggling/smuggling_corpus >$out/nin
 mkdir -p $out/made/http1
 $out/test/smuggling/smuggling_corpus test/smuggling/{requests,responses}.txt $out/made/http1 || exit 1
 
+# minimise NAME FOUND KEPT: of what was found, what reaches something that the kept inputs do not.
+minimise() {
+    rm -rf "$2.small"
+    mkdir "$2.small"
+    $out/test/fuzz/"$1"_fuzz -merge=1 -max_len=$INPUT_BYTES_MAX "$2.small" "$3" "$2" \
+        >$out/"$1"-merge.log 2>&1 || return # the old ones stay
+    (cd "$3" && sha1sum -- * | cut -c-40) | while read -r sum; do rm -f "$2.small/$sum"; done
+    rm -rf "$2"
+    mv "$2.small" "$2"
+}
+
 # one NAME: its line, and the end of its log when it failed.
 one() {
     local name=$1 log=$out/$1.log limit
     local found=$out/found/$name kept=test/fuzz/corpus/$name made=$out/made/$name
+    [ -z "$long" ] || found=build/fuzz-corpus/$name
     mkdir -p "$found" "$kept" "$made"
     limit=(-max_total_time="$seconds" "$found")
     [ "$seconds" = 0 ] && limit=(-runs=0)
+    [ -z "$long" ] || minimise "$name" "$found" "$kept"
     if $out/test/fuzz/"${name}"_fuzz "${limit[@]}" "$kept" "$made" -max_len=$INPUT_BYTES_MAX \
         -timeout=$INPUT_SECONDS_MAX -rss_limit_mb=$RSS_MIB_MAX -artifact_prefix="$out/$name-" \
         -print_final_stats=1 >"$log" 2>&1; then
+        [ -z "$long" ] || minimise "$name" "$found" "$kept"
         printf 'ok - fuzz %-12s %9s runs, %5s edges, %4s inputs kept\n' "$name" \
             "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \
             "$(grep -o 'cov: [0-9]*' "$log" | tail -n 1 | cut -c6-)" "$(find "$kept" "$made" -type f | wc -l)"
@@ -48,8 +65,8 @@ one() {
         return 1
     fi
 }
-export -f one
-export seconds out INPUT_BYTES_MAX INPUT_SECONDS_MAX RSS_MIB_MAX
+export -f one minimise
+export long seconds out INPUT_BYTES_MAX INPUT_SECONDS_MAX RSS_MIB_MAX
 
 printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I{} bash -c 'one {}' | tee $out/results.tap
 failed=$(grep -c '^not ok' $out/results.tap)

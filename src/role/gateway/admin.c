@@ -2,15 +2,54 @@
 #include "role/gateway/admin.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "role/gateway/answer.h"
+
+/* ---- cJSON's memory. */
+
+static _Thread_local bool lacked_memory; /* since the last document of this thread was printed */
+
+static void *
+on_malloc(size_t bytes)
+{
+    void *data = malloc(bytes);
+
+    if (data == NULL)
+        lacked_memory = true;
+    return data;
+}
+
+void
+admin_init(void)
+{
+    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = on_malloc, .free_fn = free});
+}
+
+void
+admin_append(cJSON *list, cJSON *item)
+{
+    if (!cJSON_AddItemToArray(list, item))
+        cJSON_Delete(item);
+}
+
+char *
+admin_print(cJSON *json)
+{
+    char *text = json != NULL && !lacked_memory ? cJSON_PrintUnformatted(json) : NULL;
+
+    lacked_memory = false;
+    cJSON_Delete(json);
+    return text;
+}
+
+/* ---- Answers. */
 
 void
 admin_send(struct http_exchange *x, unsigned status, cJSON *json)
 {
-    char *text = json != NULL ? cJSON_PrintUnformatted(json) : NULL;
+    char *text = admin_print(json);
 
-    cJSON_Delete(json);
     if (text == NULL) {
         admin_send_error(x, 500, "out_of_memory", "there is no memory for this answer");
         return;

@@ -74,8 +74,15 @@ void admin_metrics(struct admin_call *call);
 void admin_usage(struct admin_call *call);
 void admin_reload(struct admin_call *call);
 
-/* ---- For them: JSON. */
+/* ---- For them: JSON. cJSON leaves out what there is no memory for and goes on; so that no answer
+ * lacks something without saying so, its allocator remembers, for each thread, that it failed. */
 
+/* Once, before the threads of a gateway. */
+void admin_init(void);
+/* Into the list, or, when that fails, freed. */
+void admin_append(cJSON *list, cJSON *item);
+/* json as text, for cJSON_free, and json is freed. NULL: memory was short while it was made. */
+char *admin_print(cJSON *json);
 /* Send json with this status and free it; NULL: out of memory. */
 void admin_send(struct http_exchange *x, unsigned status, cJSON *json);
 void admin_send_error(struct http_exchange *x, unsigned status, const char *code,

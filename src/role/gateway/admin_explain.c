@@ -77,7 +77,7 @@ put_decision(cJSON *json, const struct fleet *fleet, const struct decision *d)
     }
     candidates = cJSON_AddArrayToObject(json, "candidates");
     for (uint32_t i = 0; i < d->candidate_count; i++)
-        cJSON_AddItemToArray(candidates, candidate_json(fleet, &d->candidates[i]));
+        admin_append(candidates, candidate_json(fleet, &d->candidates[i]));
 }
 
 /* ---- POST explain: a dry run. */
@@ -175,7 +175,7 @@ on_answer(struct loop_post *post)
         cJSON_AddStringToObject(json, "id", id_text);
         list = cJSON_AddArrayToObject(json, "attempts");
         for (size_t i = 0; i < ask->count; i++)
-            cJSON_AddItemToArray(list, entry_json(fleet, &ask->entries[i]));
+            admin_append(list, entry_json(fleet, &ask->entries[i]));
         admin_send(ask->exchange, 200, json);
     } else {
         admin_send_error(ask->exchange, 404, "request_not_found",

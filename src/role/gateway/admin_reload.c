@@ -42,7 +42,7 @@ on_done(struct reload_waiter *waiter, bool good, struct span lines)
 
         cJSON_AddStringToObject(message, "level", levels[(lines.data[0] - '0') & 3]);
         admin_put_span(message, "text", (struct span){lines.data + 1, bytes - 1});
-        cJSON_AddItemToArray(list, message);
+        admin_append(list, message);
         lines = span_from(lines, bytes + 1);
     }
     admin_send(x, good ? 200 : 422, json);

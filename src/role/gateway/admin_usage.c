@@ -52,11 +52,9 @@ put_row(const struct usage_row *row, void *user)
     cJSON_AddNumberToObject(json, "refused", (double)c->refused);
     cJSON_AddNumberToObject(json, "prompt_tokens", (double)c->prompt_tokens);
     cJSON_AddNumberToObject(json, "cached_tokens", (double)c->cached_tokens);
-    if (cJSON_AddNumberToObject(json, "output_tokens", (double)c->output_tokens) == NULL) {
-        cJSON_Delete(json);
-        return false;
-    }
-    return cJSON_AddItemToArray(list, json);
+    cJSON_AddNumberToObject(json, "output_tokens", (double)c->output_tokens);
+    admin_append(list, json);
+    return true;
 }
 
 /* On the writer's thread. */
@@ -77,14 +75,15 @@ answer(struct usage_ask *ask, struct usage_store *store)
     list = cJSON_AddArrayToObject(json, "by");
     for (size_t i = 0; i < BY_COUNT; i++) {
         if ((q->by & bys[i].bit) != 0)
-            cJSON_AddItemToArray(list, cJSON_CreateString(bys[i].name));
+            admin_append(list, cJSON_CreateString(bys[i].name));
     }
     list = cJSON_AddArrayToObject(json, "rows");
     if (usage_store_read(store, &asked, put_row, (void *[]){q, list}, &more) == ERR_OK) {
         cJSON_AddBoolToObject(json, "more", more);
-        q->text = cJSON_PrintUnformatted(json);
+        q->text = admin_print(json);
+    } else {
+        cJSON_Delete(json);
     }
-    cJSON_Delete(json);
 }
 
 static void

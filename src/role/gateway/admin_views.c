@@ -144,9 +144,9 @@ send_table(struct admin_call *call, void (*put)(cJSON *, const struct cell *))
                 region = cJSON_CreateObject();
                 admin_put_span(region, "region", t.fleet->roster->regions.list[r]);
                 put(region, cell);
-                cJSON_AddItemToArray(regions, region);
+                admin_append(regions, region);
             }
-            cJSON_AddItemToArray(models, model);
+            admin_append(models, model);
         }
     }
     table_fini(&t);
@@ -229,7 +229,7 @@ admin_nodes(struct admin_call *call)
                 next = views[i].node;
                 break;
             }
-            cJSON_AddItemToArray(list, node_json(call->lane, fleet, &views[i]));
+            admin_append(list, node_json(call->lane, fleet, &views[i]));
             listed++;
         }
     }
@@ -262,7 +262,7 @@ admin_node(struct admin_call *call)
         admin_put_span(model, "model", fleet->models[s->model].name);
         admin_put_span(model, "engine_name", fleet->names[s->name].text);
         cJSON_AddStringToObject(model, "state", metrics_model_state_name(s->state));
-        cJSON_AddItemToArray(models, model);
+        admin_append(models, model);
     }
     admin_send(call->exchange, 200, json);
 }

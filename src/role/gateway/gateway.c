@@ -15,6 +15,7 @@
 #include "io/clock.h"
 #include "io/log.h"
 #include "role/gateway/access_log.h"
+#include "role/gateway/admin.h"
 #include "role/gateway/discover.h"
 #include "role/gateway/feed.h"
 #include "role/gateway/handover.h"
@@ -437,6 +438,7 @@ gateway_open(const struct gateway_options *options, struct gateway **ret_gateway
     struct control *c = calloc(1, sizeof(*c));
     enum err err;
 
+    admin_init();
     if (c == NULL) {
         roster_unref(options->roster);
         return ERR_MEMORY;

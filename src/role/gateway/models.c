@@ -41,7 +41,7 @@ models_list(struct admin_call *call)
     find_served(fleet, served);
     for (uint32_t m = 0; m < fleet->model_count; m++) {
         if (served[m] && fleet_key_may_use(fleet, call->key, (uint16_t)m))
-            cJSON_AddItemToArray(data, model_json(call->lane, fleet->models[m].name));
+            admin_append(data, model_json(call->lane, fleet->models[m].name));
     }
     admin_send(call->exchange, 200, json);
 }
