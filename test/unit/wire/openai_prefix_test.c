@@ -371,6 +371,83 @@ test_tokens(void)
     CHECK(b.count == 4, "what is no token is still a place");
 }
 
+/* ---- Known values. Gateways of different versions compare these hashes, so they must never
+ * change. */
+
+#define LINE                                                                                       \
+    "a line of text that is long enough\\n\\\"with\\\" \\\\ \\u00e9 \xe2\x82\xac and "             \
+    "\\ud83d\\ude00"
+
+#define LINES LINE LINE LINE LINE LINE LINE LINE LINE
+
+static const struct {
+    const char *label;
+    enum openai_api api;
+    const char *begin, *repeated, *end;
+    uint32_t times, count;
+    uint64_t sum; /* FNV-1a over the hashes */
+} known_rows[] = {
+    {"a chat", OPENAI_CHAT,
+     "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"Be brief.\"},"
+     "{\"content\":\"",
+     LINE, "\",\"role\":\"user\"}]}", 100, 5, 0x89f41576a01d3aae},
+    {"a long chat", OPENAI_CHAT, "{\"model\":\"m\",\"messages\":[",
+     "{\"role\":\"user\",\"content\":\"" LINE "\"} ,\n",
+     "{\"role\":\"assistant\",\"content\":null}]}", 3000, 95, 0xc0404565d65c32a9},
+    {"to the last border", OPENAI_CHAT, "{\"model\":\"m\",\"messages\":[{\"content\":\"", LINE,
+     "\"}]}", 13000, 128, 0x36a9a56e3f6662b3},
+    {"parts, images and sounds", OPENAI_CHAT,
+     "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[\"x\",null,",
+     "{\"type\":\"text\",\"text\":\"" LINE "\"},{\"type\":\"image_url\",\"image_url\":{\"url\":"
+     "\"data:}]\\\"\"}},{\"text\":7},{\"text\":\"\"},",
+     "{}]}]}", 60, 6, 0x6d76a951297439a9},
+    {"a long image", OPENAI_CHAT,
+     "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"image\":\"", LINE,
+     "\"},{\"text\":\"" LINES LINES LINES LINES "\"}]}]}", 1000, 1, 0xae2dcb25c0f10a51},
+    {"calls and tools", OPENAI_CHAT,
+     "{\"tools\":[{\"a\":\"b\\n\"}],\"model\":\"m\",\"messages\":[7,null,",
+     "{\"tool_calls\":[{\"id\":\"c\",\"function\":{\"arguments\":\"" LINE "\",\"name\":\"get\"}},"
+     "{\"function\":null},[]],\"\\u0072ole\":\"assistant\"},{\"role\":\"tool\",\"content\":\"" LINE
+     "\"},",
+     "{\"tool_calls\":{}}]}", 40, 5, 0x61ee863f76deecc5},
+    {"keys that stand twice", OPENAI_CHAT, "{\"model\":\"m\",\"messages\":[",
+     "{\"role\":\"a\",\"content\":\"x\",\"role\":\"b\",\"content\":\"" LINE "\"},"
+     "{\"content\":[{\"text\":\"y\",\"text\":\"" LINE "\"}]},",
+     "{}]}", 30, 3, 0xac16c2f1c2801a04},
+    {"a prompt", OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":\"", LINE, "\"}", 50, 2,
+     0xec2966f9926679f},
+    {"prompts", OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":[",
+     "\"" LINE "\", 12 ,13,null,[1,\"a,b\",{}],[],{\"a\":[1]},", "4294967295,-1]}", 30, 2,
+     0x5d3bd4f509497cfd},
+    {"tokens", OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":[", "1, 22,333 ,\n4444,", "5]}",
+     900, 14, 0x44ecdf79858824e8},
+    {"lists of tokens", OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":[[1", ",22,333", "],[4]]}",
+     2000, 15, 0x43da0f9aeb584a67},
+    {"one border, just", OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":\"", "\\n\\\\", "\"}",
+     512, 1, 0xca5175eb6d4a2e83},
+    {"estimated as one, but short", OPENAI_COMPLETIONS, "{\"model\":\"m\",\"prompt\":\"", "\\u0041",
+     "\"}", 512, 0, 0xcbf29ce484222325},
+};
+
+static void
+test_known(void)
+{
+    static struct prefix_chain chain;
+
+    for (size_t i = 0; i < sizeof(known_rows) / sizeof(known_rows[0]); i++) {
+        begin();
+        put(known_rows[i].begin);
+        for (uint32_t k = 0; k < known_rows[i].times; k++)
+            put(known_rows[i].repeated);
+        put(known_rows[i].end);
+        chain_of(known_rows[i].api, key, &chain);
+        CHECK(chain.count == known_rows[i].count, known_rows[i].label);
+        CHECK(hash_fnv(HASH_FNV_START, chain.hashes, chain.count * sizeof(chain.hashes[0])) ==
+                  known_rows[i].sum,
+              known_rows[i].label);
+    }
+}
+
 int
 main(void)
 {
@@ -381,6 +458,7 @@ main(void)
     test_same();
     test_odd();
     test_tokens();
+    test_known();
     json_parser_close(parser);
     arena_fini(&arena);
     free(body);
