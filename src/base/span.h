@@ -17,6 +17,12 @@ struct span {
 /* A span over a string literal or an array of char that ends in a zero. */
 #define SPAN_LIT(text) ((struct span){(text), sizeof(text) - 1})
 
+/* The same in a table of constants, which C17 has no other way to write. */
+#define SPAN_INIT(text)                                                                            \
+    {                                                                                              \
+        (text), sizeof(text) - 1                                                                   \
+    }
+
 static inline struct span
 span_of(const char *text) /* zero-terminated */
 {

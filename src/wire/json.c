@@ -11,10 +11,6 @@
 #include "wire/json_scan.h"
 #include "wire/json_simd.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #define JSON_SIMD_BYTES_MIN                                                                        \
     4096u /* below it our own pass is faster, but for text all outside ASCII */
 #define JSON_SIMD_BYTES_MAX 1048576u
@@ -85,62 +81,11 @@ space_end(struct span s, size_t at)
     return at;
 }
 
-/* Is the quote at s.data[at] escaped: is the run of backslashes before it odd? The run cannot reach
- * beyond the opening quote. Every run is counted once, for the quote behind it. */
-static bool
-is_escaped(struct span s, size_t at)
-{
-    size_t before = at;
-
-    while (s.data[before - 1] == '\\')
-        before--;
-    return (at - before) % 2 != 0;
-}
-
-/* How many bytes from at on, in steps of 64, hold no quote. */
-static size_t
-without_quote(struct span s, size_t at)
-{
-    size_t start = at;
-
-#ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"');
-
-    for (; s.bytes - at >= 64; at += 64) {
-        const __m128i *x = (const void *)(s.data + at);
-        __m128i a = _mm_cmpeq_epi8(_mm_loadu_si128(x), quote);
-        __m128i b = _mm_cmpeq_epi8(_mm_loadu_si128(x + 1), quote);
-        __m128i c = _mm_cmpeq_epi8(_mm_loadu_si128(x + 2), quote);
-        __m128i d = _mm_cmpeq_epi8(_mm_loadu_si128(x + 3), quote);
-        if (_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d))) != 0)
-            break;
-    }
-#endif
-    return at - start;
-}
-
 /* Behind the string whose opening quote is at s.data[at]. */
 static size_t
 string_end(struct span s, size_t at)
 {
-    at++;
-#ifdef __SSE2__
-    for (; s.bytes - at >= 16; at += 16) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(s.data + at));
-        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8('"')));
-        for (; mask != 0; mask &= mask - 1) {
-            size_t quote = at + (unsigned)__builtin_ctz(mask);
-            if (!is_escaped(s, quote))
-                return quote + 1;
-        }
-        at += without_quote(s, at + 16);
-    }
-#endif
-    for (; at < s.bytes; at++) {
-        if (s.data[at] == '"' && !is_escaped(s, at))
-            return at + 1;
-    }
-    return s.bytes;
+    return (size_t)(json_scan_string_end(s.data + at, s.data + s.bytes) - s.data);
 }
 
 /* Behind the value at s.data[at]; *deepest grows to the arrays and objects open at once in it. */

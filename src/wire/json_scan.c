@@ -1,13 +1,10 @@
 /* json_scan - the checking pass; see json_scan.h. Plain recursive descent, at most JSON_DEPTH_MAX
- * deep. Strings are most of what passes here, so they are skipped sixteen bytes at a time.
+ * deep. Strings are most of what passes here, so they are skipped in blocks (json_block).
  * A mistake moves `end` to where it stands: nothing more can be read, which makes it stick. */
 #include "wire/json_scan.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "wire/json.h"
+#include "wire/json_block.h"
 
 static bool
 fail(struct json_scan *s, const char *at, const char *why)
@@ -28,24 +25,60 @@ json_scan_of(struct span document)
     return (struct json_scan){.at = data, .end = data + document.bytes};
 }
 
-/* The first byte from at on that is no plain text of a string: a quote, a backslash, a control
- * character or the start of a longer UTF-8 sequence. */
+struct json_scan
+json_scan_of_valid(struct span document)
+{
+    struct json_scan s = json_scan_of(document);
+
+    s.is_valid = true;
+    return s;
+}
+
+/* Is this quote of a string escaped: is the run of backslashes before it odd? The run cannot reach
+ * beyond the opening quote. Every run is counted once, for the quote behind it. */
+static bool
+is_escaped(const char *quote)
+{
+    const char *before = quote;
+
+    while (before[-1] == '\\')
+        before--;
+    return (quote - before) % 2 != 0;
+}
+
+const char *
+json_scan_string_end(const char *at, const char *end)
+{
+    for (at++; end - at >= JSON_BLOCK_BYTES; at += JSON_BLOCK_BYTES) {
+        unsigned mask = json_block_equal(at, '"');
+        for (; mask != 0; mask &= mask - 1) {
+            const char *quote = at + __builtin_ctz(mask);
+            if (!is_escaped(quote))
+                return quote + 1;
+        }
+        while (end - at >= 5 * JSON_BLOCK_BYTES && /* longer ones: four at a time */
+               (json_block_equal(at + JSON_BLOCK_BYTES, '"') |
+                json_block_equal(at + 2 * JSON_BLOCK_BYTES, '"') |
+                json_block_equal(at + 3 * JSON_BLOCK_BYTES, '"') |
+                json_block_equal(at + 4 * JSON_BLOCK_BYTES, '"')) == 0)
+            at += 4 * JSON_BLOCK_BYTES;
+    }
+    for (; at < end; at++) {
+        if (*at == '"' && !is_escaped(at))
+            return at + 1;
+    }
+    return end;
+}
+
+/* The first byte from at on that is no plain text of a string. */
 static const char *
 plain_end(const char *at, const char *end)
 {
-#ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\');
-    const __m128i space = _mm_set1_epi8(' ');
-
-    for (; end - at >= 16; at += 16) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, backslash));
-        /* signed: below ' ' are the controls and all of 0x80..0xff */
-        int mask = _mm_movemask_epi8(_mm_or_si128(stop, _mm_cmplt_epi8(x, space)));
+    for (; end - at >= JSON_BLOCK_BYTES; at += JSON_BLOCK_BYTES) {
+        unsigned mask = json_block_special(at);
         if (mask != 0)
-            return at + __builtin_ctz((unsigned)mask);
+            return at + __builtin_ctz(mask);
     }
-#endif
     while (at < end && *at != '"' && *at != '\\' && (unsigned char)(*at - 0x20) < 0x60)
         at++;
     return at;
@@ -140,6 +173,10 @@ scan_string(struct json_scan *s)
 {
     const char *at = s->at + 1;
 
+    if (s->is_valid) {
+        s->at = json_scan_string_end(s->at, s->end);
+        return true;
+    }
     for (;;) {
         unsigned bytes;
         at = plain_end(at, s->end);

@@ -22,9 +22,12 @@ struct json_scan {
     const char *why; /* the first mistake: what was expected; NULL so far none */
     uint32_t depth;  /* arrays and objects that are open here */
     bool too_deep;   /* the mistake is a nesting over JSON_DEPTH_MAX */
+    bool is_valid;   /* known before: strings are passed over unseen */
 };
 
 struct json_scan json_scan_of(struct span document);
+/* The same over what is known to be valid, a document or a value in one: a quick walk. */
+struct json_scan json_scan_of_valid(struct span document);
 /* Skip spaces, then the byte that comes, or -1 at the end. */
 static inline int
 json_scan_peek(struct json_scan *s)
@@ -49,6 +52,8 @@ bool json_scan_value(struct json_scan *s, struct span *ret_value);
 /* Nothing but spaces is left, and there was no mistake. */
 bool json_scan_end(struct json_scan *s);
 
+/* Behind the string whose opening quote is at `at`, in what is valid; never behind end. */
+const char *json_scan_string_end(const char *at, const char *end);
 /* Bytes of the UTF-8 sequence that starts at `at` (RFC 3629: no overlong forms, no surrogates), 0
  * when it is none. at < end. */
 unsigned json_scan_utf8(const char *at, const char *end);

@@ -8,7 +8,6 @@
 #include "core/event.h"
 
 #define CHOICES_MAX 128u
-#define TOKEN_BYTES 4u /* of text that one given token stands for */
 #define WIDE_PERCENT_MIXED                                                                         \
     10u /* share of bytes outside ASCII from which a script is mixed, wide                         \
          */
@@ -31,19 +30,19 @@ enum known {
     KNOWN_COUNT
 };
 
-static const char *const known_names[KNOWN_COUNT] = {
-    [KNOWN_MODEL] = "model",
-    [KNOWN_STREAM] = "stream",
-    [KNOWN_STREAM_OPTIONS] = "stream_options",
-    [KNOWN_MAX_TOKENS] = "max_tokens",
-    [KNOWN_MAX_COMPLETION_TOKENS] = "max_completion_tokens",
-    [KNOWN_N] = "n",
-    [KNOWN_MESSAGES] = "messages",
-    [KNOWN_PROMPT] = "prompt",
-    [KNOWN_TOOLS] = "tools",
-    [KNOWN_MODELS] = "models",
-    [KNOWN_PROMPT_CACHE_KEY] = "prompt_cache_key",
-    [KNOWN_USER] = "user",
+static const struct span known_names[KNOWN_COUNT] = {
+    [KNOWN_MODEL] = SPAN_INIT("model"),
+    [KNOWN_STREAM] = SPAN_INIT("stream"),
+    [KNOWN_STREAM_OPTIONS] = SPAN_INIT("stream_options"),
+    [KNOWN_MAX_TOKENS] = SPAN_INIT("max_tokens"),
+    [KNOWN_MAX_COMPLETION_TOKENS] = SPAN_INIT("max_completion_tokens"),
+    [KNOWN_N] = SPAN_INIT("n"),
+    [KNOWN_MESSAGES] = SPAN_INIT("messages"),
+    [KNOWN_PROMPT] = SPAN_INIT("prompt"),
+    [KNOWN_TOOLS] = SPAN_INIT("tools"),
+    [KNOWN_MODELS] = SPAN_INIT("models"),
+    [KNOWN_PROMPT_CACHE_KEY] = SPAN_INIT("prompt_cache_key"),
+    [KNOWN_USER] = SPAN_INIT("user"),
 };
 
 /* The values of the keys above, as written; empty where absent. json_type_of says JSON_NULL of both
@@ -69,154 +68,24 @@ refuse(struct openai_error *ret_error, const char *code, const char *param, cons
 
 /* ---- How much text. */
 
-struct text_sum {
-    uint64_t bytes, wide_bytes; /* unescaped; of them outside ASCII */
-};
-
-/* Add a string value. One pass that the compiler turns into vector code, so the length is an
- * estimate: an escape writes two bytes for one, a run of backslashes is half as long, and \uXXXX,
- * which clients write for what is outside ASCII, stands for three bytes. */
 static void
-add_text(struct text_sum *sum, struct span value)
+measure(struct openai_request *r, const struct known_values *values, struct arena *arena)
 {
-    const char *text = value.data + 1;
-    size_t bytes = value.bytes - 2, left = bytes;
-    size_t wide = 0, escapes = 0, in_runs = 0, unicode = 0;
-
-    while (left > 0) {
-        unsigned char block_wide = 0, block_escapes = 0, block_in_runs = 0, block_unicode = 0;
-        size_t block = left < 240 ? left : 240;      /* so that a byte can count it */
-        for (size_t i = 0; i < block; i++, text++) { /* around it stand the quotes */
-            unsigned char escape = text[0] == '\\', first = text[-1] != '\\';
-            unsigned char run = escape & (text[1] == '\\');
-            block_wide = (unsigned char)(block_wide + ((unsigned char)text[0] >> 7));
-            block_escapes = (unsigned char)(block_escapes + escape);
-            block_in_runs = (unsigned char)(block_in_runs + run + (run & first));
-            block_unicode = (unsigned char)(block_unicode + (escape & first & (text[1] == 'u')));
-        }
-        wide += block_wide;
-        escapes += block_escapes;
-        in_runs += block_in_runs;
-        unicode += block_unicode;
-        left -= block;
-    }
-    sum->bytes += bytes - escapes + in_runs / 2 - 2 * unicode;
-    sum->wide_bytes += wide + 3 * unicode;
-}
-
-static void
-add_if_text(struct text_sum *sum, struct span value)
-{
-    if (json_type_of(value) == JSON_STRING)
-        add_text(sum, value);
-}
-
-/* The value of a key of a valid object, or empty. */
-static struct span
-member(struct span object, const char *name)
-{
-    char text[JSON_KEY_BYTES_MAX + 1];
-    struct json_field field;
-    size_t at = 0;
-
-    if (json_type_of(object) != JSON_OBJECT)
-        return (struct span){0};
-    while (json_object_next(object, &at, &field)) {
-        if (span_eq_text(json_key_text(&field, text), name))
-            return field.value;
-    }
-    return (struct span){0};
-}
-
-/* A string, or the text of an array of parts. */
-static void
-add_content(struct text_sum *sum, struct span content)
-{
-    struct span part;
-    size_t at = 0;
-
-    add_if_text(sum, content);
-    if (json_type_of(content) != JSON_ARRAY)
-        return;
-    while (json_array_next(content, &at, &part))
-        add_if_text(sum, member(part, "text"));
-}
-
-static void
-add_tool_calls(struct text_sum *sum, struct span calls)
-{
-    struct span call;
-    size_t at = 0;
-
-    if (json_type_of(calls) != JSON_ARRAY)
-        return;
-    while (json_array_next(calls, &at, &call)) {
-        struct span function = member(call, "function");
-        add_if_text(sum, member(function, "name"));
-        add_if_text(sum, member(function, "arguments"));
-    }
-}
-
-static void
-add_messages(struct text_sum *sum, struct span messages)
-{
-    char text[JSON_KEY_BYTES_MAX + 1];
-    struct json_field field;
-    struct span message;
-    size_t at = 0;
-
-    while (json_array_next(messages, &at, &message)) {
-        size_t field_at = 0;
-        if (json_type_of(message) != JSON_OBJECT)
-            continue;
-        while (json_object_next(message, &field_at, &field)) {
-            struct span key = json_key_text(&field, text);
-            if (span_eq_text(key, "role"))
-                add_if_text(sum, field.value);
-            else if (span_eq_text(key, "content"))
-                add_content(sum, field.value);
-            else if (span_eq_text(key, "tool_calls"))
-                add_tool_calls(sum, field.value);
-        }
-    }
-}
-
-/* A string, tokens, or an array of either. */
-static void
-add_prompt(struct text_sum *sum, struct span prompt)
-{
-    struct span item, token;
-    size_t at = 0;
-
-    add_if_text(sum, prompt);
-    if (json_type_of(prompt) != JSON_ARRAY)
-        return;
-    while (json_array_next(prompt, &at, &item)) {
-        size_t token_at = 0;
-        add_if_text(sum, item);
-        if (json_type_of(item) == JSON_NUMBER)
-            sum->bytes += TOKEN_BYTES;
-        while (json_type_of(item) == JSON_ARRAY && json_array_next(item, &token_at, &token))
-            sum->bytes += TOKEN_BYTES;
-    }
-}
-
-static void
-measure(struct openai_request *r, const struct known_values *values)
-{
-    struct text_sum sum = {0};
+    uint64_t bytes, wide_bytes;
 
     if (r->api == OPENAI_CHAT)
-        add_messages(&sum, values->of[KNOWN_MESSAGES]);
+        openai_text_of_messages(values->of[KNOWN_MESSAGES], arena, &r->text);
     else
-        add_prompt(&sum, values->of[KNOWN_PROMPT]);
-    r->script = sum.wide_bytes * 100 < sum.bytes * WIDE_PERCENT_MIXED || sum.bytes == 0
-                    ? SCRIPT_ASCII
-                : sum.wide_bytes * 100 < sum.bytes * WIDE_PERCENT_WIDE ? SCRIPT_MIXED
-                                                                       : SCRIPT_WIDE;
+        openai_text_of_prompt(values->of[KNOWN_PROMPT], arena, &r->text);
     if (json_type_of(values->of[KNOWN_TOOLS]) == JSON_ARRAY)
-        sum.bytes += values->of[KNOWN_TOOLS].bytes;
-    r->prompt_bytes = sum.bytes < UINT32_MAX ? (uint32_t)sum.bytes : UINT32_MAX;
+        r->tools = values->of[KNOWN_TOOLS];
+    bytes = r->text.bytes;
+    wide_bytes = r->text.wide_bytes;
+    r->script = wide_bytes * 100 < bytes * WIDE_PERCENT_MIXED || bytes == 0 ? SCRIPT_ASCII
+                : wide_bytes * 100 < bytes * WIDE_PERCENT_WIDE              ? SCRIPT_MIXED
+                                                                            : SCRIPT_WIDE;
+    bytes += r->tools.bytes;
+    r->prompt_bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
 }
 
 /* ---- Reading the fields. */
@@ -232,15 +101,15 @@ pick(const struct json_object *object, struct known_values *ret_values,
     for (size_t i = 0; i < object->count; i++) {
         struct span key = json_key_text(&object->fields[i], text);
         for (size_t known = 0; known < KNOWN_COUNT; known++) {
-            struct span name = span_of(known_names[known]);
+            struct span name = known_names[known];
             if (key.bytes != name.bytes || !span_eq_nocase(key, name))
                 continue;
             if (!span_eq(key, name) && known >= KNOWN_HINTS)
                 continue;
             if (!span_eq(key, name))
-                return refuse(ret_error, "unknown_parameter", known_names[known],
+                return refuse(ret_error, "unknown_parameter", name.data,
                               "Unknown key `%.*s`: write it `%s`, in lower case.", (int)key.bytes,
-                              key.data, known_names[known]);
+                              key.data, name.data);
             ret_values->of[known] = object->fields[i].value;
         }
     }
@@ -291,7 +160,7 @@ static enum err
 read_count(struct span value, enum known known, uint64_t most, uint64_t *ret,
            struct openai_error *ret_error)
 {
-    const char *name = known_names[known];
+    const char *name = known_names[known].data;
     uint64_t count;
 
     if (json_type_of(value) == JSON_NULL)
@@ -433,11 +302,9 @@ openai_request_parse(struct json_parser *parser, enum openai_api api, struct spa
                          &max_completion_tokens, ret_error);
     if (err != ERR_OK)
         return err;
-    r.text = values.of[api == OPENAI_CHAT ? KNOWN_MESSAGES : KNOWN_PROMPT];
-    r.tools = values.of[KNOWN_TOOLS];
     r.session = session_of(&values);
     r.max_tokens = max_completion_tokens > 0 ? max_completion_tokens : max_tokens;
-    measure(&r, &values);
+    measure(&r, &values, arena);
     *ret_request = r;
     return ERR_OK;
 }

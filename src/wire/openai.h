@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/span.h"
 #include "wire/json.h"
+#include "wire/openai_text.h"
 
 enum openai_api { OPENAI_CHAT, OPENAI_COMPLETIONS };
 
@@ -35,7 +36,8 @@ struct openai_request {
     bool usage_asked;           /* the client set stream_options.include_usage */
     struct span stream_options; /* value range; empty if absent */
     struct span include_usage;  /* value range inside stream_options; empty if absent */
-    struct span text, tools;    /* messages or prompt, and tools, as written; empty if absent */
+    struct openai_text text;    /* of messages or prompt */
+    struct span tools;          /* an array as written; empty if absent */
     struct span session;        /* prompt_cache_key, else user, as written; empty: no string */
     uint64_t max_tokens;        /* max_completion_tokens or max_tokens; 0: none */
     uint64_t choices;           /* n; 1 if absent */

@@ -1,29 +1,38 @@
-/* openai_prefix - walks the text of a request once more and hashes it; see openai_prefix.h.
+/* openai_prefix - hashes the pieces that openai_text found; see openai_prefix.h.
  *
  * The text is cut into blocks of a KiB, each hashed together with the hash of all before it, so a
- * hash stands for the whole beginning. A request too short for the first border is not walked. */
+ * hash stands for the whole beginning. What lies behind the last border that the text can reach is
+ * not looked at. */
 #include "wire/openai_prefix.h"
 
 #include <string.h>
+
+#include "wire/json_block.h"
+#include "wire/json_scan.h"
 
 #define BLOCK_BYTES 1024u /* every border is a multiple */
 #define OTHER_BYTES                                                                                \
     32768u /* of what is no text: so much of its beginning and of its end counts                   \
             */
 
-/* Between two pieces that could be confused; none of them is in UTF-8 text. */
-enum mark { MARK_MESSAGE = 0xf8, MARK_TEXT, MARK_CALL, MARK_ARGUMENTS, MARK_OTHER };
-
 struct hasher {
     struct hash_key key;
     struct prefix_chain *chain;
     uint32_t blocks, used; /* whole blocks so far; bytes of the one that grows */
-    bool is_full;          /* the last border is reached */
+    bool is_full;          /* the last border that can be reached is */
+    uint64_t most_bytes;   /* there are no more in the canonical text */
     struct {
         uint64_t before; /* hash of all blocks before */
         char bytes[BLOCK_BYTES];
     } block;
 };
+
+/* No border is left that the text reaches. */
+static bool
+ends_before(const struct hasher *h, uint32_t border)
+{
+    return border == PREFIX_BORDERS_MAX || prefix_border_bytes(border) > h->most_bytes;
+}
 
 static void
 block_end(struct hasher *h)
@@ -35,7 +44,7 @@ block_end(struct hasher *h)
     h->blocks++;
     if (h->blocks * BLOCK_BYTES == prefix_border_bytes(chain->count)) {
         chain->hashes[chain->count++] = h->block.before;
-        h->is_full = chain->count == PREFIX_BORDERS_MAX;
+        h->is_full = ends_before(h, chain->count);
     }
 }
 
@@ -54,30 +63,26 @@ add(struct hasher *h, struct span piece)
 }
 
 static void
-add_mark(struct hasher *h, enum mark mark)
+add_byte(struct hasher *h, char byte)
 {
-    char byte = (char)mark;
-
-    add(h, (struct span){&byte, 1});
+    h->block.bytes[h->used++] = byte;
+    if (h->used == BLOCK_BYTES)
+        block_end(h);
 }
 
-/* Copy text as it stands, up to a backslash, the end of the block or left_bytes. Eight bytes at a
- * time: code has an escape in every line. Returns how much it was. */
+/* Copy text as it stands, up to a backslash, the end of the block or left_bytes. Code has an escape
+ * in every line. Returns how much it was. */
 static size_t
 add_plain(struct hasher *h, const char *at, size_t left_bytes)
 {
-    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
     size_t room = BLOCK_BYTES - h->used, most = left_bytes < room ? left_bytes : room, done = 0;
     char *to = h->block.bytes + h->used;
 
-    for (; most - done >= 8; done += 8) {
-        uint64_t word, zeros;
-        memcpy(&word, at + done, 8);
-        memcpy(to + done, &word, 8);
-        word ^= ones * '\\';
-        zeros = (word - ones) & ~word & high; /* the lowest one is where the first backslash is */
-        if (zeros != 0) {
-            done += (size_t)__builtin_ctzll(zeros) / 8;
+    for (; most - done >= JSON_BLOCK_BYTES; done += JSON_BLOCK_BYTES) {
+        unsigned escapes = json_block_equal(at + done, '\\');
+        memcpy(to + done, at + done, JSON_BLOCK_BYTES);
+        if (escapes != 0) {
+            done += (size_t)__builtin_ctz(escapes);
             most = done;
             break;
         }
@@ -90,26 +95,22 @@ add_plain(struct hasher *h, const char *at, size_t left_bytes)
     return done;
 }
 
-/* A string value; anything else is nothing. */
 static void
 add_string(struct hasher *h, struct span value)
 {
-    const char *at, *end;
-    size_t bytes, used;
-    char text[4];
+    const char *at = value.data + 1, *end = value.data + value.bytes - 1; /* without the quotes */
 
-    if (json_type_of(value) != JSON_STRING)
-        return;
-    at = value.data + 1;
-    end = value.data + value.bytes - 1; /* around it stand the quotes */
     while (at < end && !h->is_full) {
+        size_t bytes, used;
+        char text[4];
         at += add_plain(h, at, (size_t)(end - at));
         if (at == end || *at != '\\' || h->is_full)
             continue;
         bytes = json_unescape_one(at, end, text, &used);
         if (bytes == 0)
             return;
-        add(h, (struct span){text, bytes});
+        for (size_t i = 0; i < bytes && !h->is_full; i++)
+            add_byte(h, text[i]);
         at += used;
     }
 }
@@ -123,119 +124,39 @@ add_other(struct hasher *h, struct span value)
     uint64_t sums[3] = {value.bytes, hash_bytes(h->key, value.data, bytes),
                         hash_bytes(h->key, value.data + value.bytes - bytes, bytes)};
 
-    add_mark(h, MARK_OTHER);
     add(h, (struct span){(const char *)sums, sizeof(sums)});
 }
 
-/* The values of some keys of an object, in the order of the names; empty where absent. */
+/* Each as four bytes. A run of numbers, or a whole array, of which what is no number is one too. */
 static void
-members(struct span object, const char *const *names, size_t count, struct span *ret_values)
+add_tokens(struct hasher *h, struct span value)
 {
-    char text[JSON_KEY_BYTES_MAX + 1];
-    struct json_field field;
-    size_t at = 0;
+    struct json_scan s = json_scan_of_valid(value);
+    struct span item;
 
-    memset(ret_values, 0, count * sizeof(*ret_values));
-    if (json_type_of(object) != JSON_OBJECT)
-        return;
-    while (json_object_next(object, &at, &field)) {
-        struct span key = json_key_text(&field, text);
-        for (size_t i = 0; i < count; i++) {
-            if (span_eq_text(key, names[i]))
-                ret_values[i] = field.value;
-        }
+    if (json_type_of(value) == JSON_ARRAY)
+        json_scan_open(&s, '[');
+    for (bool first = true; !h->is_full && json_scan_item(&s, &first);) {
+        uint64_t number;
+        uint32_t token = UINT32_MAX;
+        json_scan_value(&s, &item);
+        if (json_u64(item, &number) == ERR_OK && number < UINT32_MAX)
+            token = (uint32_t)number;
+        add(h, (struct span){(const char *)&token, sizeof(token)});
     }
 }
 
 static void
-add_content(struct hasher *h, struct span content)
+add_piece(struct hasher *h, const struct openai_piece *piece)
 {
-    static const char *const names[] = {"text"};
-    struct span part, text;
-    size_t at = 0;
-
-    add_mark(h, MARK_TEXT);
-    add_string(h, content);
-    if (json_type_of(content) != JSON_ARRAY)
-        return;
-    while (!h->is_full && json_array_next(content, &at, &part)) {
-        members(part, names, 1, &text);
-        if (json_type_of(text) == JSON_STRING)
-            add_string(h, text);
-        else
-            add_other(h, part);
-    }
-}
-
-static void
-add_calls(struct hasher *h, struct span calls)
-{
-    static const char *const names[] = {"name", "arguments"}, *const outer[] = {"function"};
-    struct span call, function, values[2];
-    size_t at = 0;
-
-    if (json_type_of(calls) != JSON_ARRAY)
-        return;
-    while (!h->is_full && json_array_next(calls, &at, &call)) {
-        members(call, outer, 1, &function);
-        members(function, names, 2, values);
-        add_mark(h, MARK_CALL);
-        add_string(h, values[0]);
-        add_mark(h, MARK_ARGUMENTS);
-        add_string(h, values[1]);
-    }
-}
-
-static void
-add_messages(struct hasher *h, struct span messages)
-{
-    static const char *const names[] = {"role", "content", "tool_calls"};
-    struct span message, values[3];
-    size_t at = 0;
-
-    while (!h->is_full && json_array_next(messages, &at, &message)) {
-        members(message, names, 3, values);
-        add_mark(h, MARK_MESSAGE);
-        add_string(h, values[0]);
-        add_content(h, values[1]);
-        add_calls(h, values[2]);
-    }
-}
-
-/* A token, as wide as openai.c counts it. */
-static void
-add_token(struct hasher *h, struct span value)
-{
-    uint64_t number;
-    uint32_t token = UINT32_MAX;
-
-    if (json_u64(value, &number) == ERR_OK && number < UINT32_MAX)
-        token = (uint32_t)number;
-    add(h, (struct span){(const char *)&token, sizeof(token)});
-}
-
-/* A string, tokens, or an array of either. */
-static void
-add_prompt(struct hasher *h, struct span prompt)
-{
-    struct span item, token;
-    size_t at = 0;
-
-    add_string(h, prompt);
-    if (json_type_of(prompt) != JSON_ARRAY)
-        return;
-    while (!h->is_full && json_array_next(prompt, &at, &item)) {
-        size_t token_at = 0;
-        if (json_type_of(item) == JSON_NUMBER) {
-            add_token(h, item);
-            continue;
-        }
-        add_mark(h, MARK_MESSAGE); /* a prompt of its own */
-        add_string(h, item);
-        while (json_type_of(item) == JSON_ARRAY && !h->is_full &&
-               json_array_next(item, &token_at, &token))
-            add_token(h, token);
-    }
+    if (piece->mark != OPENAI_MARK_NONE)
+        add_byte(h, (char)piece->mark);
+    if (piece->mark == OPENAI_MARK_OTHER)
+        add_other(h, piece->value);
+    else if (json_type_of(piece->value) == JSON_STRING)
+        add_string(h, piece->value);
+    else if (piece->value.bytes > 0)
+        add_tokens(h, piece->value);
 }
 
 void
@@ -250,11 +171,9 @@ openai_prefix(const struct openai_request *r, struct hash_key key, struct prefix
     h.chain = ret_chain;
     h.blocks = h.used = 0;
     h.is_full = false;
+    h.most_bytes = r->text.bytes + r->text.mark_bytes + r->tools.bytes;
     h.block.before = 0;
-    if (json_type_of(r->tools) == JSON_ARRAY)
-        add(&h, r->tools);
-    if (r->api == OPENAI_CHAT)
-        add_messages(&h, r->text);
-    else
-        add_prompt(&h, r->text);
+    add(&h, r->tools);
+    for (size_t i = 0; i < r->text.piece_count && !h.is_full; i++)
+        add_piece(&h, &r->text.pieces[i]);
 }

@@ -64,9 +64,10 @@ scan_ms(struct json_scan *s, double *ret)
 static bool
 scan_message(struct json_scan *s)
 {
-    static const char *const names[] = {"content",    "reasoning",     "reasoning_content",
-                                        "tool_calls", "function_call", "refusal",
-                                        "audio"};
+    static const struct span names[] = {
+        SPAN_INIT("content"),    SPAN_INIT("reasoning"),     SPAN_INIT("reasoning_content"),
+        SPAN_INIT("tool_calls"), SPAN_INIT("function_call"), SPAN_INIT("refusal"),
+        SPAN_INIT("audio")};
     struct span key, value;
     bool filled = false;
 
@@ -74,7 +75,7 @@ scan_message(struct json_scan *s)
         return false;
     for (bool first = true; json_scan_key(s, &first, &key);) {
         size_t i = 0;
-        while (i < sizeof(names) / sizeof(names[0]) && !span_eq_text(key, names[i]))
+        while (i < sizeof(names) / sizeof(names[0]) && !span_eq(key, names[i]))
             i++;
         if (i < sizeof(names) / sizeof(names[0]))
             filled = scan_filled(s) || filled;
