@@ -24,7 +24,8 @@ struct gateway;
 MUST_USE enum err access_log_open(struct gateway *gateway, const char *path,
                                   struct access_log **ret_log);
 /* No more is written until access_log_close, which writes the rest: before the loops end, and after
- * the last lane is closed. NULL: nothing. */
+ * the last lane is closed. Between the two the first lane's loop passes once more: what the thread
+ * answered last waits there. NULL: nothing. */
 void access_log_stop(struct access_log *log);
 void access_log_close(struct access_log *log);
 

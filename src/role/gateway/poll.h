@@ -16,8 +16,7 @@
 #define POLL_READS_PER_S  200u
 #define POLL_NS           1000000000u /* gateway->poll_ns by default */
 #define POLL_MODELS_EVERY 5u          /* reads of the load between two looks at the models */
-#define POLL_QUIET_LOOKS  10u /* at the models, until one that told no load is asked for it again  \
-                               */
+#define POLL_QUIET_LOOKS  10u /* at the models, until one without a load is asked for it again */
 #define POLL_BACK_OFF_MAX 3u  /* 2^n * poll_ns at most after failures */
 #define POLL_CONNECT_NS   2000000000u
 #define POLL_ANSWER_NS    5000000000u

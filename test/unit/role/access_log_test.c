@@ -130,6 +130,7 @@ test_files(void)
     CHECK(exists(paths[1]), "another name");
     put(log, 0, "d1\n");
     access_log_stop(log);
+    loop_pass(lanes[0].loop, 0);
     put(log, 1, "d2\n");
     access_log_close(log);
     CHECK(comes(paths[1], "d1\nd2\n"), "closing writes the rest");
@@ -149,6 +150,7 @@ test_files(void)
     }
     CHECK(lines == 2 && dropped == 2, "what a full disk does not take is counted");
     access_log_stop(log);
+    loop_pass(lanes[0].loop, 0);
     access_log_close(log);
 }
 
