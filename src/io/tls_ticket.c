@@ -3,8 +3,8 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/must.h"
 
@@ -39,7 +39,10 @@ enum err
 tls_tickets_init(struct tls_tickets *t, uint64_t now_ns)
 {
     *t = (struct tls_tickets){.epoch = now_ns / TLS_TICKET_EPOCH_NS, .count = 1};
-    return RAND_bytes(t->secrets[0], TLS_TICKET_SECRET_BYTES) == 1 ? ERR_OK : ERR_IO;
+    /* Not by OpenSSL, which may set itself up for it and crashes when there is no memory for that.
+     */
+    return getrandom(t->secrets[0], TLS_TICKET_SECRET_BYTES, 0) == TLS_TICKET_SECRET_BYTES ? ERR_OK
+                                                                                           : ERR_IO;
 }
 
 static void

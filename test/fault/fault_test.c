@@ -526,10 +526,34 @@ run_admin(struct tally *tally)
     return wrong;
 }
 
+/* Starting itself: it does, or says that it does not. */
+static bool
+start_strikes(enum fault kind, uint64_t n, struct tally *tally)
+{
+    static const char text[] = "listen: {public: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\n"
+                               "engines: [{name: first, url: \"http://127.0.0.1:1\"}]\n"
+                               "models: {m: {aliases: [engine-name]}}\n";
+    struct gateway_options options = {.rule = -1, .seed = 1};
+    struct gateway *gateway = NULL;
+    enum err err;
+    bool struck;
+
+    fault_concerns_me(true);
+    fault_arm(kind, n);
+    err = roster_read(span_of(text), "test.yaml", 0, NULL, &options.roster);
+    if (err == ERR_OK)
+        err = gateway_open(&options, &gateway);
+    struck = fault_disarm() >= n;
+    fault_concerns_me(false);
+    gateway_close(gateway);
+    tally->count[err == ERR_OK ? WHOLE : ERROR_STATUS]++;
+    return struck;
+}
+
 static const struct scenario {
     const char *name;
-    e2e_script *script; /* of the first engine; NULL: it is good */
-    const char *(*run)(struct tally *);
+    e2e_script *script;                 /* of the first engine; NULL: it is good */
+    const char *(*run)(struct tally *); /* NULL: only the start */
 } scenarios[] = {
     {"json", NULL, run_json},
     {"stream", NULL, run_stream},
@@ -539,6 +563,7 @@ static const struct scenario {
     {"h2_json", NULL, run_h2_json},
     {"h2_stream", NULL, run_h2_stream},
     {"admin", NULL, run_admin},
+    {"start", NULL, NULL},
 };
 
 /* ---- Runs. */
@@ -564,6 +589,10 @@ run(const struct scenario *s, enum fault kind, uint64_t n, struct tally *tally, 
 
     snprintf(present, sizeof(present), "fault_test %s %s %llu\n", s->name, fault_name(kind),
              (unsigned long long)n);
+    if (s->run == NULL) {
+        *ret_struck = start_strikes(kind, n, tally);
+        return NULL;
+    }
     open_world(s->script);
     fault_arm(kind, n);
     wrong = s->run(tally);
