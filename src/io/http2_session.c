@@ -39,6 +39,7 @@ glitch(struct http_session *c)
         h->glitches--;
         return;
     }
+    h->spent = true;
     if (nghttp2_session_terminate_session(h->nghttp2, NGHTTP2_ENHANCE_YOUR_CALM) != 0)
         c->out_of_memory = true;
     http_session_wake(c);
@@ -85,10 +86,11 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *n
     struct http2_stream *st = stream_of(session, frame->hd.stream_id);
 
     (void)flags;
-    if (st != NULL && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-        http2_stream_header(st, (struct span){(const char *)name, name_bytes},
-                            (struct span){(const char *)value, value_bytes});
-    return carry_on(user);
+    if (st == NULL || http2_stream_header(st, (struct span){(const char *)name, name_bytes},
+                                          (struct span){(const char *)value, value_bytes},
+                                          frame->headers.cat != NGHTTP2_HCAT_REQUEST))
+        return carry_on(user);
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int
@@ -325,14 +327,18 @@ take_input(struct http_session *c, struct span input)
     struct http2_session *h = c->h2;
 
     /* What is wrong in a frame nghttp2 answers itself; an error here is a flood, no HTTP/2 at all,
-     * or no memory. */
-    if (!c->out_of_memory &&
-        nghttp2_session_mem_recv(h->nghttp2, (const uint8_t *)input.data, input.bytes) >= 0) {
-        http_session_wake(c);
-        return true;
+     * or no memory. Who does not read cannot be told to calm down, and what we would answer piles
+     * up: that ends here, too. */
+    if (c->out_of_memory ||
+        (!h->spent &&
+         nghttp2_session_mem_recv(h->nghttp2, (const uint8_t *)input.data, input.bytes) < 0) ||
+        (h->spent && c->blocked) ||
+        nghttp2_session_get_outbound_queue_size(h->nghttp2) > HTTP2_QUEUE_MAX) {
+        http_session_close(c);
+        return false;
     }
-    http_session_close(c);
-    return false;
+    http_session_wake(c);
+    return true;
 }
 
 static void

@@ -24,6 +24,9 @@
  */
 #define HTTP2_GLITCHES_MAX        256u
 #define HTTP2_GLITCHES_PER_SECOND 32u
+#define HTTP2_QUEUE_MAX           1024u /* frames of ours that wait for a client to read; the end */
+#define HTTP2_HEADS_BYTES_MAX     524288u /* of the requests that a connection has open; 429 above */
+#define HTTP2_HEAD_BYTES_END      (2u * HTTP_HEAD_BYTES_MAX) /* of one, with trailers: the end */
 #define HTTP2_OUT_BYTES           65536u /* of frames, made before the kernel has taken some */
 #define HTTP2_READS_MAX           8u     /* in one turn */
 #define HTTP2_TICK_NS             1000000000u
@@ -39,7 +42,8 @@ struct http2_stream {
     struct span authority;
     uint64_t announced_bytes; /* UINT64_MAX: not */
     uint64_t deadline_ns;     /* of the next byte, in or out; 0: none */
-    size_t head_bytes;        /* as SETTINGS_MAX_HEADER_LIST_SIZE counts */
+    size_t head_bytes;        /* as SETTINGS_MAX_HEADER_LIST_SIZE counts, with trailers */
+    size_t kept_bytes;        /* of them: what lies in the arena */
     uint32_t header_count;    /* in the connection's headers[] */
     int32_t id;
     uint16_t refusal; /* what the head deserves: a status, 0: nothing yet */
@@ -55,10 +59,12 @@ struct http2_session {
     struct http_session *session;
     struct http2_streams streams, finished;
     uint32_t stream_count; /* of both */
+    size_t heads_bytes;    /* kept_bytes of both */
     struct loop_timer tick;
     uint64_t glitches_ns; /* when they were earned up to */
     uint32_t glitches;    /* left */
     bool notice_sent;     /* of a shutdown; GOAWAY follows after a tick */
+    bool spent; /* no glitches are left: it was asked to calm down, and is not listened to */
     bool lingering;
     struct http_header headers[HTTP_HEADERS_MAX]; /* of the head that comes now */
 };
@@ -70,7 +76,10 @@ bool http2_session_begin(struct http_session *c, struct span input);
 
 /* ---- http2_stream.c: what nghttp2 says of a stream. */
 struct http2_stream *http2_stream_open(struct http_session *c, int32_t id); /* NULL: no memory */
-void http2_stream_header(struct http2_stream *st, struct span name, struct span value);
+/* Of a head or, is_trailer, behind the body. false: it is so far beyond its limit that the
+ * connection has to end, for going through the rest costs more than it cost to send. */
+bool http2_stream_header(struct http2_stream *st, struct span name, struct span value,
+                         bool is_trailer);
 void http2_stream_head(struct http2_stream *st, bool is_whole);
 void http2_stream_data(struct http2_stream *st, struct span part);
 void http2_stream_whole(struct http2_stream *st);

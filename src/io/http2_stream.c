@@ -75,6 +75,7 @@ http2_stream_free(struct http2_stream *st)
     http_exchange_gone(&st->exchange);
     TAILQ_REMOVE(st->state == HTTP2_FINISHED ? &h->finished : &h->streams, st, link);
     h->stream_count--;
+    h->heads_bytes -= st->kept_bytes;
     http_exchange_fini(&st->exchange);
     http_body_fini(&st->body, &st->session->server->limits);
     free(st->out.data);
@@ -152,6 +153,11 @@ refuse_head(struct http2_stream *st)
         snprintf(text, sizeof(text), "the head has more than %u bytes or %u headers",
                  HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX);
         refuse(st, 431, "head_too_large", text);
+    } else if (st->refusal == 429) {
+        snprintf(text, sizeof(text),
+                 "the heads of the requests open on this connection have more than %u bytes",
+                 HTTP2_HEADS_BYTES_MAX);
+        refuse(st, 429, "heads_full", text);
     } else if (st->refusal == 503) {
         refuse_for_memory(st, ERR_MEMORY);
     } else {
@@ -183,20 +189,14 @@ take_pseudo(struct http2_stream *st, struct span name, struct span value)
     /* :scheme says nothing that the connection does not. */
 }
 
-void
-http2_stream_header(struct http2_stream *st, struct span name, struct span value)
+/* Into the arena. */
+static void
+keep_header(struct http2_stream *st, struct span name, struct span value)
 {
-    struct arena *a = &st->exchange.arena;
     struct http_header *h = &st->session->h2->headers[st->header_count];
+    struct arena *a = &st->exchange.arena;
     struct span own_name, own_value;
 
-    st->head_bytes += name.bytes + value.bytes + HEADER_COST_BYTES; /* each less than 2^31 */
-    if (st->head_bytes > HTTP_HEAD_BYTES_MAX || st->header_count == HTTP_HEADERS_MAX)
-        deserve(st, 431);
-    else if (span_eq_text(name, ":path") && value.bytes > HTTP_TARGET_BYTES_MAX)
-        deserve(st, 414);
-    if (st->refusal != 0)
-        return;
     if (arena_copy(a, name, &own_name) != ERR_OK || arena_copy(a, value, &own_value) != ERR_OK) {
         deserve(st, 503);
         return;
@@ -209,6 +209,29 @@ http2_stream_header(struct http2_stream *st, struct span name, struct span value
         deserve(st, 400);
     *h = (struct http_header){own_name, own_value};
     st->header_count++;
+}
+
+bool
+http2_stream_header(struct http2_stream *st, struct span name, struct span value, bool is_trailer)
+{
+    const size_t cost_bytes = name.bytes + value.bytes + HEADER_COST_BYTES; /* far below 2^31 */
+    struct http2_session *h = st->session->h2;
+
+    st->head_bytes += cost_bytes;
+    if (is_trailer)
+        return st->head_bytes <= HTTP2_HEAD_BYTES_END;
+    if (st->head_bytes > HTTP_HEAD_BYTES_MAX || st->header_count == HTTP_HEADERS_MAX)
+        deserve(st, 431);
+    else if (span_eq_text(name, ":path") && value.bytes > HTTP_TARGET_BYTES_MAX)
+        deserve(st, 414);
+    else if (cost_bytes > HTTP2_HEADS_BYTES_MAX - h->heads_bytes)
+        deserve(st, 429);
+    if (st->refusal == 0) {
+        st->kept_bytes += cost_bytes;
+        h->heads_bytes += cost_bytes;
+        keep_header(st, name, value);
+    }
+    return st->head_bytes <= HTTP2_HEAD_BYTES_END;
 }
 
 /* Visible ASCII without '#', from '/' on (or all of the server, "*"). */

@@ -1,0 +1,248 @@
+/* http2_attack_test - frames by hand of clients that mean harm: who never reads, so that nothing
+ * that we say of calming down arrives; who makes much out of few bytes by indexing headers. What is
+ * asked of each: that it costs us a bounded amount, and that others are served. */
+#include <nghttp2/nghttp2.h>
+
+#include "http_server_fixture.h"
+
+#define FRAMES_BYTES_MAX 8388608u
+#define VALUE_BYTES      3000u /* of the header that is sent once and then named by its index */
+#define INDEXED_COST     (VALUE_BYTES + 3u + 32u)
+
+struct frames { /* bytes to send */
+    char *data;
+    size_t bytes;
+};
+
+static void
+put(struct frames *b, struct span bytes)
+{
+    must(bytes.bytes <= FRAMES_BYTES_MAX - b->bytes);
+    memcpy(b->data + b->bytes, bytes.data, bytes.bytes);
+    b->bytes += bytes.bytes;
+}
+
+static void
+put_frame(struct frames *b, unsigned type, unsigned flags, uint32_t stream, struct span payload)
+{
+    const unsigned char head[9] = {(unsigned char)(payload.bytes >> 16),
+                                   (unsigned char)(payload.bytes >> 8),
+                                   (unsigned char)payload.bytes,
+                                   (unsigned char)type,
+                                   (unsigned char)flags,
+                                   (unsigned char)(stream >> 24),
+                                   (unsigned char)(stream >> 16),
+                                   (unsigned char)(stream >> 8),
+                                   (unsigned char)stream};
+
+    put(b, (struct span){(const char *)head, sizeof(head)});
+    put(b, payload);
+}
+
+static struct frames
+begin_frames(void)
+{
+    struct frames b = {.data = malloc(FRAMES_BYTES_MAX)};
+
+    must(b.data != NULL);
+    put(&b, SPAN_LIT(NGHTTP2_CLIENT_MAGIC));
+    put_frame(&b, NGHTTP2_SETTINGS, 0, 0, SPAN_LIT(""));
+    return b;
+}
+
+/* A head: POST / of "a", then the header x-a; the first time in full, later by its index, so many
+ * times. */
+static void
+put_head(struct frames *b, uint32_t stream, unsigned flags, bool first, size_t times)
+{
+    static char block[65536];
+    size_t at = 0;
+
+    if (first) {
+        static const char begin[] = "\x83\x86\x84\x41\x01"
+                                    "a"
+                                    "\x40\x03x-a\x7f\xb9\x16"; /* 127 + 57 + 22 * 128 = 3000 */
+        memcpy(block, begin, sizeof(begin) - 1);
+        at = sizeof(begin) - 1;
+        memset(block + at, 'v', VALUE_BYTES);
+        at += VALUE_BYTES;
+    } else {
+        memcpy(block, "\x83\x86\x84\xbf", 4);
+        at = 4;
+    }
+    must(at + times <= sizeof(block));
+    memset(block + at, 0xbe, times);
+    at += times;
+    must(at <= 16384);
+    put_frame(b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | flags, stream,
+              (struct span){block, at});
+}
+
+/* Send what goes, reading nothing; false: the server ended the connection, or waits too long. */
+static bool
+push(struct fixture *f, struct client *c, struct frames *b)
+{
+    struct span rest = {b->data, b->bytes};
+
+    b->bytes = 0;
+    for (unsigned i = 0; i < PASSES_MAX && rest.bytes > 0; i++) {
+        ssize_t n = send(c->fd, rest.data, rest.bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno != EAGAIN)
+            return false;
+        rest = span_from(rest, n > 0 ? (size_t)n : 0);
+        loop_pass(f->loop, n > 0 ? 0 : 100000);
+    }
+    return rest.bytes == 0;
+}
+
+/* Has the server no connection any more? */
+static bool
+await_none(struct fixture *f)
+{
+    for (unsigned i = 0; i < 2000 && http_server_connections(f->server) > 0; i++)
+        loop_pass(f->loop, 1000000);
+    return http_server_connections(f->server) == 0;
+}
+
+/* A client that has asked for so much, and read none of it, that the server cannot write to it. */
+static void
+block(struct fixture *f, struct client *c, struct frames *b, uint32_t *ret_next)
+{
+    static char big[15000];
+    uint32_t id = 1;
+
+    /* x-echo comes back in a header, which no window holds; not indexed: 15,000 bytes each time */
+    memset(big, 'e', sizeof(big));
+    while (id < 2 * 700) {
+        char head[sizeof(big) + 64] = "\x82\x86\x84\x41\x01"
+                                      "a"
+                                      "\0\x06x-echo\x7f\x99\x74"; /* 127 + 25 + 116 * 128 */
+        const size_t begin = 6 + 1 + 1 + 6 + 3;
+        memcpy(head + begin, big, sizeof(big));
+        for (unsigned i = 0; i < 12; i++) {
+            put_frame(b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, id,
+                      (struct span){head, begin + sizeof(big)});
+            id += 2;
+        }
+        must(push(f, c, b));
+    }
+    *ret_next = id;
+}
+
+/* Requests and their resets, with nobody there to be told to calm down. */
+static void
+test_resets_unread(void)
+{
+    struct frames b = begin_frames();
+    struct fixture f;
+    struct client c;
+    uint32_t id;
+
+    open_fixture(&f, usual_limits());
+    c = connect_to(&f);
+    block(&f, &c, &b, &id);
+    CHECK(http_server_connections(f.server) == 1, "a client that asks much and reads nothing");
+    for (unsigned i = 0; i < 20000; i++, id += 2) {
+        put_frame(&b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, id,
+                  SPAN_LIT("\x82\x86\x84\x01\x01"
+                           "a"));
+        put_frame(&b, NGHTTP2_RST_STREAM, 0, id, SPAN_LIT("\0\0\0\x8"));
+    }
+    (void)push(&f, &c, &b);
+    CHECK(await_none(&f), "rapid resets without reading: the connection ends");
+    close_client(&c);
+    close_fixture(&f);
+    free(b.data);
+}
+
+/* More streams than there may be, each refused by a frame that nobody takes. */
+static void
+test_refusals_unread(void)
+{
+    struct frames b = begin_frames();
+    struct fixture f;
+    struct client c;
+    uint32_t id;
+
+    open_fixture(&f, usual_limits());
+    c = connect_to(&f);
+    block(&f, &c, &b, &id);
+    for (unsigned i = 0; i < 20000; i++, id += 2)
+        put_frame(&b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id,
+                  SPAN_LIT("\x83\x86\x84\x01\x01"
+                           "a"));
+    (void)push(&f, &c, &b);
+    CHECK(await_none(&f), "frames that pile up unread: the connection ends");
+    close_client(&c);
+    close_fixture(&f);
+    free(b.data);
+}
+
+/* Many heads by their indexes, all open: 60 KB each for 30 bytes. */
+static void
+test_heads_held(void)
+{
+    struct frames b = begin_frames();
+    struct fixture f;
+    struct client c;
+    uint32_t id = 1;
+
+    open_fixture(&f, usual_limits());
+    c = connect_to(&f);
+    put_head(&b, id, 0, true, 0);
+    for (unsigned i = 0; i < 120; i++)
+        put_head(&b, id += 2, 0, false, 19);
+    must(push(&f, &c, &b));
+    CHECK(await(&f, &c, "heads_full", 100), "few of them are kept, the others answered 429");
+    CHECK(count(&c, "heads_full") <= 115, "few, but some");
+    for (uint32_t i = 1; i <= id; i += 2)
+        put_frame(&b, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, i, SPAN_LIT("body"));
+    must(push(&f, &c, &b));
+    CHECK(await(&f, &c, "body", 5) && strstr(f.log, "request;") != NULL, "those are served");
+    put_head(&b, id += 2, NGHTTP2_FLAG_END_STREAM, false, 19);
+    memset(f.log, 0, sizeof(f.log));
+    must(push(&f, &c, &b));
+    CHECK(await_log(&f, "request;done;"), "and give back their room");
+    close_client(&c);
+    close_fixture(&f);
+    free(b.data);
+}
+
+/* A head, or trailers, of 24 MB out of 8 KB: not gone through to its end. */
+static void
+test_bomb(bool as_trailers)
+{
+    struct frames b = begin_frames();
+    struct fixture f;
+    struct client c;
+
+    open_fixture(&f, usual_limits());
+    c = connect_to(&f);
+    put_head(&b, 1, 0, true, as_trailers ? 0 : 8000);
+    if (as_trailers) {
+        char *block = malloc(8000);
+        must(block != NULL);
+        memset(block, 0xbe, 8000);
+        put_frame(&b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1,
+                  (struct span){block, 8000});
+        free(block);
+    }
+    (void)push(&f, &c, &b);
+    CHECK(await_none(&f), as_trailers ? "a bomb of trailers ends the connection"
+                                      : "a bomb of headers ends the connection");
+    CHECK(f.log[0] == '\0' || strcmp(f.log, "share;") == 0, "no request came of it");
+    close_client(&c);
+    close_fixture(&f);
+    free(b.data);
+}
+
+int
+main(void)
+{
+    test_resets_unread();
+    test_refusals_unread();
+    test_heads_held();
+    test_bomb(false);
+    test_bomb(true);
+    return tap_done();
+}
