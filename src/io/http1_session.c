@@ -137,6 +137,7 @@ fill_head(const struct http_session *c, struct http_header *headers, struct http
     http_request_split(r);
     r->headers = headers;
     r->header_count = count;
+    http_request_index(r);
     r->body = (struct span){"", 0};
 }
 

@@ -291,6 +291,7 @@ fill_head(struct http2_stream *st)
     memcpy(headers, st->session->h2->headers, bytes);
     r->headers = headers;
     r->header_count = st->header_count;
+    http_request_index(r);
     r->body = (struct span){"", 0};
     http_request_split(r);
     length = http_request_header(r, SPAN_LIT("content-length"));

@@ -85,9 +85,29 @@ http_exchange_is_first(const struct http_exchange *x)
     return !x->session->answered;
 }
 
+/* A bit for a name: by its length and its first letter, of either case. */
+static uint64_t
+bit_of(struct span name)
+{
+    unsigned first = name.bytes > 0 ? (unsigned char)name.data[0] | 0x20u : 0;
+
+    return (uint64_t)1 << ((name.bytes * 7 + first) & 63);
+}
+
+void
+http_request_index(struct http_request *r)
+{
+    r->header_bits = 0;
+    for (size_t i = 0; i < r->header_count; i++)
+        r->header_bits |= bit_of(r->headers[i].name);
+}
+
 struct span
 http_request_header(const struct http_request *r, struct span name)
 {
+    /* Most names that are asked for are not there. */
+    if (r->header_bits != 0 && (r->header_bits & bit_of(name)) == 0)
+        return (struct span){"", 0};
     for (size_t i = r->header_count; i > 0; i--) {
         if (span_eq_nocase(r->headers[i - 1].name, name))
             return r->headers[i - 1].value;

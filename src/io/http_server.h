@@ -39,7 +39,8 @@ struct http_request {
     struct span path, query;    /* query without '?', empty when there is none */
     const struct http_header *headers;
     size_t header_count;
-    struct span body; /* mutable by nobody; HTTP_BODY_PADDING bytes behind it are readable */
+    uint64_t header_bits; /* which names may be among them: http_request_header; 0: any */
+    struct span body;     /* mutable by nobody; HTTP_BODY_PADDING bytes behind it are readable */
 };
 
 /* What one client of many, however it is known, has of the memory for bodies. The server's user

@@ -202,6 +202,8 @@ void http_exchange_done(struct http_exchange *x);
 void http_exchange_drained(struct http_exchange *x);
 /* A request was refused and becomes no exchange: tell. */
 void http_exchange_refused(struct http_session *c, unsigned status, const char *code);
+/* Note which headers there are; no call means that each look goes through all. */
+void http_request_index(struct http_request *r);
 /* "/path?query" out of the target, which may be a whole URL (RFC 9112 3.2.2). */
 void http_request_split(struct http_request *r);
 /* The error object of a refusal, into text; returns the bytes. The words are ours. */

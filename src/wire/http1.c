@@ -1,8 +1,8 @@
 /* http1 - where a message begins and ends: lines, lengths and chunks. The head is collected line by
  * line, and every byte of it is checked for CR, LF and other control bytes on the way, so that all
- * that is refused for its lines is refused before anybody takes the lines apart (http1_head.c, with
- * llhttp). Bodies are framed here, not by llhttp 8, which takes a bare LF and spaces in chunk
- * lines; the fuzz target holds both against each other: what passes here means the same there.
+ * that is refused for its lines is refused before anybody takes the lines apart (http1_head.c).
+ * llhttp, which many others read with, is held against it by the fuzz target: what passes here
+ * means the same there.
  *
  * States: HEAD -> LENGTH | UNTIL_CLOSE | SIZE | DONE;  SIZE -> EXTENSION -> SIZE_LF -> DATA ->
  * DATA_CR

@@ -1,11 +1,12 @@
 #ifndef WIRE_HTTP1_H
 #define WIRE_HTTP1_H
-/* http1 - HTTP/1.1 messages out of bytes: llhttp with every lenient flag off, and a stricter policy
- * above it, because two parsers that disagree are a request smuggling hole. Refused: a second Host
- * or none (1.1), Content-Length with Transfer-Encoding, two Content-Lengths, any Transfer-Encoding
- * but "chunked" alone, bare LF and bare CR, obs-fold, bad chunk sizes, control bytes in values,
- * versions other than 1.0 and 1.1, CONNECT, targets that are no path (but "*" of OPTIONS,
- * and a URL with the authority that Host names). Limits as in the struct. No I/O.
+/* http1 - HTTP/1.1 messages out of bytes, and only those that nobody could read in two ways,
+ * because two parsers that disagree are a request smuggling hole. Refused: a second Host or none
+ * (1.1), Content-Length with Transfer-Encoding, two Content-Lengths, any Transfer-Encoding but
+ * "chunked" alone, bare LF and bare CR, obs-fold, bad chunk sizes, control bytes in values,
+ * versions other than 1.0 and 1.1, methods but the eight of RFC 9110 and 5789 without
+ * CONNECT, targets that are no path (but "*" of OPTIONS, and a URL with the authority that Host
+ * names). Limits as in the struct. No I/O.
  *
  * Pull style: http1_feed takes input and says what came of it; the caller goes on from the byte
  * behind *ret_used, so bytes of a next message are never swallowed. The answer does not depend on

@@ -1,10 +1,9 @@
-/* http1_head - llhttp takes a head apart, and the policy looks at every piece: see http1.h for what
- * is refused. llhttp gets the head in one call, never a body, so its state is one call long and its
- * looser corners (Debian 12 builds it without its strict mode: bare LF, spaces in names, RTSP) are
- * behind checks of ours: the line structure in http1.c, names, values and the first line here. */
+/* http1_head - what the lines of a whole head say: see http1.h for what is refused. http1.c has
+ * seen each line end in CR LF and hold no control byte but tab, and none of them begin with a
+ * blank; so what is left is small: the first line, "NAME: VALUE" in the others, and those few
+ * headers that frame or route. Everything that is not exactly so is refused. llhttp reads the same
+ * bytes in the fuzz target, and must agree (doc/decisions/http-parser.md). */
 #include "wire/http1_head.h"
-
-#include <llhttp.h>
 
 enum known { /* a bit each in reader.seen */
              KNOWN_HOST = 1,
@@ -15,69 +14,13 @@ enum known { /* a bit each in reader.seen */
              KNOWN_EXPECT = 32
 };
 
-struct reader { /* one run of llhttp */
+struct reader { /* of one head, or trailer section */
     struct http1_parser *p;
-    struct http1_header_at *at; /* the header being read */
     struct span host;
     unsigned seen;
-    uint32_t count;
-    bool trailers, target_seen;
+    bool trailers;
     bool says_close, says_keep_alive; /* Connection */
 };
-
-static uint32_t
-offset(const struct reader *r, const char *text)
-{
-    return (uint32_t)(text - r->p->head);
-}
-
-static struct reader *
-reader_of(llhttp_t *l)
-{
-    return l->data;
-}
-
-/* llhttp may hand over one piece in several spans: they are neighbours, since the head is whole. */
-static int
-on_url(llhttp_t *l, const char *text, size_t bytes)
-{
-    struct reader *r = reader_of(l);
-
-    if (!r->target_seen)
-        r->p->target_at = offset(r, text);
-    r->target_seen = true;
-    r->p->target_bytes = offset(r, text) + (uint32_t)bytes - r->p->target_at;
-    return 0;
-}
-
-static int
-on_name(llhttp_t *l, const char *text, size_t bytes)
-{
-    struct reader *r = reader_of(l);
-
-    if (r->at == NULL) {
-        uint32_t index = (r->trailers ? r->p->header_count : 0) + r->count;
-        if (index >= r->p->line_count) /* llhttp saw more headers than there are lines */
-            return HPE_USER;
-        r->at = &r->p->headers[index];
-        *r->at = (struct http1_header_at){.name_at = offset(r, text)};
-    }
-    r->at->name_bytes = offset(r, text) + (uint32_t)bytes - r->at->name_at;
-    return 0;
-}
-
-static int
-on_value(llhttp_t *l, const char *text, size_t bytes)
-{
-    struct reader *r = reader_of(l);
-
-    if (r->at == NULL)
-        return HPE_USER;
-    if (r->at->value_at == 0)
-        r->at->value_at = offset(r, text);
-    r->at->value_bytes = offset(r, text) + (uint32_t)bytes - r->at->value_at;
-    return 0;
-}
 
 static unsigned
 known(struct span name)
@@ -161,61 +104,43 @@ known_is_good(struct reader *r, unsigned kind, struct span value)
     }
 }
 
-static int
-on_header_done(llhttp_t *l)
+/* One line, without its CR LF, into *at. */
+static bool
+header_line(struct reader *r, struct span line, struct http1_header_at *at)
 {
-    struct reader *r = reader_of(l);
-    struct span name, raw, value;
+    size_t name_bytes = http1_token_bytes(line.data, line.bytes);
+    struct span name = {line.data, name_bytes}, value, rest;
     unsigned kind;
 
-    if (r->at == NULL)
-        return HPE_USER;
-    if (r->at->value_at == 0) /* an empty value has no place of its own */
-        r->at->value_at = r->at->name_at + r->at->name_bytes;
-    name = (struct span){r->p->head + r->at->name_at, r->at->name_bytes};
-    raw = (struct span){r->p->head + r->at->value_at, r->at->value_bytes};
-    value = span_trim(raw);
-    r->at->value_at = offset(r, value.data);
-    r->at->value_bytes = (uint32_t)value.bytes;
+    if (name_bytes == 0 || name_bytes == line.bytes || line.data[name_bytes] != ':')
+        return false;
+    value = span_trim((struct span){line.data + name_bytes + 1, line.bytes - name_bytes - 1});
+    at->name_at = (uint32_t)(line.data - r->p->head);
+    at->name_bytes = (uint32_t)name_bytes;
+    at->value_at = (uint32_t)(value.data - r->p->head);
+    at->value_bytes = (uint32_t)value.bytes;
     kind = known(name);
     /* A tab behind it is white space to RFC 9110, but part of the value to llhttp and others. */
-    if ((kind & (KNOWN_LENGTH | KNOWN_TRANSFER)) != 0 && span_find(raw, '\t') < raw.bytes)
-        return HPE_USER;
-    /* the lines were seen to hold no control bytes: of the value nothing is left to check */
-    if (!http1_header_is_clean(name, SPAN_LIT("")) || (kind != 0 && !known_is_good(r, kind, value)))
-        return HPE_USER;
-    r->at = NULL;
-    r->count++;
-    return 0;
+    rest = span_from(line, (size_t)(value.data - line.data));
+    if ((kind & (KNOWN_LENGTH | KNOWN_TRANSFER)) != 0 && span_find(rest, '\t') < rest.bytes)
+        return false;
+    return kind == 0 || known_is_good(r, kind, value);
 }
 
-static int
-on_head_done(llhttp_t *l)
-{
-    const struct reader *r = reader_of(l);
-    struct http1_parser *p = r->p;
-
-    if (r->trailers)
-        return HPE_PAUSED;
-    p->minor = l->http_minor;
-    p->status_code = l->status_code;
-    p->keep_alive = !r->says_close && (l->http_minor == 1 || r->says_keep_alive);
-    return HPE_PAUSED; /* the body is not llhttp's */
-}
-
-static const llhttp_settings_t settings = {
-    .on_url = on_url,
-    .on_header_field = on_name,
-    .on_header_value = on_value,
-    .on_header_value_complete = on_header_done,
-    .on_headers_complete = on_head_done,
-};
-
-/* Run l over text, which must end the head: true when llhttp took it so, to the last byte. */
+/* The lines of text up to the empty one, which is its last, into at[]; so many. false: refused, or
+ * not so many lines. */
 static bool
-run(llhttp_t *l, const char *text, size_t bytes)
+header_lines(struct reader *r, struct span text, struct http1_header_at *at, uint32_t count)
 {
-    return llhttp_execute(l, text, bytes) == HPE_PAUSED && llhttp_get_error_pos(l) == text + bytes;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t bytes = span_find(text, '\n');
+        if (bytes >= text.bytes || bytes < 2)
+            return false;
+        if (!header_line(r, (struct span){text.data, bytes - 1}, &at[i]))
+            return false;
+        text = span_from(text, bytes + 1);
+    }
+    return span_eq(text, SPAN_LIT("\r\n"));
 }
 
 static struct span
@@ -249,44 +174,80 @@ target_is_good(const struct reader *r, struct span method, struct span target)
            (!r->p->has_host || span_eq_nocase(authority, r->host));
 }
 
-/* "METHOD SP target SP HTTP/1.x": single spaces, and nothing else in the line, which llhttp's loose
- * mode would not promise. *line without its CR LF. */
-static enum http1_status
-request_line(const struct reader *r, struct span line)
+/* Those of HTTP that anybody here answers, if with 405. Other protocols have methods, too. */
+static bool
+method_is_known(struct span method)
 {
-    struct http1_parser *p = r->p;
-    struct span target = http1_target(p), version;
-    size_t method = span_find(line, ' ');
+    static const char *const methods[] = {"POST",  "GET",    "HEAD",    "PUT",
+                                          "PATCH", "DELETE", "OPTIONS", "TRACE"};
 
-    if (target.bytes == 0 || p->target_at != method + 1 ||
-        p->target_at + p->target_bytes >= line.bytes)
-        return HTTP1_BAD;
-    version = span_from(line, p->target_at + p->target_bytes);
-    if (!span_eq_text(version, p->minor == 1 ? " HTTP/1.1" : " HTTP/1.0"))
-        return HTTP1_BAD;
-    for (size_t i = 0; i < target.bytes; i++) {
-        unsigned char c = (unsigned char)target.data[i];
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        if (span_eq_text(method, methods[i]))
+            return true;
+    }
+    return false; /* CONNECT among them */
+}
+
+/* " HTTP/1.x" or "HTTP/1.x ", all of the rest of a line. */
+static bool
+version_is_good(struct http1_parser *p, struct span text, const char *old, const char *new)
+{
+    p->minor = span_eq_text(text, new) ? 1 : 0;
+    return p->minor == 1 || span_eq_text(text, old);
+}
+
+/* "METHOD SP target SP HTTP/1.x": a token, single blanks, and nothing else. The target is judged
+ * when Host is known. *line without its CR LF. */
+static bool
+request_line(struct http1_parser *p, struct span line)
+{
+    size_t method = http1_token_bytes(line.data, line.bytes), target;
+    struct span rest = span_from(line, method + 1);
+
+    if (method >= line.bytes || line.data[method] != ' ' ||
+        !method_is_known((struct span){line.data, method}))
+        return false;
+    target = span_find(rest, ' ');
+    if (target == 0 || !version_is_good(p, span_from(rest, target), " HTTP/1.0", " HTTP/1.1"))
+        return false;
+    for (size_t i = 0; i < target; i++) {
+        unsigned char c = (unsigned char)rest.data[i];
         if (c <= 0x20 || c >= 0x7f || c == '#')
-            return HTTP1_BAD;
+            return false;
     }
     p->method_bytes = (uint32_t)method;
-    if (span_eq_text(http1_method(p), "CONNECT") || !target_is_good(r, http1_method(p), target))
-        return HTTP1_BAD;
-    return target.bytes > p->limits->target_bytes_max ? HTTP1_TARGET_TOO_LONG : HTTP1_OK;
+    p->target_at = (uint32_t)(rest.data - p->head);
+    p->target_bytes = (uint32_t)target;
+    return true;
+}
+
+/* "HTTP/1.x 200", and a reason behind a blank, or not. */
+static bool
+status_line(struct http1_parser *p, struct span line)
+{
+    const size_t digits_at = 9, digits_end = 12;
+    unsigned code = 0;
+
+    if (line.bytes < digits_end || (line.bytes > digits_end && line.data[digits_end] != ' ') ||
+        !version_is_good(p, (struct span){line.data, digits_at}, "HTTP/1.0 ", "HTTP/1.1 "))
+        return false;
+    for (size_t i = digits_at; i < digits_end; i++) {
+        if (line.data[i] < '0' || line.data[i] > '9')
+            return false;
+        code = code * 10 + (unsigned)(line.data[i] - '0');
+    }
+    p->status_code = (uint16_t)code;
+    return code >= 100 && code <= 599 && code != 101;
 }
 
 static enum http1_status
-status_line(struct http1_parser *p, struct span line)
+judge_request(const struct reader *r)
 {
-    const char *start = p->minor == 1 ? "HTTP/1.1 " : "HTTP/1.0 ";
-    const size_t digits_end = 12; /* "HTTP/1.1 200" */
+    struct http1_parser *p = r->p;
 
-    if (!span_starts(line, span_of(start)) || line.bytes < digits_end ||
-        (line.bytes > digits_end && line.data[digits_end] != ' '))
+    if (!target_is_good(r, http1_method(p), http1_target(p)) || (p->minor == 1 && !p->has_host))
         return HTTP1_BAD;
-    if (p->status_code < 100 || p->status_code > 599 || p->status_code == 101)
-        return HTTP1_BAD;
-    return HTTP1_OK;
+    return p->target_bytes > p->limits->target_bytes_max ? HTTP1_TARGET_TOO_LONG : HTTP1_OK;
 }
 
 enum http1_status
@@ -294,41 +255,32 @@ http1_head_read(struct http1_parser *p)
 {
     struct reader r = {.p = p};
     struct span head = {p->head, p->head_bytes};
-    struct span line = {p->head, span_find(head, '\n') - 1};
-    enum http1_status status;
-    llhttp_t l;
+    size_t first = span_find(head, '\n');
+    struct span line = {p->head, first - 1}; /* it ends in CR LF */
+    uint32_t count = p->line_count - 1;      /* line_count: the first line and one a header */
 
-    llhttp_init(&l, p->is_response ? HTTP_RESPONSE : HTTP_REQUEST, &settings);
-    l.data = &r;
-    if (!run(&l, head.data, head.bytes) || r.count + 1 != p->line_count)
-        return HTTP1_BAD; /* line_count: the first line and one a header */
-    p->header_count = r.count;
-    status = p->is_response ? status_line(p, line) : request_line(&r, line);
-    if (status != HTTP1_OK)
-        return status;
+    if (!(p->is_response ? status_line(p, line) : request_line(p, line)) ||
+        !header_lines(&r, span_from(head, first + 1), p->headers, count))
+        return HTTP1_BAD;
+    p->header_count = count;
+    p->keep_alive = !r.says_close && (p->minor == 1 || r.says_keep_alive);
     if (p->has_length && p->chunked)
         return HTTP1_BAD;
     if (p->chunked && p->minor == 0) /* 1.0 knows no chunks: somebody before us got it wrong */
         return HTTP1_BAD;
-    if (!p->is_response && p->minor == 1 && !p->has_host)
-        return HTTP1_BAD;
     p->expects_continue = p->expects_continue && p->minor == 1;
-    return HTTP1_OK;
+    return p->is_response ? HTTP1_OK : judge_request(&r);
 }
 
 enum http1_status
 http1_trailers_read(struct http1_parser *p)
 {
-    static const char first_line[] = "HTTP/1.1 204 \r\n"; /* so that llhttp reads header lines */
     struct reader r = {.p = p, .trailers = true};
-    llhttp_t l;
+    uint32_t count = p->line_count - 1 - p->header_count;
 
-    llhttp_init(&l, HTTP_RESPONSE, &settings);
-    l.data = &r;
-    if (llhttp_execute(&l, first_line, sizeof(first_line) - 1) != HPE_OK ||
-        !run(&l, p->head + p->trailers_at, p->head_bytes - p->trailers_at) ||
-        r.count + 1 + p->header_count != p->line_count)
+    if (!header_lines(&r, (struct span){p->head + p->trailers_at, p->head_bytes - p->trailers_at},
+                      p->headers + p->header_count, count))
         return HTTP1_BAD;
-    p->trailer_count = r.count;
+    p->trailer_count = count;
     return HTTP1_OK;
 }

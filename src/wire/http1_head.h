@@ -10,6 +10,9 @@
 enum http1_status http1_head_read(struct http1_parser *p);
 /* Read p->head[trailers_at, head_bytes) into the trailers of p. */
 enum http1_status http1_trailers_read(struct http1_parser *p);
+/* How many bytes a token (a name, a method) has that text begins with; 0: none. In http1_write.c.
+ */
+size_t http1_token_bytes(const char *text, size_t bytes);
 /* How many bytes stand before the first control byte that is no tab; `bytes`: there is none. (In
  * http1_write.c, which checks what goes out.) */
 size_t http1_plain_bytes(const char *text, size_t bytes);
