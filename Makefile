@@ -35,6 +35,9 @@ demo-seeds: all
 bench-proxy: all
 	@packaging/deps.sh bench
 	@build/bench/bench_proxy build/src/cli/isochrone
+# Where the CPU of a request goes, in instructions and system calls (valgrind, strace).
+profile: all
+	@bench/profile.sh
 bench-memory: all
 	@build/bench/bench_memory build/src/cli/isochrone
 bench-decision: all
@@ -81,4 +84,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all fuzz-long test-faults experiment-e10 experiments experiments-curves experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-sim bench-engine-fit tune deps install clean
+.PHONY: all profile fuzz-long test-faults experiment-e10 experiments experiments-curves experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-decision bench-engine bench-sim bench-engine-fit tune deps install clean

@@ -46,8 +46,8 @@ known(struct span name)
 bool
 http1_host_is_clean(struct span value)
 {
-    /* visible ASCII without /?#@\,"<> , a bit a byte */
-    static const uint64_t allowed[2] = {0x2fff6ff200000000u, 0x7fffffffeffffffeu};
+    /* RFC 3986: unreserved, sub-delims but the comma, and %:[] , a bit a byte */
+    static const uint64_t allowed[2] = {0x2fff6ff200000000u, 0x47fffffeaffffffeu};
     uint64_t good = 1;
 
     for (size_t i = 0; i < value.bytes; i++) {
