@@ -142,6 +142,64 @@ test_up_side(void)
           "under up the admin side is on the public listener");
     CHECK(page_contains(g.port, "/readyz", "", 503, "no engines are configured"),
           "not ready, and why");
+    CHECK(page_contains(g.port, "/network/v1/nodes", "x-forwarded-for: 203.0.113.7\r\n", 404,
+                        "unknown_url"),
+          "but not what a proxy on this machine brings");
+    e2e_gateway_stop(&g);
+}
+
+/* ---- Pages of other sites, where there are no keys. */
+
+static const struct {
+    const char *label, *host, *origin;
+    unsigned status;
+} visitors[] = {
+    {"a program", "127.0.0.1:4141", NULL, 200},
+    {"by IPv6", "[::1]:4141", NULL, 200},
+    {"by name", "localhost:4141", NULL, 200},
+    {"out of a container", "host.docker.internal:4141", NULL, 200},
+    {"by the machine's name", "box", NULL, 200},
+    {"in the local network", "box.local", NULL, 200},
+    {"a name that was bound to us", "evil.example:4141", NULL, 403},
+    {"a name that looks like a zone", "evillocal.example", NULL, 403},
+    {"a page of this machine", "localhost:4141", "http://localhost:3000", 200},
+    {"a program with an origin of its own", "localhost:4141", "app://obsidian.md", 200},
+    {"a page of another site", "localhost:4141", "https://evil.example", 403},
+    {"a page that hides whose it is", "localhost:4141", "null", 403},
+};
+
+static void
+check_visitors(uint16_t port, bool all_come)
+{
+    for (size_t i = 0; i < sizeof(visitors) / sizeof(visitors[0]); i++) {
+        unsigned status = all_come ? 200 : visitors[i].status;
+        char text[512], wanted[32];
+        int fd = e2e_connect(port);
+
+        snprintf(text, sizeof(text),
+                 "GET /v1/models HTTP/1.1\r\nhost: %s\r\n%s%s%s"
+                 "connection: close\r\n\r\n",
+                 visitors[i].host, visitors[i].origin != NULL ? "origin: " : "",
+                 visitors[i].origin != NULL ? visitors[i].origin : "",
+                 visitors[i].origin != NULL ? "\r\n" : "");
+        snprintf(wanted, sizeof(wanted), "HTTP/1.1 %u ", status);
+        e2e_write(fd, text);
+        CHECK(e2e_read_until(fd, wanted), visitors[i].label);
+        close(fd);
+    }
+}
+
+static void
+test_other_sites(void)
+{
+    const struct gateway_options options = {.rule = -1, .poll_ns = 50000000};
+    struct e2e_gateway g;
+
+    e2e_gateway_start(&g, &options, "engines: []\n");
+    check_visitors(g.port, false);
+    e2e_gateway_stop(&g);
+    e2e_gateway_start(&g, &options, "auth: none\nengines: []\n");
+    check_visitors(g.port, true);
     e2e_gateway_stop(&g);
 }
 
@@ -373,6 +431,7 @@ main(void)
     engine = e2e_engine_start("engine-name", e2e_good);
     test_pages();
     test_up_side();
+    test_other_sites();
     test_reload();
     test_drain();
     test_two_lanes();

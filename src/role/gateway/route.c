@@ -2,7 +2,8 @@
  *
  * The admin side is guarded against other sites in a browser: the Host must be an address,
  * localhost or the configured name (a name that somebody rebinds to us is none of these), and an
- * Origin must be the Host. Off loopback, or when there is a token, the token is asked for. */
+ * Origin must be the Host. Off loopback, or when there is a token, the token is asked for. The
+ * public side is guarded likewise, less narrowly, where nobody said who may come in. */
 #include "role/gateway/route.h"
 
 #include <arpa/inet.h>
@@ -235,13 +236,83 @@ route_admit_admin(const struct http_request *r, void *user, struct http_share **
     return token.bytes == 0 || token_good(token, token_of(r));
 }
 
+/* ---- The public side. */
+
+/* A name that no page's name server can have bound to us: an address, a name without a dot, or of a
+ * zone that is nobody's. */
+static bool
+is_own_name(struct span host)
+{
+    static const char *const zones[] = {".localhost", ".local", ".internal"};
+
+    if (is_address(host) || span_find(host, '.') == host.bytes)
+        return true;
+    for (size_t i = 0; i < sizeof(zones) / sizeof(zones[0]); i++) {
+        struct span zone = span_of(zones[i]);
+        if (host.bytes > zone.bytes &&
+            span_eq_nocase(span_from(host, host.bytes - zone.bytes), zone))
+            return true;
+    }
+    return false;
+}
+
+/* Programs that are no browser send none, or one of their own kind ("app://...") */
+static bool
+is_own_origin(struct span origin)
+{
+    if (span_starts(origin, SPAN_LIT("http://")))
+        return is_own_name(host_of(span_from(origin, sizeof("http://") - 1)));
+    if (span_starts(origin, SPAN_LIT("https://")))
+        return is_own_name(host_of(span_from(origin, sizeof("https://") - 1)));
+    return !span_eq_text(origin, "null"); /* of a page that hides where it is from */
+}
+
+/* A gateway on loopback without keys lets in whoever gets there; a page that somebody on this
+ * machine looks at shall not, neither under its own name nor under one that it binds to us. Whoever
+ * says `auth: none` means everybody. False: it was answered. */
+static bool
+public_guard(struct lane *lane, struct http_exchange *x, const struct http_request *r)
+{
+    const struct roster *roster = lane_fleet(lane)->roster;
+    struct span host = host_of(http_request_header(r, SPAN_LIT("host")));
+
+    if (!roster->access.open || roster->config.auth_none)
+        return true;
+    if (!is_own_name(host) && !span_eq_nocase(host, host_of(roster->config.public_listen))) {
+        refuse(lane, x, 403, "host_not_allowed",
+               "without keys this gateway answers to an address, localhost or a local name: set "
+               "`keys: FILE`, or say `auth: none` to let everybody in");
+        return false;
+    }
+    if (!is_own_origin(http_request_header(r, SPAN_LIT("origin")))) {
+        refuse(lane, x, 403, "origin_not_allowed",
+               "without keys this gateway answers no other site's pages: set `keys: FILE`, or say "
+               "`auth: none` to let everybody in");
+        return false;
+    }
+    return true;
+}
+
+/* Did a proxy on this machine bring it? Not every proxy says so. */
+static bool
+is_forwarded(const struct http_request *r)
+{
+    static const char *const names[] = {"forwarded", "via", "x-forwarded-for", "x-real-ip"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (http_request_header(r, span_of(names[i])).bytes > 0)
+            return true;
+    }
+    return false;
+}
+
 /* Under `up` the admin side is also here, for clients on this machine. */
 static bool
 is_local_admin(struct lane *lane, struct http_exchange *x, const struct http_request *r)
 {
     struct sockaddr_storage peer, local;
 
-    if (!lane->gateway->admin_on_public)
+    if (!lane->gateway->admin_on_public || is_forwarded(r))
         return false;
     if (!span_starts(r->path, SPAN_LIT("/network/")) && !span_eq(r->path, SPAN_LIT("/metrics")))
         return false;
@@ -267,6 +338,8 @@ route_public(struct http_exchange *x, const struct http_request *r, void *user)
     struct lane *lane = user;
     bool post = span_eq(r->method, SPAN_LIT("POST"));
 
+    if (!public_guard(lane, x, r))
+        return;
     if (post && span_eq(r->path, SPAN_LIT("/v1/chat/completions")))
         request_begin(lane, OPENAI_CHAT, x, r);
     else if (post && span_eq(r->path, SPAN_LIT("/v1/completions")))
