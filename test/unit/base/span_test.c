@@ -28,6 +28,30 @@ check_compare(void)
     CHECK(!span_starts(SPAN_LIT("da"), SPAN_LIT("data")), "too short to start so");
 }
 
+/* Every pair of bytes, at every place of names of every length. */
+static void
+check_no_case(void)
+{
+    char a[20], b[20];
+    bool right = true;
+
+    for (size_t bytes = 1; bytes <= sizeof(a); bytes++) {
+        for (size_t at = 0; at < bytes; at++) {
+            memset(a, 'n', sizeof(a));
+            memset(b, 'N', sizeof(b));
+            for (unsigned pair = 0; pair < 65536; pair += bytes == 9 || bytes == 3 ? 1 : 37) {
+                unsigned char x = pair & 0xff, y = (unsigned char)(pair >> 8);
+                bool letter = (x >= 'A' && x <= 'Z') || (x >= 'a' && x <= 'z');
+                a[at] = (char)x;
+                b[at] = (char)y;
+                right = right && span_eq_nocase((struct span){a, bytes}, (struct span){b, bytes}) ==
+                                     (x == y || (letter && (x ^ 0x20) == y));
+            }
+        }
+    }
+    CHECK(right, "no case, byte by byte");
+}
+
 static void
 check_cut(void)
 {
@@ -201,6 +225,7 @@ int
 main(void)
 {
     check_compare();
+    check_no_case();
     check_cut();
     check_u64();
     check_f64();
