@@ -8,6 +8,7 @@
  *
  * usage: fault_test            every STRIDE-th n, for the gate
  *        fault_test --all      every n
+ *        fault_test SCENARIO   every n of one
  *        fault_test SCENARIO FAULT N   one run; what a failure prints */
 #include <errno.h>
 #include <nghttp2/nghttp2.h>
@@ -25,12 +26,14 @@
 #include "io/log.h"
 #include "tap.h"
 #include "wire/http1.h"
+#include "wire/keys.h"
 
 #define STRIDE         9u
 #define POINTS_MAX     3000u /* of one kind in one scenario: a guard */
 #define HANG_S         10    /* no answer within this is none */
 #define PROMPT_BYTES   300000u
 #define BODY_BYTES_MAX 65536u
+#define API_KEY        "sk-alice"
 #define READY_TRIES    5000u /* of 1 ms */
 #define STREAMS        2u
 #define FAILURES_SHOWN 5u
@@ -147,16 +150,41 @@ await_ready(void)
     "  - {name: second, url: \"http://127.0.0.1:%u\", kind: openai, region: eu-west}\n"            \
     "models: {m: {aliases: [engine-name]}}\n"
 
+/* A file of keys beside the configuration, and a state directory for what they use. */
+static const char *
+write_keyed_config(void)
+{
+    static char path[256];
+    unsigned char sha256[KEY_SHA256_BYTES];
+    char keys_path[256], hex[2 * KEY_SHA256_BYTES + 1];
+
+    keys_sha256(SPAN_LIT(API_KEY), sha256);
+    for (size_t i = 0; i < sizeof(sha256); i++)
+        snprintf(hex + 2 * i, 3, "%02x", sha256[i]);
+    e2e_write_file(e2e_path("keys.yaml", keys_path, sizeof(keys_path)),
+                   "keys: [{name: alice, sha256: \"%s\", requests_per_minute: 1000, "
+                   "tokens_per_minute: 10000000, concurrency: 4}]\n",
+                   hex);
+    e2e_write_file(e2e_path("config.yaml", path, sizeof(path)),
+                   "listen: {public: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\n"
+                   "keys: file:keys.yaml\nstate: state\n" CONFIG,
+                   e2e_engine_port(world.first), e2e_engine_port(world.second));
+    return path;
+}
+
 static void
-open_world(e2e_script *script)
+open_world(e2e_script *script, bool keyed)
 {
     const struct gateway_options options = {.rule = -1, .poll_ns = 1000000000000u, .seed = 1};
 
     world.first = e2e_engine_start("engine-name", script != NULL ? script : e2e_good);
     world.second = e2e_engine_start("engine-name", e2e_good);
     fault_marks(true);
-    e2e_gateway_start(&world.gateway, &options, CONFIG, e2e_engine_port(world.first),
-                      e2e_engine_port(world.second));
+    if (keyed)
+        e2e_gateway_load(&world.gateway, &options, write_keyed_config());
+    else
+        e2e_gateway_start(&world.gateway, &options, CONFIG, e2e_engine_port(world.first),
+                          e2e_engine_port(world.second));
     fault_marks(false);
     await_ready();
 }
@@ -289,7 +317,9 @@ ask(struct client *c, uint16_t port, const char *first_line, const char *body, s
     a->bytes = 0;
     a->body[0] = '\0';
     enter(c, port, a);
-    snprintf(head, sizeof(head), "%s HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %zu\r\n\r\n",
+    snprintf(head, sizeof(head),
+             "%s HTTP/1.1\r\nhost: 127.0.0.1\r\nx-api-key: " API_KEY
+             "\r\ncontent-length: %zu\r\n\r\n",
              first_line, strlen(body));
     send_text(c->fd, head);
     send_text(c->fd, body);
@@ -451,6 +481,23 @@ run_json(struct tally *tally)
     return chat_twice(E2E_CHAT, false, tally);
 }
 
+/* What is said about usage, too, is whole or an error. */
+static const char *
+run_keyed(struct tally *tally)
+{
+    static struct answer a;
+    struct client c = {.fd = -1};
+    const char *wrong = chat_twice(E2E_CHAT, false, tally);
+
+    if (wrong != NULL)
+        return wrong;
+    ask(&c, world.gateway.port, "GET /network/v1/usage?by=key,model", "", &a);
+    leave(&c);
+    if (a.whole && strstr(a.body, a.status == 200 ? "\"more\":false}" : "\"error\":{") == NULL)
+        return "an answer that lacks something";
+    return a.wrong;
+}
+
 static const char *
 run_stream(struct tally *tally)
 {
@@ -554,16 +601,18 @@ static const struct scenario {
     const char *name;
     e2e_script *script;                 /* of the first engine; NULL: it is good */
     const char *(*run)(struct tally *); /* NULL: only the start */
+    bool keyed;
 } scenarios[] = {
-    {"json", NULL, run_json},
-    {"stream", NULL, run_stream},
-    {"long", NULL, run_long},
-    {"retry", status_500, run_json},
-    {"left", leaves_after_content, run_stream},
-    {"h2_json", NULL, run_h2_json},
-    {"h2_stream", NULL, run_h2_stream},
-    {"admin", NULL, run_admin},
-    {"start", NULL, NULL},
+    {"json", .run = run_json},
+    {"keyed", .run = run_keyed, .keyed = true},
+    {"stream", .run = run_stream},
+    {"long", .run = run_long},
+    {"retry", .script = status_500, .run = run_json},
+    {"left", .script = leaves_after_content, .run = run_stream},
+    {"h2_json", .run = run_h2_json},
+    {"h2_stream", .run = run_h2_stream},
+    {"admin", .run = run_admin},
+    {"start", .run = NULL},
 };
 
 /* ---- Runs. */
@@ -593,7 +642,7 @@ run(const struct scenario *s, enum fault kind, uint64_t n, struct tally *tally, 
         *ret_struck = start_strikes(kind, n, tally);
         return NULL;
     }
-    open_world(s->script);
+    open_world(s->script, s->keyed);
     fault_arm(kind, n);
     wrong = s->run(tally);
     *ret_struck = fault_disarm() >= n;
@@ -663,8 +712,10 @@ main(int argc, char **argv)
     if (argc == 4)
         return run_one(argv[1], argv[2], strtoull(argv[3], NULL, 10));
     for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
+        if (argc == 2 && !all && strcmp(argv[1], scenarios[i].name) != 0)
+            continue;
         for (int kind = 0; kind < FAULT_COUNT; kind++)
-            run_kind(&scenarios[i], (enum fault)kind, all ? 1 : STRIDE);
+            run_kind(&scenarios[i], (enum fault)kind, argc == 2 ? 1 : STRIDE);
     }
     return tap_done();
 }

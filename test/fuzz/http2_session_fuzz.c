@@ -4,7 +4,7 @@
  * payload, so that a change of a byte leaves the frames behind it whole.
  *
  * Beside what the harness checks: what goes out is whole frames, on streams that were opened, and
- * nothing of a body behind its end; cut or whole, the same requests come out. */
+ * nothing of a body behind its end; cut or whole, the same requests come out as far as both go. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,6 +88,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     struct harness_way way = {.cut = SIZE_MAX};
     struct span in = {input, sizeof(NGHTTP2_CLIENT_MAGIC) - 1};
+    uint32_t count;
 
     if (bytes < HEAD_BYTES || bytes > INPUT_BYTES_MAX / 2)
         return 0;
@@ -109,6 +110,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     check_frames(&cut);
     if (way.refuses || way.slow || whole.request_count >= HTTP2_STREAMS_MAX)
         return 0; /* how many streams are open at once, and what was refused, depends on the cut */
-    must(whole.requests == cut.requests && whole.request_count == cut.request_count);
+    /* What comes on a stream that was answered is an error of the connection or of nobody, as the
+     * answer has gone out or not: one may have ended earlier than the other. */
+    count = whole.request_count < cut.request_count ? whole.request_count : cut.request_count;
+    must(count == 0 || whole.after[count - 1] == cut.after[count - 1]);
     return 0;
 }

@@ -210,8 +210,10 @@ on_request(struct http_exchange *x, const struct http_request *r, void *user)
     (void)user;
     must(o != NULL && find(x) == NULL); /* no more than HTTP2_STREAMS_MAX at once */
     check_request(r);
-    if (h.result->request_count < HARNESS_REQUESTS_MAX)
+    if (h.result->request_count < HARNESS_REQUESTS_MAX) {
         h.result->to_head[h.result->request_count] = span_eq_text(r->method, "HEAD");
+        h.result->after[h.result->request_count] = h.result->requests;
+    }
     h.result->request_count++;
     *o = (struct open_exchange){.exchange = x, .action = action_of(r)};
     http_exchange_set_user(x, (void *)(uintptr_t)r);

@@ -13,7 +13,7 @@
 
 #include "base/span.h"
 
-#define HARNESS_REQUESTS_MAX 4096u
+#define HARNESS_REQUESTS_MAX 1024u
 
 struct harness_way { /* how the input comes, and what comes after it */
     size_t cut;      /* first so many bytes, then the rest; >= bytes: all at once */
@@ -25,9 +25,11 @@ struct harness_way { /* how the input comes, and what comes after it */
 struct harness_result {
     uint64_t requests; /* hash over what was handed up, in order */
     uint32_t request_count;
-    bool to_head[HARNESS_REQUESTS_MAX]; /* which of them were HEAD */
-    bool cut_off;                       /* an exchange was broken off, or never ended */
-    struct span output;                 /* what the client got; lives until the next run */
+    /* Of the first of them: that hash after each, and whether it was HEAD. */
+    uint64_t after[HARNESS_REQUESTS_MAX];
+    bool to_head[HARNESS_REQUESTS_MAX];
+    bool cut_off;       /* an exchange was broken off, or never ended */
+    struct span output; /* what the client got; lives until the next run */
 };
 
 void server_harness_run(struct span input, const struct harness_way *way,
