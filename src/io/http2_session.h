@@ -25,7 +25,7 @@
 #define HTTP2_GLITCHES_MAX        256u
 #define HTTP2_GLITCHES_PER_SECOND 32u
 #define HTTP2_QUEUE_MAX           1024u /* frames of ours that wait for a client to read; the end */
-#define HTTP2_HEADS_BYTES_MAX     524288u /* of the requests that a connection has open; 429 above */
+#define HTTP2_HEADS_BYTES_MAX     262144u /* of the requests that a connection has open; 429 above */
 #define HTTP2_HEAD_BYTES_END      (2u * HTTP_HEAD_BYTES_MAX) /* of one, with trailers: the end */
 #define HTTP2_OUT_BYTES           65536u /* of frames, made before the kernel has taken some */
 #define HTTP2_READS_MAX           8u     /* in one turn */

@@ -1,4 +1,4 @@
-"""house - what the three house tests share: walking the tree, reading C without its comments and
+"""house - what the house tests share: walking the tree, reading C without its comments and
 strings, and answering in TAP. Only the standard library, so that a bare Debian can run them."""
 import os
 import re

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""reference - doc/configuration.md has every key of the schema, no other one, and says of each whether
+it waits for a restart: compared with the tables in src/wire."""
+import re
+
+from house import ROOT, Tap, read
+
+PAGE = "doc/configuration.md"
+# Lists and mappings that functions read: where their keys stand on the page.
+READ_BY_HAND = {"models": ("models.NAME.", "model_keys"), "engines": ("engines[].", "engine_keys")}
+
+
+def tables(text):
+    """{table: [(key, table below it or None, is built)]}"""
+    found = {}
+    for name, body in re.findall(r"const struct schema_key (\w+)\[\] = \{(.*?)\n\};", text, re.S):
+        rows = re.split(r"\{(?=\.name = )", body)[1:]
+        found[name] = [(key.group(1), below.group(1) if below else None, "schema_unbuilt" not in row)
+                       for row in rows for key in [re.search(r'\.name = "(\w+)"', row)]
+                       for below in [re.search(r"\.keys = (\w+)", row)] if key]
+    return found
+
+
+def keys_below(found, table, path):
+    for key, below, is_built in found[table]:
+        if path == "" and key in READ_BY_HAND:
+            yield from keys_below(found, READ_BY_HAND[key][1], READ_BY_HAND[key][0])
+        elif below:
+            yield from keys_below(found, below, path + key + ".")
+        elif is_built:
+            yield path + key
+
+
+def differences(sources, differ, page_text):
+    """What the page lacks, what it has too much, and where it is wrong about a restart."""
+    schema = set(keys_below(tables(sources), "keys", ""))
+    waiting = set(re.findall(r'"([\w.]+)"', re.search(
+        r"restart_keys\[\] = \{(.*?)\};", differ, re.S).group(1)))
+    page = {key: restart for key, restart in re.findall(
+        r"^\| `([\w.\[\]]+)` \|.*\| ?(\w*) \|$", page_text, re.M)}
+    return (sorted(schema - set(page)), sorted(set(page) - schema),
+            sorted(k for k in page if (page[k] == "yes") != (k in waiting)))
+
+
+SAMPLE = """
+static const struct schema_key inner[] = {
+    {.name = "a", .read = x},
+    {.name = "b",
+     .read = x},
+    {.name = NULL},
+};
+static const struct schema_key engine_keys[] = {
+    {.name = "url", .read = x},
+    {.name = NULL},
+};
+static const struct schema_key keys[] = {
+    {.name = "outer", .read = y, .keys = inner},
+    {.name = "engines", .read = z},
+    {.name = "later", .read = schema_unbuilt},
+    {.name = NULL},
+};
+"""
+
+
+def main():
+    tap = Tap()
+    missing, strange, wrong = differences(
+        read(ROOT, "src/wire/config.c") + read(ROOT, "src/wire/config_tls.c"),
+        read(ROOT, "src/wire/config_diff.c"), read(ROOT, PAGE))
+    tap.check("%s has every key" % PAGE, missing)
+    tap.check("and no other", strange)
+    tap.check("and says which wait for a restart", wrong)
+    seen = differences(SAMPLE, 'restart_keys[] = {"outer.a"};',
+                       "| `outer.a` | 1 | that | |\n| `old` | | this | yes |\n")
+    want = (["engines[].url", "outer.b"], ["old"], ["old", "outer.a"])
+    tap.check("a page that lacks keys is found out", [] if seen == want else [str(seen)])
+    tap.done()
+
+
+main()
