@@ -77,6 +77,8 @@ log_line(enum log_level level, const char *format, ...)
     for (char *c = line + at; c < line + at + bytes; c++) {
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = '?';
+        if (*c == '\xc2' && ((unsigned char)c[1] & 0xe0) == 0x80)
+            c[0] = c[1] = '?'; /* U+0080 to U+009F, by which terminals are driven, too */
     }
     at += (size_t)bytes;
     line[at] = '\0';

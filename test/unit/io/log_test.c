@@ -66,6 +66,10 @@ main(void)
     log_error("a\nb\x1b[2Jc\x7f");
     CHECK(caught() > 0 && is_head(got, "error ") && strcmp(got + HEAD_BYTES, "a?b?[2Jc?\n") == 0,
           "control bytes become question marks");
+    log_error("d\xc2\x9b"
+              "2Je\xc3\xa9\xc2");
+    CHECK(caught() > 0 && strcmp(got + HEAD_BYTES, "d??2Je\xc3\xa9\xc2\n") == 0,
+          "those of Unicode, too, and nothing else");
     log_debug("quiet");
     CHECK(caught() == 0, "debug is off at first");
     log_set_level(LOG_DEBUG);
