@@ -5,7 +5,8 @@
  *
  * Canonical text: the tools as written; then for each message its role, its text, its tool calls,
  * whatever the order of keys, unescaped, however it is split into parts. What is no text (an image)
- * stands for itself by a hash. A prompt that is tokens is these numbers. */
+ * stands for itself by a hash. A prompt that is tokens is these numbers. It ends where openai_text
+ * keeps no more pieces. */
 #include "base/hash.h"
 #include "core/prefix.h"
 #include "wire/openai.h"

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "wire/json_scan.h"
 #include "wire/json_simd.h"
 
 #define LONG_BYTES 8192u /* over which simdjson validates */
@@ -34,6 +35,18 @@ walk(struct span value)
         while (json_object_next(value, &at, &field))
             walk(field.value);
     }
+}
+
+/* A walk over what is known to be valid finds the same as the checking one. */
+static void
+walk_valid(struct span text)
+{
+    struct json_scan checking = json_scan_of(text), quick = json_scan_of_valid(text);
+    struct span a, b;
+
+    must(json_scan_value(&checking, &a) && json_scan_end(&checking));
+    must(json_scan_value(&quick, &b) && json_scan_end(&quick));
+    must(a.data == b.data && a.bytes == b.bytes);
 }
 
 /* Is there something in a valid document that simdjson has limits for? */
@@ -95,6 +108,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     check = json_check(text, &error);
     parse = json_parse(parser, document, &object, &again);
     if (check == ERR_OK) {
+        walk_valid(text);
         parse_long(text, parse);
         must(simd || beyond_simdjson(text));
         for (size_t i = 0; parse == ERR_OK && i < object.count; i++)

@@ -33,6 +33,27 @@ joined(const struct span *parts, size_t count)
     return (struct span){text, bytes};
 }
 
+/* The pieces say no more than was counted, which is what openai_prefix stops by. */
+static void
+check_pieces(const struct openai_text *text)
+{
+    uint64_t plain_bytes = 0;
+
+    must(text->piece_count <= OPENAI_PIECES_MAX && text->wide_bytes <= text->bytes);
+    for (size_t i = 0; i < text->piece_count; i++) {
+        const struct openai_piece *p = &text->pieces[i];
+        size_t bytes;
+        char *plain;
+        if (p->mark == OPENAI_MARK_OTHER || json_type_of(p->value) != JSON_STRING)
+            continue;
+        plain = malloc(p->value.bytes);
+        must(plain != NULL && json_unescape(p->value, plain, p->value.bytes, &bytes) == ERR_OK);
+        plain_bytes += bytes;
+        free(plain);
+    }
+    must(plain_bytes <= text->bytes);
+}
+
 static void
 fuzz_request(enum openai_api api, struct span body, struct span model)
 {
@@ -48,6 +69,7 @@ fuzz_request(enum openai_api api, struct span body, struct span model)
     arena_init(&arena, 1u << 20);
     if (openai_request_parse(parser, api, body, &arena, &r, &error) == ERR_OK) {
         must(r.prompt_bytes <= body.bytes * TOKEN_BYTES_MAX);
+        check_pieces(&r.text);
         openai_prefix(&r, key, &chain);
         must(chain.count <= PREFIX_BORDERS_MAX);
         must(openai_request_splice(&r, model, &arena, parts, PARTS_MAX, &count) == ERR_OK);
@@ -59,6 +81,7 @@ fuzz_request(enum openai_api api, struct span body, struct span model)
         must(span_eq(again.model, model) && again.stream == r.stream);
         must(!again.stream || again.usage_asked);
         must(again.max_tokens == r.max_tokens && again.choices == r.choices);
+        must(again.text.piece_count == r.text.piece_count);
         must(again.prompt_bytes == r.prompt_bytes && again.script == r.script);
         must(openai_request_splice(&again, model, &arena, parts, 1, &count) == ERR_OK);
         must(span_eq(parts[0], out));
