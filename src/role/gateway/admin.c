@@ -120,7 +120,6 @@ void
 admin_readyz(struct admin_call *call)
 {
     const struct fleet *fleet = lane_fleet(call->lane);
-    uint32_t placements = fleet_count(fleet, FLEET_MODEL_NONE, MODEL_READY);
     const char *reason = NULL;
     cJSON *json = cJSON_CreateObject();
 
@@ -128,11 +127,11 @@ admin_readyz(struct admin_call *call)
         reason = "the gateway is draining";
     else if (fleet->roster->node_count == 0)
         reason = "no engines are configured";
-    else if (placements == 0)
+    else if (fleet->ready_count == 0)
         reason = "no engine has a model ready yet";
     cJSON_AddBoolToObject(json, "ready", reason == NULL);
     cJSON_AddStringToObject(json, "reason", reason != NULL ? reason : "");
     cJSON_AddNumberToObject(json, "nodes", fleet->roster->node_count);
-    cJSON_AddNumberToObject(json, "ready_placements", placements);
+    cJSON_AddNumberToObject(json, "ready_placements", fleet->ready_count);
     admin_send(call->exchange, reason == NULL ? 200 : 503, json);
 }

@@ -175,9 +175,17 @@ static void
 serve_one(struct fleet *f, uint32_t node, struct span engine_name, uint16_t state)
 {
     struct fleet_node_served *served = &f->served[node];
-    uint16_t model = model_add(f, engine_name);
+    uint16_t model = fleet_model_find(f, engine_name);
     int name;
 
+    if (model == FLEET_MODEL_NONE && served->brought == FLEET_MODELS_A_NODE_MAX) {
+        tell_full(f, "models of one node that nobody else has", FLEET_MODELS_A_NODE_MAX);
+        return;
+    }
+    if (model == FLEET_MODEL_NONE) {
+        model = model_add(f, engine_name);
+        served->brought += model != FLEET_MODEL_NONE;
+    }
     if (model == FLEET_MODEL_NONE || served->count == ADAPTER_MODELS_MAX)
         return;
     name = name_add(f, engine_name, model);
@@ -192,17 +200,29 @@ serve_one(struct fleet *f, uint32_t node, struct span engine_name, uint16_t stat
     served->list[served->count++] = (struct fleet_served){model, (uint16_t)name, state};
 }
 
+static uint32_t
+ready_of(const struct fleet_node_served *served)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < served->count; i++)
+        count += served->list[i].state == MODEL_READY;
+    return count;
+}
+
 void
 fleet_serve(struct fleet *fleet, uint32_t node, const struct adapter_models *models)
 {
     if (roster_node(fleet->roster, node) == NULL)
         return; /* it left while it was being asked */
+    fleet->ready_count -= ready_of(&fleet->served[node]);
     fleet->served[node].count = 0;
     for (size_t i = 0; i < models->count; i++) {
         struct span name = span_of(models->list[i].name);
         if (name.bytes > 0)
             serve_one(fleet, node, name, (uint16_t)models->list[i].state);
     }
+    fleet->ready_count += ready_of(&fleet->served[node]);
 }
 
 /* Carry over what the nodes of the former fleet serve; the names may mean other models now. */
@@ -215,10 +235,12 @@ carry_served(struct fleet *f, const struct fleet *previous)
         if (now == NULL || then == NULL || !span_eq(now->name, then->name) ||
             !span_eq(now->url, then->url))
             continue;
+        f->served[i].brought = previous->served[i].brought;
         for (uint32_t k = 0; k < previous->served[i].count; k++) {
             const struct fleet_served *s = &previous->served[i].list[k];
             serve_one(f, i, previous->names[s->name].text, s->state);
         }
+        f->ready_count += ready_of(&f->served[i]);
     }
 }
 
@@ -246,6 +268,7 @@ fleet_copy(const struct fleet *fleet, struct fleet **ret_fleet)
     if (err != ERR_OK)
         return err;
     f->full_told = fleet->full_told;
+    f->ready_count = fleet->ready_count;
     for (uint32_t i = 0; i < fleet->name_count; i++) {
         if (name_add(f, fleet->names[i].text, fleet->names[i].model) < 0) {
             fleet_unref(f);
@@ -285,18 +308,4 @@ fleet_engine_name(const struct fleet *fleet, uint32_t node, uint16_t model)
         }
     }
     return (struct span){NULL, 0};
-}
-
-uint32_t
-fleet_count(const struct fleet *fleet, uint16_t model, enum model_state state)
-{
-    uint32_t count = 0;
-
-    for (uint32_t i = 0; i < fleet->roster->node_bound; i++) {
-        for (uint32_t k = 0; k < fleet->served[i].count; k++) {
-            const struct fleet_served *s = &fleet->served[i].list[k];
-            count += (model == FLEET_MODEL_NONE || s->model == model) && s->state == state;
-        }
-    }
-    return count;
 }

@@ -19,9 +19,11 @@
 #include "role/gateway/roster.h"
 #include "wire/adapter.h"
 
-#define FLEET_NAMES_MAX       8192u /* canonical names, aliases and engines' names together */
-#define FLEET_ARENA_BYTES_MAX 67108864u
-#define FLEET_MODEL_NONE      UINT16_MAX
+/* Models are never forgotten, as the core knows them by index: so no node may bring all of them. */
+#define FLEET_MODELS_A_NODE_MAX 64u
+#define FLEET_NAMES_MAX         8192u /* canonical names, aliases and engines' names together */
+#define FLEET_ARENA_BYTES_MAX   67108864u
+#define FLEET_MODEL_NONE        UINT16_MAX
 
 struct fleet_model {
     struct span name; /* canonical */
@@ -40,6 +42,7 @@ struct fleet_served {            /* one model on one node */
 
 struct fleet_node_served {
     uint32_t count;
+    uint32_t brought; /* models that nobody had heard of before, ever */
     struct fleet_served list[ADAPTER_MODELS_MAX];
 };
 
@@ -54,6 +57,7 @@ struct fleet {
     uint32_t name_count;
     uint16_t *by_name;                /* hash table of names + 1 */
     struct fleet_node_served *served; /* by node index, roster->node_bound of them */
+    uint32_t ready_count;             /* of what they serve: models that are ready */
     bool full_told;                   /* that models or names are over the limit was logged */
 };
 
@@ -75,6 +79,4 @@ uint16_t fleet_model_find(const struct fleet *fleet, struct span name);
 bool fleet_key_may_use(const struct fleet *fleet, const struct key_entry *key, uint16_t model);
 /* How this node calls that model; empty when it does not serve it. */
 struct span fleet_engine_name(const struct fleet *fleet, uint32_t node, uint16_t model);
-/* How many nodes have the model in this state; model FLEET_MODEL_NONE: any model. */
-uint32_t fleet_count(const struct fleet *fleet, uint16_t model, enum model_state state);
 #endif

@@ -63,9 +63,9 @@ test_names(void)
           "each engine has its own name for it");
     CHECK(fleet_model_find(copy, SPAN_LIT("other")) == 1, "what nobody configured is its own");
     CHECK(fleet_model_find(f, SPAN_LIT("other")) == FLEET_MODEL_NONE, "in the copy only");
-    CHECK(fleet_count(copy, 0, MODEL_READY) == 2 && fleet_count(copy, 1, MODEL_ON_DISK) == 1,
-          "counted by state");
+    CHECK(copy->ready_count == 2 && f->ready_count == 0, "what is ready is counted");
     serve(copy, 0, "other", NULL);
+    CHECK(copy->ready_count == 2, "and not twice");
     CHECK(fleet_engine_name(copy, 0, 0).bytes == 0, "no longer served");
     fleet_unref(copy);
     fleet_unref(f);
@@ -88,6 +88,7 @@ test_reload(void)
     CHECK(fleet_model_find(two, SPAN_LIT("y")) == 1, "a model keeps its index");
     CHECK(fleet_model_find(two, SPAN_LIT("x")) == 1, "what was its own model is an alias now");
     CHECK(calls_it(two, 1, "x", "y"), "what is served is carried over");
+    CHECK(two->ready_count == 1, "and counted");
     CHECK(fleet_model_find(two, SPAN_LIT("z")) == 2, "a new model gets a new index");
     three = load("engines:\n" ENGINE("b", "9"), two);
     CHECK(fleet_engine_name(three, 1, 1).bytes == 0, "another address is another engine");
@@ -99,7 +100,10 @@ test_reload(void)
 static void
 test_full(void)
 {
-    struct fleet *f = load("engines:\n" ENGINE("a", "1"), NULL);
+    struct fleet *f = load("engines:\n" ENGINE("a", "1") ENGINE("b", "2") ENGINE("c", "3")
+                               ENGINE("d", "4") ENGINE("e", "5"),
+                           NULL),
+                 *next;
     struct roster *roster;
     char name[32];
 
@@ -107,8 +111,24 @@ test_full(void)
         snprintf(name, sizeof(name), "model-%u", i);
         serve(f, 0, name, NULL);
     }
+    CHECK(f->model_count == FLEET_MODELS_A_NODE_MAX, "one node does not bring all of them");
+    serve(f, 1, "of-another", NULL);
+    CHECK(calls_it(f, 1, "of-another", "of-another"), "there is room for others'");
+    serve(f, 0, "of-another", "model-3");
+    CHECK(f->served[0].count == 2, "what is known may be served");
+    next = load("engines:\n" ENGINE("a", "1") ENGINE("b", "2") ENGINE("c", "3") ENGINE("d", "4")
+                    ENGINE("e", "5"),
+                f);
+    serve(next, 0, "after-a-reload", NULL);
+    CHECK(fleet_model_find(next, SPAN_LIT("after-a-reload")) == FLEET_MODEL_NONE,
+          "a reload does not forget it");
+    fleet_unref(next);
+    for (unsigned i = 0; i < CORE_MODELS_MAX + 5; i++) {
+        snprintf(name, sizeof(name), "more-%u", i);
+        serve(f, 1 + i % 4, name, NULL);
+    }
     CHECK(f->model_count == CORE_MODELS_MAX, "models have a limit");
-    CHECK(f->served[0].count == 0, "what is over it is not served");
+    CHECK(f->served[4].count == 0, "what is over it is not served");
     fleet_unref(f);
     CHECK(roster_read(SPAN_LIT("engines:\n" ENGINE("a", "1") ENGINE("b", "2") ENGINE("c", "3")),
                       "test", 2, NULL, &roster) == ERR_FULL,
