@@ -3,7 +3,7 @@
 /* tap - Test Anything Protocol for unit tests: CHECK(condition, label) and tap_done().
  * Every CHECK is one line of TAP and counts as one test; the plan stands at the end. A failure also
  * names the file, the line and the condition. In a loop over a large grid keep the worst value and
- * CHECK that once. */
+ * CHECK that once. Each line is flushed: a crash loses none, and what is forked says none again. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,10 +15,11 @@ tap_check(int good, const char *label, const char *what, const char *file, int l
     tap_count++;
     if (good) {
         printf("ok %d - %s\n", tap_count, label);
-        return;
+    } else {
+        tap_failed++;
+        printf("not ok %d - %s\n# %s:%d: %s\n", tap_count, label, file, line, what);
     }
-    tap_failed++;
-    printf("not ok %d - %s\n# %s:%d: %s\n", tap_count, label, file, line, what);
+    fflush(stdout);
 }
 
 #define CHECK(condition, label) tap_check(!!(condition), (label), #condition, __FILE__, __LINE__)

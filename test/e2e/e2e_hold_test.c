@@ -73,8 +73,9 @@ start(struct e2e_gateway *g, unsigned threads)
 {
     const struct gateway_options options = {.rule = -1, .poll_ns = 50000000, .seed = 1};
 
-    order[0] = '\0';
+    must(pthread_mutex_lock(&lock) == 0);
     memset(order, 0, sizeof(order));
+    must(pthread_mutex_unlock(&lock) == 0);
     e2e_gateway_start(g, &options,
                       "threads: %u\nlimits: {holds_max: 64}\n"
                       "engines:\n"
