@@ -2,6 +2,7 @@
 #include "core/admit.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "core/fair.h"
 #include "core/flight.h"
@@ -157,11 +158,27 @@ say(struct actions *actions, const struct request *r, enum admission admission, 
         d->candidates[0].why = (uint16_t)why;
 }
 
+/* That it is held, said earlier in this step, is not true any more: a step says one thing about a
+ * request. */
 static void
-unhold(struct core *core, struct request *r)
+unsay_hold(struct actions *actions, uint64_t id)
+{
+    for (uint32_t i = 0; i < actions->count; i++) {
+        const struct action *a = &actions->list[i];
+        if (a->kind == ACTION_HOLD && a->hold.request == id) {
+            actions->count--;
+            memmove(&actions->list[i], &actions->list[i + 1], (actions->count - i) * sizeof(*a));
+            return;
+        }
+    }
+}
+
+static void
+unhold(struct core *core, struct request *r, struct actions *actions)
 {
     if (r->hold == NONE)
         return;
+    unsay_hold(actions, r->id);
     r->held_ms += ns_to_ms(core->now_ns - r->held_ns);
     fair_take(&core->fair, r->hold);
     r->hold = NONE;
@@ -171,7 +188,7 @@ static void
 go(struct core *core, struct request *r, const struct choice *choice, enum admission admission,
    struct actions *actions)
 {
-    unhold(core, r);
+    unhold(core, r, actions);
     if (r->attempt == 1 || admission == ADMISSION_OTHER_MODEL)
         fair_admitted(&core->fair, who_of(r), (uint64_t)r->prompt_tokens);
     say(actions, r, admission, WHY_CHOSEN);
@@ -185,7 +202,7 @@ give_up(struct core *core, struct request *r, const struct judgement *j, uint32_
 {
     struct choice choice;
 
-    unhold(core, r);
+    unhold(core, r, actions);
     if (r->arrived.other_model != MODEL_NONE && !is_off(core)) {
         r->arrived.model = r->arrived.other_model;
         r->arrived.other_model = MODEL_NONE;
