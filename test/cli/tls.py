@@ -142,8 +142,12 @@ def test_renewal(gateway, public, admin):
     first = serial_at(public)
     load = t.Load(public, connect=Connection)
     load.more(50)
+    t.check("gw.key: everybody" not in gateway.text(), "the rights of its key are good")
     renew("gw2")
+    os.chmod("gw.key", 0o644)
     t.check(reload(gateway, admin), "a reload with a new certificate")
+    t.check("gw.key: everybody on this machine may read it" in gateway.text(),
+            "whose key everybody may read, as is told")
     second = serial_at(public)
     load.more(50)
     t.check(second != first, "new connections get it")

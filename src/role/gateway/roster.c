@@ -101,7 +101,8 @@ place_state(struct roster *r)
 }
 
 enum err
-roster_read_file(struct roster *r, struct span path, size_t bytes_max, struct span *ret_text)
+roster_read_file(struct roster *r, struct span path, size_t bytes_max, enum roster_file kind,
+                 struct span *ret_text)
 {
     struct arena *arena = &r->arena;
     char name[PATH_BYTES_MAX];
@@ -121,6 +122,8 @@ roster_read_file(struct roster *r, struct span path, size_t bytes_max, struct sp
         log_error("%s: no regular file of at most %zu bytes", name, bytes_max);
         goto out;
     }
+    if (kind == ROSTER_FILE_SECRET && (about.st_mode & S_IRWXO) != 0)
+        log_warn("%s: everybody on this machine may read it: chmod o= on it", name);
     text = arena_zeroed(arena, (size_t)about.st_size + JSON_PADDING);
     if (text == NULL) {
         log_error("%s: out of memory", name);
@@ -151,7 +154,7 @@ static enum err
 read_secret(struct roster *r, struct span path, struct span *ret_secret)
 {
     struct span text;
-    enum err err = roster_read_file(r, path, ROSTER_SECRET_BYTES_MAX, &text);
+    enum err err = roster_read_file(r, path, ROSTER_SECRET_BYTES_MAX, ROSTER_FILE_SECRET, &text);
 
     if (err != ERR_OK)
         return err;
@@ -440,7 +443,8 @@ rtt_build(struct roster *r)
     enum err err;
 
     if (r->config.rtt_file.bytes > 0) {
-        err = roster_read_file(r, r->config.rtt_file, ROSTER_FILE_BYTES_MAX, &csv);
+        err = roster_read_file(r, r->config.rtt_file, ROSTER_FILE_BYTES_MAX, ROSTER_FILE_PLAIN,
+                               &csv);
         if (err != ERR_OK)
             return err;
         err = rtt_parse(csv, &r->arena, &matrix, &problem);
@@ -488,7 +492,8 @@ access_build(struct roster *r, const struct roster *previous)
 
     if (r->config.keys_file.bytes > 0) {
         struct config_problems problems = {0};
-        err = roster_read_file(r, r->config.keys_file, ROSTER_FILE_BYTES_MAX, &text);
+        err = roster_read_file(r, r->config.keys_file, ROSTER_FILE_BYTES_MAX, ROSTER_FILE_PLAIN,
+                               &text);
         if (err != ERR_OK)
             return err;
         err = keys_parse(text, &r->arena, &keys, &problems);
@@ -616,7 +621,7 @@ roster_load(const char *path, uint32_t nodes_max, const struct roster *previous,
 
     if (r == NULL)
         return ERR_MEMORY;
-    err = roster_read_file(r, span_of(path), CONFIG_BYTES_MAX, &r->config_text);
+    err = roster_read_file(r, span_of(path), CONFIG_BYTES_MAX, ROSTER_FILE_PLAIN, &r->config_text);
     set_directory(r, path);
     if (err == ERR_OK)
         err = read_into(r, path, nodes_max, previous);

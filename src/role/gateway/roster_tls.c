@@ -52,7 +52,8 @@ read_source(struct roster *r, struct source *s)
         s->files[i].name = s->paths[i];
         if (s->paths[i].bytes == 0)
             continue;
-        err = roster_read_file(r, s->paths[i], ROSTER_PEM_BYTES_MAX, &s->files[i].pem);
+        err = roster_read_file(r, s->paths[i], ROSTER_PEM_BYTES_MAX,
+                               i == KEY ? ROSTER_FILE_SECRET : ROSTER_FILE_PLAIN, &s->files[i].pem);
         if (err == ERR_OK && s->files[i].pem.bytes == 0) {
             log_error("%.*s: the file is empty", (int)s->paths[i].bytes, s->paths[i].data);
             err = ERR_PARSE;

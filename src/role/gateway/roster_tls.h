@@ -22,8 +22,9 @@ MUST_USE enum err roster_tls_engine(struct roster *r, const struct config_engine
 void roster_tls_fini(struct roster *r);
 
 /* ---- roster.c */
+enum roster_file { ROSTER_FILE_PLAIN, ROSTER_FILE_SECRET /* whose rights are looked at */ };
 /* The whole file at path, into the arena, with JSON_PADDING zeros behind it. A relative path begins
  * where the configuration is. ERR_IO: logged. */
 MUST_USE enum err roster_read_file(struct roster *r, struct span path, size_t bytes_max,
-                                   struct span *ret_text);
+                                   enum roster_file kind, struct span *ret_text);
 #endif
