@@ -723,6 +723,28 @@ tell_memory(void)
         close_tls_client(&t[i]);
 }
 
+/* TLS 1.2 could begin anew within a connection, at our cost: it is refused (CVE-2011-1473). */
+static void
+test_renegotiation(void)
+{
+    struct tls_client t;
+    struct fixture f;
+
+    open_tls(&f, server_context(&node, NULL, false, false), usual_limits());
+    t = connect_tls(&f, (struct wish){.version_max = TLS1_2_VERSION});
+    CHECK(shake(&f, &t) && send_tls(&f, &t, SPAN_LIT(GET)) && await_tls(&f, &t, "x-path: /a", 1),
+          "renegotiation: served before");
+    must(SSL_renegotiate(t.ssl) == 1);
+    (void)SSL_do_handshake(t.ssl);
+    ERR_clear_error();
+    CHECK(!await_tls(&f, &t, "x-path: /a", 2) && t.failed && t.reason == SSL_R_NO_RENEGOTIATION,
+          "renegotiation: refused");
+    close_tls_client(&t);
+    turn(&f, 5);
+    CHECK(http_server_connections(f.server) == 0, "renegotiation: nothing is left of it");
+    close_tls(&f);
+}
+
 int
 main(void)
 {
@@ -742,6 +764,7 @@ main(void)
     test_slow_reader();
     test_ends();
     test_new_keys();
+    test_renegotiation();
     test_silence();
     test_files();
     test_pins();
