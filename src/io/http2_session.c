@@ -260,7 +260,8 @@ finish_streams(struct http_session *c)
     struct http2_stream *st;
 
     while ((st = TAILQ_FIRST(&c->h2->finished)) != NULL) {
-        http_exchange_done(&st->exchange);
+        if (st->exchange.open) /* else it was aborted, too late */
+            http_exchange_done(&st->exchange);
         http2_stream_free(st);
     }
 }

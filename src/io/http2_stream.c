@@ -526,6 +526,8 @@ http2_stream_abort(struct http_exchange *x)
 {
     struct http2_stream *st = stream_of(x);
 
+    if (st->state == HTTP2_FINISHED)
+        return; /* all of it is in frames: it goes out, and is freed behind them */
     st->state = HTTP2_REFUSED;
     reset(st, NGHTTP2_INTERNAL_ERROR);
 }

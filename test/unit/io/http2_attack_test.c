@@ -4,6 +4,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "http_server_fixture.h"
+#include "io/http2_session.h"
 
 #define FRAMES_BYTES_MAX 8388608u
 #define VALUE_BYTES      3000u /* of the header that is sent once and then named by its index */
@@ -104,29 +105,29 @@ await_none(struct fixture *f)
     return http_server_connections(f->server) == 0;
 }
 
+/* A dozen requests whose answers are 15,000 bytes of a header, which no window holds back. */
+static void
+ask_much(struct fixture *f, struct client *c, struct frames *b, uint32_t *next)
+{
+    static char head[15064] = "\x82\x86\x84\x41\x01"
+                              "a"
+                              "\0\x06x-echo\x7f\x99\x74"; /* 127 + 25 + 116 * 128; not indexed */
+    const size_t begin = 6 + 1 + 1 + 6 + 3;
+
+    memset(head + begin, 'e', 15000);
+    for (unsigned i = 0; i < 12; i++, *next += 2)
+        put_frame(b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, *next,
+                  (struct span){head, begin + 15000});
+    must(push(f, c, b));
+}
+
 /* A client that has asked for so much, and read none of it, that the server cannot write to it. */
 static void
 block(struct fixture *f, struct client *c, struct frames *b, uint32_t *ret_next)
 {
-    static char big[15000];
-    uint32_t id = 1;
-
-    /* x-echo comes back in a header, which no window holds; not indexed: 15,000 bytes each time */
-    memset(big, 'e', sizeof(big));
-    while (id < 2 * 700) {
-        char head[sizeof(big) + 64] = "\x82\x86\x84\x41\x01"
-                                      "a"
-                                      "\0\x06x-echo\x7f\x99\x74"; /* 127 + 25 + 116 * 128 */
-        const size_t begin = 6 + 1 + 1 + 6 + 3;
-        memcpy(head + begin, big, sizeof(big));
-        for (unsigned i = 0; i < 12; i++) {
-            put_frame(b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, id,
-                      (struct span){head, begin + sizeof(big)});
-            id += 2;
-        }
-        must(push(f, c, b));
-    }
-    *ret_next = id;
+    *ret_next = 1;
+    for (unsigned i = 0; i < 60; i++)
+        ask_much(f, c, b, ret_next);
 }
 
 /* Requests and their resets, with nobody there to be told to calm down. */
@@ -173,6 +174,57 @@ test_refusals_unread(void)
                            "a"));
     (void)push(&f, &c, &b);
     CHECK(await_none(&f), "frames that pile up unread: the connection ends");
+    close_client(&c);
+    close_fixture(&f);
+    free(b.data);
+}
+
+/* An answer that is whole and in frames, but not with the kernel, is cut off: too late for the
+ * client to see, and nobody is told that it was done. */
+static void
+test_late_abort(void)
+{
+    struct frames b = begin_frames();
+    struct http2_stream *later;
+    struct fixture f;
+    struct client c;
+    uint32_t id = 3;
+    int listener, room_bytes = 65536;
+
+    open_fixture(&f, usual_limits());
+    must(http_server_listeners(f.server, &listener, 1) == 1);
+    must(setsockopt(listener, SOL_SOCKET, SO_SNDBUF, &room_bytes, sizeof(room_bytes)) == 0);
+    c = connect_to(&f); /* to a socket that takes little at once */
+    put_frame(&b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1,
+              SPAN_LIT("\x82\x86\x04\x06/later\x01\x01"
+                       "a"));
+    must(push(&f, &c, &b) && await_log(&f, "request;"));
+    later = CONTAINER_OF(f.waiting, struct http2_stream, exchange);
+    while (!later->session->blocked)
+        ask_much(&f, &c, &b, &id);
+    http_respond(f.waiting, 204, NULL, 0, SPAN_LIT(""));
+    for (unsigned i = 0; i < 4; i++)
+        ask_much(&f, &c, &b, &id);
+    for (unsigned i = 0; i < PASSES_MAX && later->state != HTTP2_FINISHED; i++) {
+        char some[4096];
+        must(recv(c.fd, some, sizeof(some), MSG_DONTWAIT) > 0 || errno == EAGAIN);
+        loop_pass(f.loop, 100000);
+    }
+    CHECK(later->state == HTTP2_FINISHED && later->session->blocked, "in frames, and not sent");
+    memset(f.log, 0, sizeof(f.log));
+    http_response_abort(f.waiting);
+    for (unsigned i = 0; i < PASSES_MAX && http_server_exchanges(f.server) > 0; i++) {
+        c.bytes = 0;
+        receive(&c);
+        loop_pass(f.loop, 100000);
+    }
+    CHECK(http_server_exchanges(f.server) == 0 && !c.ended, "all others are done");
+    memset(f.log, 0, sizeof(f.log));
+    put_frame(&b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, id,
+              SPAN_LIT("\x82\x86\x84\x01\x01"
+                       "a"));
+    must(push(&f, &c, &b));
+    CHECK(await_log(&f, "request;done;"), "and the connection goes on");
     close_client(&c);
     close_fixture(&f);
     free(b.data);
@@ -241,6 +293,7 @@ main(void)
 {
     test_resets_unread();
     test_refusals_unread();
+    test_late_abort();
     test_heads_held();
     test_bomb(false);
     test_bomb(true);
