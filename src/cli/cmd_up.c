@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "cli/cli.h"
+#include "cli/cli_table.h"
 #include "io/http_client.h"
 #include "io/loop.h"
 #include "role/gateway/gateway.h"
@@ -203,8 +204,34 @@ print_found(const struct config_engine *engine, const struct adapter *adapter,
     printf("%.*s  %s%s\n", (int)engine->url.bytes, engine->url.data,
            adapter != NULL ? adapter->title : "does not answer (it is asked again)",
            adapter != NULL && !adapter->has_adapter ? " (used as a plain OpenAI server)" : "");
-    for (size_t i = 0; i < models->count; i++)
-        printf("    %s\n", models->list[i].name);
+    for (size_t i = 0; i < models->count; i++) {
+        fputs("    ", stdout);
+        cli_print(stdout, models->list[i].name);
+        fputs("\n", stdout);
+    }
+}
+
+/* May this name of an engine's stand between quotes in code that people paste? */
+static bool
+is_pasteable(const char *name)
+{
+    for (const char *c = name; *c != '\0'; c++) {
+        if (*c <= ' ' || *c > '~' || *c == '"' || *c == '\\')
+            return false;
+    }
+    return name[0] != '\0';
+}
+
+/* The first such name, into model[ADAPTER_MODEL_BYTES_MAX]; untouched: there is none. */
+static void
+choose_model(const struct adapter_models *models, char *model)
+{
+    for (size_t i = 0; i < models->count; i++) {
+        if (is_pasteable(models->list[i].name)) {
+            memcpy(model, models->list[i].name, ADAPTER_MODEL_BYTES_MAX);
+            return;
+        }
+    }
 }
 
 /* ---- The command. */
@@ -278,8 +305,8 @@ find(struct up *up)
             continue;
         }
         print_found(&up->engines[given ? i : up->engine_count - 1], adapter, &models);
-        if (up->model[0] == '\0' && models.count > 0)
-            memcpy(up->model, models.list[0].name, sizeof(up->model));
+        if (up->model[0] == '\0')
+            choose_model(&models, up->model);
     }
 }
 

@@ -27,6 +27,9 @@ def check(condition, label):
     print("%sok %d - %s" % ("" if condition else "not ", count, label))
 
 
+HOSTILE = 'x");print("bad")#\x9b2J'
+
+
 class Engine(http.server.BaseHTTPRequestHandler):
     """Answers /v1/models and chat completions, nothing else."""
     protocol_version = "HTTP/1.1"
@@ -44,7 +47,8 @@ class Engine(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/v1/models":
-            self.answer(200, {"object": "list", "data": [{"id": "tiny-1b", "object": "model"}]})
+            self.answer(200, {"object": "list", "data": [{"id": name, "object": "model"}
+                                                         for name in (HOSTILE, "tiny-1b")]})
         else:
             self.answer(404, {"error": {"message": "no"}})
 
@@ -103,6 +107,10 @@ def check_up(engine):
     check(up.returncode == 0, "SIGTERM ends it with 0: " + err.replace("\n", " | "))
     check("tiny-1b" in out and 'base_url="http://127.0.0.1:%d/v1"' % port in out,
           "what to paste was printed")
+    check('create(model="tiny-1b"' in out and 'model: "tiny-1b"' in out,
+          "with a name that is no code")
+    check("\x9b" not in out and 'x");print("bad")#?2J\n' in out,
+          "names of engines do not drive the terminal: " + repr(out[:200]))
     code, text = fails("up", "--engine", engine, "--listen", "0.0.0.0:%d" % port)
     check(code == 1 and "isochrone gateway" in text, "up serves this machine only")
     code, text = fails("up", "--engine", "ftp://x")
