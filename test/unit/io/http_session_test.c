@@ -225,7 +225,7 @@ test_back_pressure(void)
         loop_pass(f.loop, 0);
     CHECK(f.pending_max <= f.limits.high_water_bytes + 20000, "what waits is bounded");
     CHECK(await(&f, &c, "0\r\n\r\n", 1), "all of it comes once the client reads");
-    CHECK(c.bytes > BIG_BYTES && count(&c, "ssss") == BIG_BYTES / 4, "and all of it is there");
+    CHECK(c.bytes > BIG_BYTES && count_byte(&c, 's') == BIG_BYTES, "and all of it is there");
     CHECK(strstr(f.log, "drained;drained;") != NULL, "drained was called again and again");
     CHECK(strcmp(f.log + strlen(f.log) - 5, "done;") == 0, "and done at the end");
     close_client(&c);
