@@ -15,6 +15,7 @@
 #include "core/prefix.h"
 #include "core/suspicion.h"
 
+#define TOKENS_LEAST       1e-3f /* of a queue: less, and products with it leave the range of a float */
 #define SWEEP_REQUESTS     64u /* of one node */
 #define SWEEP_NODES        32u /* nodes a tick looks after */
 #define SHARE_TAU_MS       5000.0f
@@ -486,7 +487,7 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
     float spread = hot->spread;
 
     /* The engine works on all that waits, in proportion. */
-    if (others > 0.0f && (core->tuning.without & WITHOUT_AGE_DRAIN) == 0)
+    if (others > TOKENS_LEAST && (core->tuning.without & WITHOUT_AGE_DRAIN) == 0)
         others = max_f(0.0f,
                        others - others * age_ms /
                                     ((others + own) * (cc->curve.b_ms * hot->residual + 1e-6f)));
