@@ -22,7 +22,7 @@ run() {
 }
 
 echo "profile: system calls"
-run strace "strace -c -f -o $out/strace.txt"
+run strace "strace -D -c -f -o $out/strace.txt" # -D: the gateway is the child that is told to end
 awk '$4 ~ /^[0-9]+$/ && $NF != "total" {calls[$NF] = $4}
     END {
         requests = calls["sendto"] / 2 # one to the engine, one to the client
@@ -35,9 +35,9 @@ awk '$4 ~ /^[0-9]+$/ && $NF != "total" {calls[$NF] = $4}
 
 echo "profile: instructions in user mode"
 run callgrind "valgrind -q --tool=callgrind --callgrind-out-file=$out/callgrind.out"
-callgrind_annotate --inclusive=yes --tree=caller --threshold=100 "$out/callgrind.out" >"$out/tree.txt" 2>/dev/null
-callgrind_annotate --threshold=100 "$out/callgrind.out" >"$out/self.txt" 2>/dev/null
-requests=$(grep -o 'request_begin (\([0-9]*\)x)' "$out/tree.txt" | head -1 | tr -dc 0-9)
+callgrind_annotate --inclusive=yes --tree=caller --threshold=100 --auto=no "$out/callgrind.out" >"$out/tree.txt" 2>/dev/null
+callgrind_annotate --threshold=100 --auto=no "$out/callgrind.out" >"$out/self.txt" 2>/dev/null
+requests=$(grep -o 'request_begin ([0-9,]*x)' "$out/tree.txt" | head -n 1 | tr -dc 0-9)
 awk -v requests="$requests" '
     /PROGRAM TOTALS/ { gsub(",", "", $1); total = $1 }
     /^ *[0-9,]+ \(/ && !/PROGRAM/ {
@@ -54,7 +54,6 @@ awk -v requests="$requests" '
     }
     END {
         printf "figure instructions_per_request %.0f instructions\n", total / requests
-        for (l in sum) printf "figure instructions_per_request_%s %.0f instructions\n", l, sum[l] / requests | "sort"
-        close("sort")
-        for (f in self) if (self[f] / requests >= 300) printf "  %7.0f %s\n", self[f] / requests, f | "sort -rn"
-    }' "$out/self.txt"
+        for (l in sum) printf "figure instructions_per_request_%s %.0f instructions\n", l, sum[l] / requests
+        for (f in self) if (self[f] / requests >= 300) printf "  %7.0f %s\n", self[f] / requests, f
+    }' "$out/self.txt" | sort -k1,1r -k2,2rn
