@@ -396,35 +396,68 @@ http2_stream_late(struct http2_stream *st)
 
 /* ---- The response. */
 
+/* name in small letters: itself, or a copy. NULL: no memory. */
+static const char *
+small_letters(struct arena *a, struct span name)
+{
+    size_t at = 0;
+    char *small;
+
+    while (at < name.bytes && !(name.data[at] >= 'A' && name.data[at] <= 'Z'))
+        at++;
+    if (at == name.bytes)
+        return name.data;
+    small = arena_take(a, name.bytes);
+    for (at = 0; small != NULL && at < name.bytes; at++) {
+        char byte = name.data[at];
+        small[at] = byte >= 'A' && byte <= 'Z' ? (char)(byte - 'A' + 'a') : byte;
+    }
+    return small;
+}
+
+/* Is the value another one each time? Such a header would only push others out of the table that
+ * both sides keep of headers, and cost an entry to make and to drop. */
+static bool
+varies(const char *name, size_t bytes)
+{
+    static const struct span names[] = {
+        SPAN_INIT("x-request-id"),   SPAN_INIT("server-timing"),
+        SPAN_INIT("content-length"), SPAN_INIT("endpoint-load-metrics"),
+        SPAN_INIT("traceparent"),    SPAN_INIT("isochrone-client-request-id"),
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (span_eq((struct span){name, bytes}, names[i]))
+            return true;
+    }
+    return span_starts((struct span){name, bytes}, SPAN_LIT("x-ratelimit-re")); /* maining, set */
+}
+
+/* nghttp2 copies both. */
 static bool
 write_nv(struct arena *a, nghttp2_nv *nv, struct span name, struct span value)
 {
-    char *small = arena_take(a, name.bytes + 1);
+    const char *small = small_letters(a, name);
 
     if (small == NULL)
         return false;
-    for (size_t i = 0; i < name.bytes; i++) {
-        char byte = name.data[i];
-        small[i] = byte >= 'A' && byte <= 'Z' ? (char)(byte - 'A' + 'a') : byte;
-    }
-    *nv = (nghttp2_nv){(uint8_t *)small, (uint8_t *)(uintptr_t)value.data, name.bytes, value.bytes,
-                       NGHTTP2_NV_FLAG_NONE};
+    *nv = (nghttp2_nv){(uint8_t *)(uintptr_t)small, (uint8_t *)(uintptr_t)value.data, name.bytes,
+                       value.bytes,
+                       varies(small, name.bytes) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE};
     return true;
 }
 
-/* Into nv[header_count + RESPONSE_HEADERS_OWN]; 0: no memory. digits[] live until it is submitted.
- */
+/* Into nv[header_count + RESPONSE_HEADERS_OWN]; 0: no memory. status and length: their digits. */
 static size_t
-write_head(struct http_exchange *x, unsigned status, const struct http_header *headers,
+write_head(struct http_exchange *x, struct span status, const struct http_header *headers,
            size_t header_count, struct span length, nghttp2_nv *nv)
 {
-    struct span date = http_server_date(x->session->server), code;
+    struct span date = http_server_date(x->session->server);
     struct arena *a = &x->arena;
     size_t count = 0;
 
     date = span_trim(span_from((struct span){date.data, date.bytes - 2}, sizeof("date:") - 1));
-    if (arena_printf(a, &code, "%u", status) != ERR_OK ||
-        !write_nv(a, &nv[count++], SPAN_LIT(":status"), code) ||
+    if (!write_nv(a, &nv[count++], SPAN_LIT(":status"), status) ||
         !write_nv(a, &nv[count++], SPAN_LIT("date"), date))
         return 0;
     for (size_t i = 0; i < header_count; i++) {
@@ -458,10 +491,11 @@ http2_stream_respond(struct http_exchange *x, unsigned status, const struct http
     bool says_length = x->framing == HTTP_FRAME_LENGTH && status != 204 && status != 304;
     const nghttp2_data_provider body = {.source = {.ptr = st}, .read_callback = read_body};
     bool has_body = !x->bodiless && !(x->framing == HTTP_FRAME_LENGTH && length == 0);
-    char digits[20];
+    char digits[20], code_digits[20];
     struct span text = {digits, says_length ? http1_decimal(length, digits) : 0};
+    struct span code = {code_digits, http1_decimal(status, code_digits)};
     nghttp2_nv *nv = arena_take(&x->arena, (header_count + RESPONSE_HEADERS_OWN) * sizeof(*nv));
-    size_t count = nv != NULL ? write_head(x, status, headers, header_count, text, nv) : 0;
+    size_t count = nv != NULL ? write_head(x, code, headers, header_count, text, nv) : 0;
 
     (void)more;
     if (count == 0 || is_broken(st) ||
