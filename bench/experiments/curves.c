@@ -114,16 +114,15 @@ struct set {
     uint32_t count;
 };
 
-static const float parts_all[] = {0.0f,  0.02f, 0.05f, 0.08f, 0.1f, 0.11f,
-                                  0.12f, 0.13f, 0.15f, 0.2f,  0.3f};
-static const float parts_few[] = {0.0f, 0.05f, 0.08f, 0.1f, 0.15f, 0.2f};
+static const float parts_all[] = {0.0f, 0.02f, 0.05f, 0.06f, 0.08f, 0.1f, 0.12f, 0.15f, 0.2f, 0.3f};
+static const float parts_few[] = {0.0f, 0.05f, 0.06f, 0.08f, 0.1f, 0.15f};
 
 #define SETS 4u
 static const struct set sets[SETS] = {
     {"as it is", NAN, NAN, parts_all, COUNT(parts_all)},
     {"late 4", NAN, 4.0f, parts_few, COUNT(parts_few)},
     {"done 0.05", 0.05f, NAN, parts_few, COUNT(parts_few)},
-    {"done 0.05, late 4", 0.05f, 4.0f, parts_few, COUNT(parts_few)},
+    {"done 0.05, late 8", 0.05f, 8.0f, parts_few, COUNT(parts_few)},
 };
 
 /* All points, and of each set the most that is gained where it costs no more than a tenth. */
