@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 
+from ports import free_port  # noqa: F401, as t.free_port
+
 PROGRAM = os.path.abspath(sys.argv[1])
 GUARD_S = 60  # no test waits longer: a guard, not a promise
 count = failed = 0
@@ -59,12 +61,6 @@ def wait_for(condition, what):
 def reap_orphans():
     """A process whose parent ended is ours now: its end can be waited for."""
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 # ---- An engine.

@@ -21,6 +21,8 @@ import time
 import urllib.error
 import urllib.request
 
+from ports import free_port
+
 PROGRAM = os.path.abspath(sys.argv[1])
 LOOKS = ("status", "nodes", "capacity", "readiness", "explain")
 TOKEN = "letmein"
@@ -211,12 +213,6 @@ class Server:
     def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 # ---- Options and what can go wrong on the way.

@@ -7,13 +7,14 @@ import http.server
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
+
+from ports import free_port
 
 PROGRAM = os.path.abspath(sys.argv[1])
 PATIENCE = 60  # seconds, a guard
@@ -57,12 +58,6 @@ class Engine(http.server.BaseHTTPRequestHandler):
         self.answer(200, {"model": "tiny-1b", "choices": [
             {"index": 0, "message": {"role": "assistant", "content": "hello"},
              "finish_reason": "stop"}]})
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def get(url, body=None):

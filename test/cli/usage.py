@@ -6,7 +6,6 @@ import http.server
 import json
 import os
 import signal
-import socket
 import sqlite3
 import stat
 import subprocess
@@ -16,6 +15,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+
+from ports import free_port
 
 PROGRAM = os.path.abspath(sys.argv[1])
 PATIENCE = 60  # seconds, a guard
@@ -55,12 +56,6 @@ class Engine(http.server.BaseHTTPRequestHandler):
             {"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107,
                       "prompt_tokens_details": {"cached_tokens": 64}}})
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def run(*args):
