@@ -20,7 +20,7 @@ update_interest(struct http_session *c)
 {
     unsigned interest = c->blocked ? LOOP_WRITE : 0;
 
-    if (c->h1.state != HTTP1_REFUSING && !c->h1.input_waiting)
+    if (c->h1.state != HTTP1_REFUSING && c->h1.state != HTTP1_QUEUED && !c->h1.input_waiting)
         interest |= LOOP_READ;
     loop_interest(&c->transport.watch, interest);
 }
@@ -45,6 +45,8 @@ end_exchange(struct http_session *c)
 static void
 on_fini(struct http_session *c)
 {
+    if (c->h1.state == HTTP1_QUEUED)
+        TAILQ_REMOVE(&c->server->turns, c, h1.turn);
     c->h1.state = HTTP1_GONE;
     http_exchange_gone(&c->h1.exchange);
     end_exchange(c);
@@ -279,6 +281,49 @@ linger(struct http_session *c)
     update_interest(c);
 }
 
+/* The next request, or its beginning, is here. May free the session. */
+static void
+take_turn(struct http_session *c)
+{
+    struct http1_session *h = &c->h1;
+
+    TAILQ_REMOVE(&c->server->turns, c, h1.turn);
+    h->state = HTTP1_READING;
+    http_session_limit(c, HTTP_LIMIT_KEEP_ALIVE, c->server->limits.keep_alive_ns);
+    if (h->kept_bytes > 0) {
+        h->kept_at += take_input(c,
+                                 (struct span){h->kept + h->kept_at, h->kept_bytes - h->kept_at});
+        if (h->kept_at == h->kept_bytes)
+            free_kept(c);
+    }
+    update_interest(c);
+    if (transport_has_pending(&c->transport))
+        read_pending(c);
+}
+
+static void
+on_turns(struct loop_task *task)
+{
+    struct http_server *s = CONTAINER_OF(task, struct http_server, turns_task);
+    struct http_session *c;
+
+    for (unsigned i = 0; i < HTTP1_TURNS && (c = TAILQ_FIRST(&s->turns)) != NULL; i++)
+        take_turn(c);
+    if (!TAILQ_EMPTY(&s->turns))
+        loop_defer_late(s->loop, task, on_turns);
+}
+
+/* Who pipelines takes turns with all who do, a few of them in a pass: however many there are, who
+ * sends one request after the other waits for these few. */
+static void
+ask_for_turn(struct http_session *c)
+{
+    c->h1.state = HTTP1_QUEUED;
+    http_session_limit(c, HTTP_LIMIT_NONE, 0); /* it is not the client that is waited for */
+    TAILQ_INSERT_TAIL(&c->server->turns, c, h1.turn);
+    loop_defer_late(c->server->loop, &c->server->turns_task, on_turns);
+}
+
 /* The response is with the kernel, whole. */
 static void
 finish_exchange(struct http_session *c)
@@ -300,16 +345,11 @@ finish_exchange(struct http_session *c)
     http1_next(&h->parser);
     h->has_head = false;
     h->input_waiting = false;
-    http_session_limit(c, HTTP_LIMIT_KEEP_ALIVE, c->server->limits.keep_alive_ns);
-    if (h->kept_bytes > 0) {
-        h->kept_at += take_input(c,
-                                 (struct span){h->kept + h->kept_at, h->kept_bytes - h->kept_at});
-        if (h->kept_at == h->kept_bytes)
-            free_kept(c);
-    }
+    if (h->kept_bytes > 0 || transport_has_pending(&c->transport))
+        ask_for_turn(c);
+    else
+        http_session_limit(c, HTTP_LIMIT_KEEP_ALIVE, c->server->limits.keep_alive_ns);
     update_interest(c);
-    if (transport_has_pending(&c->transport))
-        read_pending(c); /* last: it may free the session */
 }
 
 static void

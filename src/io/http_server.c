@@ -221,6 +221,7 @@ http_server_open(struct loop *loop, const struct sockaddr *address, socklen_t ad
                                               .headers_max = HTTP_HEADERS_MAX,
                                               .body_bytes_max = limits->body_bytes_max};
     LIST_INIT(&s->connections);
+    TAILQ_INIT(&s->turns);
     if (address != NULL) {
         fd = listen_on(address, address_bytes, reuse_port, device);
         if (fd < 0 || add_listener(s, fd) != ERR_OK) {
@@ -321,6 +322,7 @@ http_server_close(struct http_server *s)
     loop_timer_stop(&s->grace_timer);
     while ((c = LIST_FIRST(&s->connections)) != NULL)
         http_session_close(c);
+    loop_undefer(&s->turns_task);
     tls_buffers_close(s->tls_buffers);
     free(s->spare_out.data);
     arena_spares_fini(&s->spare_blocks);

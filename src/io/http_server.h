@@ -3,10 +3,11 @@
 /* http_server - HTTP/1.1 towards clients: listeners, keep-alive connections, whole requests in,
  * responses by length or chunked out. No decision is taken here.
  *
- * A connection carries one exchange at a time (pipelined requests wait in the socket). The body is
- * read whole before fn.request is called, in one piece with HTTP_BODY_PADDING readable bytes
- * behind it. Malformed or forbidden heads (wire/http1 has the policy) are answered here with 400,
- * 413, 414, 431 or 408 as JSON {"error":{...}} and the connection is closed.
+ * A connection carries one exchange at a time; pipelined requests wait, and take turns with those
+ * of other connections, so that a flood of them is nobody's concern. The body is read whole before
+ * fn.request is called, in one piece with HTTP_BODY_PADDING readable bytes behind it. Malformed or
+ * forbidden heads (wire/http1 has the policy) are answered here with 400, 413, 414, 431 or 408 as
+ * JSON {"error":{...}} and the connection is closed.
  *
  * Back-pressure: http_response_write never blocks or refuses; http_response_pending says how much
  * waits for the client, and fn.drained is called when it has fallen to low_water_bytes again after

@@ -30,6 +30,7 @@
 #define HTTP_ACCEPT_BATCH    64u         /* connections accepted in a row */
 #define HTTP_ACCEPT_RETRY_NS 100000000u  /* after the process ran out of descriptors */
 #define HTTP_LINGER_NS       2000000000u /* throwing away after a refusal */
+#define HTTP1_TURNS          16u         /* requests that were pipelined, begun in a row */
 #define HTTP_DATE_BYTES      37u         /* "date: Sun, 06 Nov 1994 08:49:37 GMT" CR LF */
 
 enum http_framing { HTTP_FRAME_LENGTH, HTTP_FRAME_CHUNKED, HTTP_FRAME_UNTIL_CLOSE };
@@ -94,12 +95,15 @@ struct http_output {
 };
 
 /* HTTP/1.x on a connection: one exchange at a time. It goes READING -> ANSWERING -> READING and so
- * on. From either it may go to REFUSING (the last answer is being written), from there to LINGERING
- * (what the client still sends is thrown away, so that a reset does not overtake that answer), and
- * from ANSWERING to ABORTED or GONE. Between fn.request and fn.done it is ANSWERING. */
+ * on; by way of QUEUED when the next request is here already: its turn comes when those of others
+ * have had theirs. From each it may go to REFUSING (the last answer is being written), from there
+ * to LINGERING (what the client still sends is thrown away, so that a reset does not overtake that
+ * answer), and from ANSWERING to ABORTED or GONE. Between fn.request and fn.done it is ANSWERING.
+ */
 enum http1_state {
     HTTP1_READING,
     HTTP1_ANSWERING,
+    HTTP1_QUEUED,
     HTTP1_REFUSING,
     HTTP1_LINGERING,
     HTTP1_ABORTED,
@@ -113,7 +117,8 @@ struct http1_session {
     char *kept;            /* input behind a request: the next one's, kept until its turn */
     size_t kept_at, kept_bytes;
     enum http1_state state;
-    bool has_head;      /* of the request being read */
+    TAILQ_ENTRY(http_session) turn; /* QUEUED */
+    bool has_head;                  /* of the request being read */
     bool input_waiting; /* bytes of a next request are in the socket: LOOP_READ is not asked for */
     bool keep_alive;    /* after this response */
     bool unread;        /* it was not admitted: its body is still to come, for nobody */
@@ -162,6 +167,8 @@ struct http_server {
     struct http_server_fn fn;
     void *user;
     LIST_HEAD(http_sessions, http_session) connections;
+    TAILQ_HEAD(http_turns, http_session) turns; /* HTTP1_QUEUED, in the order of asking */
+    struct loop_task turns_task;
     size_t connection_count, exchange_count;
     http_server_tls_fn *tls;         /* NULL: no TLS */
     struct tls_buffers *tls_buffers; /* with tls: of all connections */

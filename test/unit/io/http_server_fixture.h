@@ -28,6 +28,7 @@ struct fixture {
     struct http_exchange *waiting; /* of "/later", until the test answers it */
     char log[4096];                /* what the callbacks were */
     size_t stream_left;            /* of "/stream" */
+    size_t requests;
     size_t pending_max;
     struct http_server_limits limits;
     struct http_share *share; /* of whoever sends a body; NULL: none */
@@ -88,6 +89,7 @@ on_request(struct http_exchange *x, const struct http_request *r, void *user)
     bool padded = true;
 
     note(f, "request");
+    f->requests++;
     for (size_t i = 0; i < HTTP_BODY_PADDING; i++)
         padded = padded && r->body.data[r->body.bytes + i] == 0;
     if (!padded)

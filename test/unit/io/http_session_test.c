@@ -50,6 +50,61 @@ test_pipelining(void)
     close_fixture(&f);
 }
 
+#define CROWD      60u
+#define CROWD_EACH 40u
+#define TURNS_MAX  64u /* of pipelined requests in a pass */
+
+/* Many that pipeline take turns; who does not is not behind all of theirs. */
+static void
+test_turns(void)
+{
+    static const char request[] = "GET /1 HTTP/1.1\r\n" H "\r\n";
+    char many[CROWD_EACH * sizeof(request)];
+    struct client crowd[CROWD], c;
+    struct fixture f;
+    size_t before, most = 0, bytes = 0;
+    bool good = true;
+
+    open_fixture(&f, usual_limits());
+    for (size_t i = 0; i < CROWD_EACH; i++)
+        bytes += (size_t)snprintf(many + bytes, sizeof(many) - bytes, "%s", request);
+    for (size_t i = 0; i < CROWD; i++) {
+        crowd[i] = connect_to(&f);
+        must(send(crowd[i].fd, many, bytes, 0) == (ssize_t)bytes);
+    }
+    c = connect_to(&f);
+    while (f.requests < CROWD) /* the first of each */
+        loop_pass(f.loop, 1000000);
+    must(send(c.fd, request, sizeof(request) - 1, 0) > 0);
+    for (unsigned i = 0; i < 5; i++) {
+        before = f.requests;
+        loop_pass(f.loop, 0);
+        most = f.requests - before > most ? f.requests - before : most;
+    }
+    receive(&c);
+    CHECK(most <= TURNS_MAX + 1, "some in a pass, however many there are");
+    CHECK(count(&c, "x-path: /1") == 1, "one among them is answered at once");
+    for (size_t i = 0; i < CROWD; i++)
+        receive(&crowd[i]);
+    for (size_t i = 1; i < CROWD; i++) {
+        size_t first = count(&crowd[0], "x-path"), this = count(&crowd[i], "x-path");
+        good = good && this + 1 >= first && first + 1 >= this;
+    }
+    CHECK(good && count(&crowd[0], "x-path") < CROWD_EACH, "and they in turn");
+    close_client(&crowd[1]); /* which waits for its turn */
+    for (size_t i = 0; i < CROWD; i++) {
+        if (i != 1)
+            good = good && await(&f, &crowd[i], "x-path", CROWD_EACH);
+    }
+    CHECK(good, "all are answered");
+    for (size_t i = 0; i < CROWD; i++) {
+        if (i != 1)
+            close_client(&crowd[i]);
+    }
+    close_client(&c);
+    close_fixture(&f);
+}
+
 static void
 test_chunked_in_pieces(void)
 {
@@ -457,6 +512,7 @@ main(void)
     test_keep_alive();
     test_share();
     test_pipelining();
+    test_turns();
     test_chunked_in_pieces();
     test_large_body(false);
     test_large_body(true);
