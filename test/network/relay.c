@@ -145,11 +145,30 @@ answer_ok(void)
     return NULL;
 }
 
+/* The new site's addresses and its namespace. Returns what is wrong, or NULL. */
+static const char *
+furnish(struct relay *r, uint32_t index, const uint32_t *addresses, uint32_t count)
+{
+    struct relay_site *s = &r->sites[index];
+
+    for (uint32_t i = 0; i < count; i++)
+        if (relay_net_address(r->net, index, addresses[i]) != ERR_OK)
+            return "an address is outside 10.77.0.0/16, or has a site";
+    s->relay = r;
+    s->index = index;
+    if (relay_tun_open(addresses, count, RELAY_NETWORK_MASK, &s->tun) != ERR_OK)
+        return "the system refused; see standard error";
+    if (loop_add(r->loop, &s->watch, s->tun.tun_fd, LOOP_READ, on_packets) == ERR_OK)
+        return NULL;
+    relay_tun_close(&s->tun);
+    return "no room in the loop";
+}
+
 static const char *
 do_site(struct relay *r, char **words, uint32_t count)
 {
     uint32_t addresses[RELAY_TUN_ADDRESSES_MAX], address_count = 0, index;
-    struct relay_site *s;
+    const char *wrong;
     struct in_addr in;
 
     if (count < 4)
@@ -169,17 +188,12 @@ do_site(struct relay *r, char **words, uint32_t count)
     default:
         return "too many sites, or no name";
     }
-    for (uint32_t i = 0; i < address_count; i++)
-        if (relay_net_address(r->net, index, addresses[i]) != ERR_OK)
-            return "an address is outside 10.77.0.0/16, or has a site";
-    s = &r->sites[index];
-    s->relay = r;
-    s->index = index;
-    if (relay_tun_open(addresses, address_count, RELAY_NETWORK_MASK, &s->tun) != ERR_OK)
-        return "the system refused; see standard error";
-    if (loop_add(r->loop, &s->watch, s->tun.tun_fd, LOOP_READ, on_packets) != ERR_OK)
-        return "no room in the loop";
-    printf("ok /proc/%ld/fd/%d\n", (long)getpid(), s->tun.namespace_fd);
+    wrong = furnish(r, index, addresses, address_count);
+    if (wrong != NULL) {
+        relay_net_unmake_last(r->net);
+        return wrong;
+    }
+    printf("ok /proc/%ld/fd/%d\n", (long)getpid(), r->sites[index].tun.namespace_fd);
     return NULL;
 }
 

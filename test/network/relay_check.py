@@ -138,6 +138,10 @@ def main():
                   ("rtt", "here", "nowhere", "1"), ("loss", "here", "near", "2"), ("cut",),
                   ("rate", "here", "x"), ("jump",)):
         check(refuses(relay, *words), "refused: " + " ".join(words))
+    check(refuses(relay, "site", "late", "eu-west", "10.77.0.9", sites[0].address),
+          "refused: a site with another's address")
+    relay.tell("site", "late", "eu-west", "10.77.0.9")
+    check(True, "which took neither its name nor its own address away")
     check(relay.close() == 0, "it ends with its input")
     return check.end()
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/must.h"
 #include "base/rng.h"
 
 #define ADDRESSES      65536u /* of RELAY_NETWORK */
@@ -144,6 +145,16 @@ relay_net_address(struct relay_net *n, uint32_t site, uint32_t address)
         return ERR_EXISTS;
     *owner = (uint8_t)site;
     return ERR_OK;
+}
+
+void
+relay_net_unmake_last(struct relay_net *n)
+{
+    must(n->site_count > 0);
+    n->site_count--;
+    for (uint32_t i = 0; i < ADDRESSES; i++)
+        if (n->site_of[i] == n->site_count)
+            n->site_of[i] = NO_SITE;
 }
 
 uint32_t

@@ -51,6 +51,9 @@ MUST_USE enum err relay_net_site(struct relay_net *n, struct span name, struct s
 /* The address (host order) belongs to the site from now on. ERR_ARG: not within RELAY_NETWORK;
  * ERR_EXISTS. */
 MUST_USE enum err relay_net_address(struct relay_net *n, uint32_t site, uint32_t address);
+/* The site that was made last is none again, nor are its addresses anybody's. Before its first
+ * packet. */
+void relay_net_unmake_last(struct relay_net *n);
 uint32_t relay_net_site_count(const struct relay_net *n);
 /* ERR_NOT_FOUND. */
 MUST_USE enum err relay_net_find(const struct relay_net *n, struct span name, uint32_t *ret_site);

@@ -58,6 +58,13 @@ test_sites(void)
           "a name too long");
     CHECK(relay_net_address(n, 0, ADDRESS + 2) == ERR_EXISTS, "an address twice");
     CHECK(relay_net_address(n, 0, 0x7f000001) == ERR_ARG, "an address from elsewhere");
+    CHECK(relay_net_site(n, SPAN_LIT("new"), SPAN_LIT("eu-west"), &site) == ERR_OK && site == 3 &&
+              relay_net_address(n, site, ADDRESS + 9) == ERR_OK,
+          "one more");
+    relay_net_unmake_last(n);
+    CHECK(relay_net_find(n, SPAN_LIT("new"), &site) == ERR_NOT_FOUND &&
+              relay_net_site_count(n) == 3 && relay_net_address(n, 0, ADDRESS + 9) == ERR_OK,
+          "is unmade: its name and its address are free");
     CHECK(relay_net_find(n, SPAN_LIT("far"), &site) == ERR_OK && site == 2, "found by its name");
     CHECK(relay_net_set_rtt(n, 0, 0, 1.0) == ERR_ARG, "no path within a site");
     CHECK(relay_net_set_loss(n, 0, 1, 1.5) == ERR_ARG, "more than all cannot be lost");
