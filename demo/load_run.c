@@ -33,7 +33,7 @@ struct load_run {
     const struct load_item *items;
     size_t item_count, next;
     struct load_result *results;
-    struct http_target *targets[LOAD_PLAN_TARGETS_MAX];
+    struct http_target *targets[2][LOAD_PLAN_TARGETS_MAX]; /* [second] */
     struct load_flights flights;
     uint32_t open_count;
     uint64_t start_ns;
@@ -141,6 +141,22 @@ on_data(struct http_call *c, struct span bytes, void *user)
     }
 }
 
+static enum err call(struct load_flight *flight);
+
+/* There was no answer: the other gateway is asked, if there is one. False: there is not. */
+static bool
+go_second(struct load_flight *flight)
+{
+    struct load_run *run = flight->run;
+    struct load_result *r = &run->results[flight->index];
+
+    if (r->second || run->targets[1][run->items[flight->index].target] == NULL)
+        return false;
+    r->second = true;
+    r->status = 0;
+    return call(flight) == ERR_OK;
+}
+
 static void
 on_end(struct http_call *c, const struct http_header *trailers, size_t count, void *user)
 {
@@ -149,36 +165,53 @@ on_end(struct http_call *c, const struct http_header *trailers, size_t count, vo
     (void)c;
     (void)trailers;
     (void)count;
+    if (flight->run->results[flight->index].status == 503 && go_second(flight))
+        return;
     flight_over(flight, flight->done ? LOAD_END_OK : LOAD_END_ERROR);
 }
 
 static void
 on_failed(struct http_call *c, enum http_failure why, void *user)
 {
+    struct load_flight *flight = user;
+
     (void)c;
     (void)why;
-    flight_over(user, LOAD_END_FAILED);
+    if (flight->run->results[flight->index].status == 0 && go_second(flight))
+        return;
+    flight_over(flight, LOAD_END_FAILED);
 }
 
 /* ---- Sending. */
 
-static void
-send_item(struct load_run *run, size_t index)
+static enum err
+call(struct load_flight *flight)
 {
     static const struct http_call_fn fn = {load_run_on_sent, on_head, on_data, on_end, on_failed};
     const struct http_header headers[] = {{SPAN_LIT("content-type"), SPAN_LIT("application/json")},
                                           {SPAN_LIT("accept"), SPAN_LIT("text/event-stream")}};
     const struct http_call_limits limits = {.connect_ns = 5000000000u};
-    const struct load_item *item = &run->items[index];
-    struct load_result *r = &run->results[index];
-    struct load_flight *flight;
-    struct http_call_request request = {
+    const struct http_call_request request = {
         .method = SPAN_LIT("POST"),
         .target = SPAN_LIT("/v1/chat/completions"),
         .headers = headers,
         .header_count = sizeof(headers) / sizeof(headers[0]),
+        .parts = &flight->part,
         .part_count = 1,
     };
+    const struct load_run *run = flight->run;
+    uint32_t target = run->items[flight->index].target;
+
+    return http_call_start(run->targets[run->results[flight->index].second][target], &request,
+                           &limits, &fn, flight, &flight->call);
+}
+
+static void
+send_item(struct load_run *run, size_t index)
+{
+    const struct load_item *item = &run->items[index];
+    struct load_result *r = &run->results[index];
+    struct load_flight *flight;
 
     if (run->open_count == LOAD_RUN_OPEN_MAX || (flight = calloc(1, sizeof(*flight))) == NULL)
         return;
@@ -188,9 +221,7 @@ send_item(struct load_run *run, size_t index)
     flight->run = run;
     flight->index = index;
     flight->sent_ns = clock_now_ns();
-    request.parts = &flight->part;
-    if (flight->body == NULL || http_call_start(run->targets[item->target], &request, &limits, &fn,
-                                                flight, &flight->call) != ERR_OK) {
+    if (flight->body == NULL || call(flight) != ERR_OK) {
         free(flight->body);
         free(flight);
         return;
@@ -242,9 +273,25 @@ land_all(struct load_run *run)
         http_call_cancel(flight->call);
         flight_free(flight);
     }
-    for (uint32_t i = 0; i < run->options->target_count; i++)
-        if (run->targets[i] != NULL)
-            http_target_close(run->targets[i]);
+    for (uint32_t i = 0; i < 2 * LOAD_PLAN_TARGETS_MAX; i++)
+        if (run->targets[i % 2][i / 2] != NULL)
+            http_target_close(run->targets[i % 2][i / 2]);
+}
+
+static enum err
+open_targets(struct load_run *run, struct http_client *client)
+{
+    enum err err = ERR_OK;
+
+    for (uint32_t i = 0; err == ERR_OK && i < 2 * run->options->target_count; i++) {
+        const struct load_target *t = &run->options->targets[i / 2];
+        const struct sockaddr_in *to = i % 2 == 0 ? &t->public_address : &t->second_address;
+
+        if (to->sin_port != 0)
+            err = http_target_open(client, (const struct sockaddr *)to, sizeof(*to),
+                                   span_of(t->name), NULL, 0, &run->targets[i % 2][i / 2]);
+    }
+    return err;
 }
 
 enum err
@@ -253,7 +300,7 @@ load_run(struct loop *loop, struct http_client *client, const struct load_option
 {
     struct load_run run = {
         .loop = loop, .options = options, .items = items, .item_count = item_count};
-    enum err err = ERR_OK;
+    enum err err;
 
     if (item_count == 0)
         return ERR_ARG;
@@ -263,12 +310,7 @@ load_run(struct loop *loop, struct http_client *client, const struct load_option
     for (size_t i = 0; i < item_count; i++)
         run.results[i].predicted_ms = run.results[i].ttft_ms = run.results[i].e2e_ms = NAN;
     LIST_INIT(&run.flights);
-    for (uint32_t i = 0; err == ERR_OK && i < options->target_count; i++) {
-        const struct sockaddr_in *address = &options->targets[i].public_address;
-
-        err = http_target_open(client, (const struct sockaddr *)address, sizeof(*address),
-                               span_of(options->targets[i].name), NULL, 0, &run.targets[i]);
-    }
+    err = open_targets(&run, client);
     if (err == ERR_OK) {
         run.start_ns = clock_now_ns();
         loop_timer_set(loop, &run.timer, run.start_ns, on_due);

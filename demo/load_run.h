@@ -7,6 +7,7 @@
  * event with text is read. A request that is still open at the end keeps the time it has waited so
  * far: a lower bound, so a rule that floods a node is flattered and never slandered. */
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,7 @@ enum load_end {
 struct load_result {
     enum load_end end;
     unsigned status, attempts, tokens;
+    bool second;                          /* the target's second gateway had it */
     double sent_ms;                       /* since the start of the run */
     double late_ms;                       /* sent after it was due */
     double predicted_ms, ttft_ms, e2e_ms; /* NAN unknown; end OPEN: waited so far */
@@ -39,6 +41,9 @@ struct load_result {
 struct load_target {
     const char *name;
     struct sockaddr_in public_address, admin_address; /* sin_port 0: no admin port */
+    /* As a client with two base URLs: who gets no answer from the first, or 503, asks here.
+     * sin_port 0: there is one only. */
+    struct sockaddr_in second_address;
 };
 
 struct load_run;

@@ -28,6 +28,7 @@
 static const char help[] =
     "usage: loadgen --target NAME:SHARE=HOST:PORT[,ADMINHOST:PORT] --model NAME:RATE [OPTIONS]\n"
     "  --target ...          a gateway, and its share of the requests; may be repeated\n"
+    "  --second NAME=...     HOST:PORT, where requests of target NAME go that get no answer there\n"
     "  --model NAME:RATE     requests a second for a model, all targets together; may be repeated\n"
     "  --seconds S           how long requests are sent (10)\n"
     "  --drain S             how long they may take after that (5)\n"
@@ -97,6 +98,22 @@ read_target(char *text, struct settings *s)
            (admin == NULL || read_address(admin, &t->admin_address));
 }
 
+/* NAME=HOST:PORT, of a target that was named before. */
+static bool
+read_second(char *text, struct settings *s)
+{
+    char *address = strchr(text, '=');
+
+    if (address == NULL)
+        return false;
+    *address++ = '\0';
+    for (uint32_t i = 0; i < s->options.target_count; i++) {
+        if (strcmp(s->options.targets[i].name, text) == 0)
+            return read_address(address, &s->options.targets[i].second_address);
+    }
+    return false;
+}
+
 /* NAME:RATE; the name may have colons itself. */
 static bool
 read_model(char *text, struct settings *s)
@@ -117,11 +134,13 @@ take_option(int id, char *value, struct settings *s)
 {
     double number = 0.0;
 
-    if (strchr("TMOWL", id) == NULL && !read_number(value, &number))
+    if (strchr("TSMOWL", id) == NULL && !read_number(value, &number))
         return false;
     switch (id) {
     case 'T':
         return read_target(value, s);
+    case 'S':
+        return read_second(value, s);
     case 'M':
         return read_model(value, s);
     case 'O':
@@ -177,23 +196,16 @@ take_option(int id, char *value, struct settings *s)
 static bool
 parse(int argc, char **argv, struct settings *ret)
 {
-    static const struct option known[] = {{"target", 1, NULL, 'T'},
-                                          {"model", 1, NULL, 'M'},
-                                          {"out", 1, NULL, 'O'},
-                                          {"seconds", 1, NULL, 's'},
-                                          {"drain", 1, NULL, 'd'},
-                                          {"seed", 1, NULL, 'n'},
-                                          {"prompt-max", 1, NULL, 'x'},
-                                          {"prompt-tokens", 1, NULL, 'p'},
-                                          {"prompt-sigma", 1, NULL, 'g'},
-                                          {"max-tokens", 1, NULL, 'm'},
-                                          {"ready", 1, NULL, 'r'},
-                                          {"settle", 1, NULL, 'e'},
-                                          {"explain", 1, NULL, 'w'},
-                                          {"explain-file", 1, NULL, 'W'},
-                                          {"pid", 1, NULL, 'P'},
-                                          {"write-plan", 1, NULL, 'L'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"target", 1, NULL, 'T'},        {"second", 1, NULL, 'S'},
+        {"model", 1, NULL, 'M'},         {"out", 1, NULL, 'O'},
+        {"seconds", 1, NULL, 's'},       {"drain", 1, NULL, 'd'},
+        {"seed", 1, NULL, 'n'},          {"prompt-max", 1, NULL, 'x'},
+        {"prompt-tokens", 1, NULL, 'p'}, {"prompt-sigma", 1, NULL, 'g'},
+        {"max-tokens", 1, NULL, 'm'},    {"ready", 1, NULL, 'r'},
+        {"settle", 1, NULL, 'e'},        {"explain", 1, NULL, 'w'},
+        {"explain-file", 1, NULL, 'W'},  {"pid", 1, NULL, 'P'},
+        {"write-plan", 1, NULL, 'L'},    {NULL, 0, NULL, 0}};
     int id, index = 0;
 
     *ret = (struct settings){.spec = {.seed = 1,
@@ -287,6 +299,7 @@ put_result(FILE *out, const struct settings *s, const struct load_item *item,
             load_run_end_name(r->end), r->status);
     fprintf(out, ",\"id\":\"%s\",\"node\":\"%s\",\"region\":\"%s\",\"attempts\":%u", r->id, r->node,
             r->region, r->attempts);
+    fprintf(out, ",\"second\":%s", r->second ? "true" : "false");
     put_number(out, "sent_ms", r->sent_ms);
     put_number(out, "late_ms", r->late_ms);
     put_number(out, "predicted_ms", r->predicted_ms);

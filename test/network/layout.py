@@ -13,6 +13,7 @@ import relayed
 
 SEED = 1
 GATEWAY_REGIONS = ("us-east", "eu-west", "ap-northeast")
+NEXT_GATEWAY = {"us-east": "eu-west", "eu-west": "us-east", "ap-northeast": "us-east"}  # clients'
 REGIONS = 6
 NODES = 30
 FLEET_NODES = 44  # of which those that have nothing but the rare model are left out: it is to be cold
@@ -73,7 +74,7 @@ class Network:
     def __init__(self, isochrone, relay, folder):
         self.isochrone, self.relay_program, self.folder = isochrone, relay, folder
         self.processes = []  # (what, process)
-        self.relay = self.nats_site = self.nats = None
+        self.relay = self.nats_site = None
         self.operator_keys = {}
         self.nodes, self.gateways = [], {}  # gateways: region -> site
         resource.setrlimit(resource.RLIMIT_NOFILE,
@@ -161,13 +162,16 @@ class Network:
     def start_nats(self):
         config = self.run("bus", "config", self.path("users"), "--listen",
                           "%s:%d" % (self.nats_site.address, NATS_PORT))
-        self.nats = self.begin(self.nats_site, "nats", nats_server(), "-c",
-                               self.write("nats.conf", config))
+        self.begin(self.nats_site, "nats", nats_server(), "-c", self.write("nats.conf", config))
 
     def kill_nats(self):
-        self.nats.kill()
-        self.nats.wait()
-        self.processes.remove(("nats", self.nats))
+        self.kill("nats")
+
+    def kill(self, what):
+        process = next(p for w, p in self.processes if w == what)
+        process.kill()
+        process.wait()
+        self.processes.remove((what, process))
 
     def bus_line(self, name):
         return "bus: {nats: \"nats://%s:%d\", nkey: \"file:%s.nkey\"}" % (
@@ -190,13 +194,21 @@ class Network:
             with open(self.path(name), encoding="utf-8") as file:
                 models = file.read().partition("models:\n")[2].partition("engines:\n")[0]
             self.write(name, "# A gateway of make network: all it knows of nodes comes over the bus.",
-                       "listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}" % (
-                           PUBLIC_PORT, ADMIN_PORT),
+                       "listen: {public: \"%s:%d\", admin: \"127.0.0.1:%d\"}" % (
+                           site.address, PUBLIC_PORT, ADMIN_PORT), "auth: none",
                        "region: " + region, self.bus_line("gw-" + region),
                        "operators: {trust: [%s]}" % ", ".join(
                            '"%s"' % key for key in self.operator_keys.values()),
                        "models:", models.rstrip("\n"))
-            self.begin(site, "gateway-" + region, self.isochrone, "gateway", "-f", self.path(name))
+            self.start_gateway(region)
+
+    def start_gateway(self, region):
+        what = "gateway-" + region
+        self.begin(self.gateways[region], what, self.isochrone, "gateway", "-f",
+                   self.path(what + ".yaml"))
+
+    def kill_gateway(self, region):
+        self.kill("gateway-" + region)
 
     def alive(self):
         for what, process in self.processes:

@@ -21,7 +21,7 @@ def check_gateway(network, region):
           == {n.name: (n.region, n.operator, n.site) for n in network.nodes},
           region + ": their labels are believed")
     status, told = network.http(
-        network.gateways[region], ("127.0.0.1", layout.PUBLIC_PORT), "POST",
+        network.gateways[region], (network.gateways[region].address, layout.PUBLIC_PORT), "POST",
         "/v1/chat/completions", json.dumps({"model": "llama-3.1-8b", "max_tokens": 2, "messages": [
             {"role": "user", "content": "hello"}]}))
     check(status == 200 and told["choices"], region + ": a request is answered")

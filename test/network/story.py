@@ -28,10 +28,15 @@ LIE_FROM_S, LIE_SEEN_S, LIE_S, LIE_FACTOR = 20, 35, 60, 8
 PROMPT_MEDIAN, PROMPT_SIGMA, PROMPT_MEAN, OUTPUT = 1500, 0.7, 1850, 64  # tokens; cut at 6000
 OTHERS_PART = 0.1  # what all ask for while nothing happens, of what is free in the region
 BUS_DEATH_S, BUS_BACK_S, BUS_S = 10, 30, 50
+DEAD_REGION = "eu-west"
+DEAD_S, DEAD_BACK_S, DEAD_HEALED_S, GATEWAY_S = 20, 45, 50, 70
+DEAD_PART = 0.5  # what its clients ask for, of what is free in the region
 FRESH_S = 5  # news that are no older
+LOOKS, LOOK_S = 8, 1.6  # of what is free
 DRAIN_S = 20
 ANSWERED_MIN = 0.99
 PATIENCE_S = 60
+STAYS = 0.5  # what is measured and not expected to move is between a half and the double
 
 
 class Results:
@@ -78,8 +83,40 @@ def cell(view, model, region):
     return {}
 
 
+def mean(views):
+    """The last one, its numbers those of all in the middle."""
+    last = views[-1]
+    for m in last["models"]:
+        for r in m["regions"]:
+            for key in r:
+                seen = [c[key] for c in (cell(v, m["model"], r["region"]) for v in views)
+                        if isinstance(c.get(key), (int, float))]
+                if seen:
+                    r[key] = sum(seen) / len(seen)
+    return last
+
+
 def over_regions(view, model, key):
     return sum(r[key] for m in view["models"] if m["model"] == model for r in m["regions"])
+
+
+def whole(view, key):
+    """Over all models and regions."""
+    return sum(r[key] or 0 for m in view["models"] for r in m["regions"])
+
+
+def under_way(view, region):
+    """What the nodes of a region say they have, running and waiting."""
+    return sum((n["running"] or 0) + (n["waiting"] or 0) for n in view["nodes"]
+               if n["region"] == region)
+
+
+def ready_nodes(view):
+    return sum(n["state"] == "ready" and not n["ejected"] for n in view["nodes"])
+
+
+WAYS = {"rises": lambda a, b: b > a, "falls": lambda a, b: b < a, "stays": lambda a, b: a == b,
+        "falls not": lambda a, b: b >= a, "moves little": lambda a, b: STAYS * a <= b <= a / STAYS}
 
 
 class Step:
@@ -93,6 +130,13 @@ class Step:
 
     def changes(self, statement, before, after, good, form="%.1f"):
         self.expect(statement, good, "%s → %s" % (form % before, form % after))
+
+    def moves(self, view, of, values, ways, form="%.0f"):
+        """A number out of one of the gateway's answers, time after time, and which way it goes."""
+        values = list(values)
+        self.expect("`%s`: %s %s" % (view, of, ", then ".join(ways)),
+                    all(WAYS[way](a, b) for way, a, b in zip(ways, values, values[1:])),
+                    " → ".join(form % v for v in values))
 
     def failed(self):
         return any(not good for _, good, _ in self.checks)
@@ -140,12 +184,12 @@ class Story:
             command = [self.loadgen, "--seconds", str(seconds), "--drain", str(DRAIN_S),
                        "--seed", str(100 * self.runs + i), "--prompt-tokens", str(PROMPT_MEDIAN),
                        "--prompt-sigma", str(PROMPT_SIGMA), "--max-tokens", str(OUTPUT),
-                       "--out", out, "--target",
-                       "%s:1=127.0.0.1:%d,127.0.0.1:%d" % (region, layout.PUBLIC_PORT,
-                                                           layout.ADMIN_PORT)]
+                       "--out", out]
             for m, rate in models.items():
                 command += ["--model", "%s:%.3f" % (m, rate)]
-            site = self.network.gateways[region]
+            site, second = (self.network.gateways[r] for r in (region, layout.NEXT_GATEWAY[region]))
+            command += ["--target", "%s:1=%s:%d" % (region, site.address, layout.PUBLIC_PORT),
+                        "--second", "%s=%s:%d" % (region, second.address, layout.PUBLIC_PORT)]
             runs.append((what, out, self.network.begin(site, what, *command)))
         timers = [threading.Timer(at_s, act) for at_s, act in happenings]
         for timer in timers:
@@ -165,8 +209,13 @@ class Story:
     def look(self, region, into):
         """A function that keeps what the region's gateway tells, for load's happenings."""
         def act():
-            for view in ("capacity", "readiness", "demand", "nodes", "plan", "bus"):
+            for view in ("readiness", "demand", "nodes", "plan", "bus"):
                 into[view] = self.network.ask(region, view)
+            capacities = []
+            for _ in range(LOOKS):  # what is free goes up and down with each batch of an engine
+                capacities.append(self.network.ask(region, "capacity"))
+                time.sleep(LOOK_S / LOOKS)
+            into["capacity"] = mean(capacities)
         return act
 
     # ---- The steps.
@@ -331,7 +380,63 @@ class Story:
         return step
 
 
-STEPS = ("ramp", "cold", "outage", "lie", "bus")
+    def gateway(self):
+        network, dead, eye = self.network, DEAD_REGION, layout.NEXT_GATEWAY[DEAD_REGION]
+        step = Step("The death of a gateway", "The gateway in %s is killed (SIGKILL) while requests run "
+                    "everywhere, and started again %d s later. Its clients have a second base URL: the "
+                    "gateway in %s." % (dead, DEAD_BACK_S - DEAD_S, eye))
+        views, own = ({}, {}, {}), ({}, {})
+        rates = self.calm()
+        rates[dead] = {m: self.part_of_free(dead, m, DEAD_PART) for m in rates[dead]}
+        results = self.load(rates, GATEWAY_S, [
+            (DEAD_S - 2, self.look(eye, views[0])), (DEAD_S - 2, self.look(dead, own[0])),
+            (DEAD_S, lambda: network.kill_gateway(dead)),
+            (DEAD_BACK_S - 2, self.look(eye, views[1])),
+            (DEAD_BACK_S, lambda: network.start_gateway(dead)),
+            (GATEWAY_S - 2, self.look(eye, views[2])), (GATEWAY_S - 2, self.look(dead, own[1]))])
+        ours = results.of(target=dead)
+        others = results.where(lambda r: r["target"] != dead)
+        spans = [ours.sent(0, DEAD_S - 2), ours.sent(DEAD_S + 1, DEAD_BACK_S),
+                 ours.sent(DEAD_HEALED_S, GATEWAY_S)]
+        step.expect("no request at the other gateways fails", others.answered() == 1.0,
+                    "%d requests; not answered: %s" % (len(others.rows), others.failures()))
+        step.expect("its clients' requests go to the other one, and back again",
+                    [s.share(lambda r: r["second"]) for s in spans] == [0.0, 1.0, 0.0],
+                    " → ".join("%.0f %%" % (100 * s.share(lambda r: r["second"])) for s in spans))
+        begun = ours.where(lambda r: r["end"] != "ok" and r["status"] == 200
+                           and r["sent_ms"] < 1000 * DEAD_S)
+        step.expect("of theirs only those fail whose answer had begun when it died",
+                    ours.answered() * len(ours.rows) + len(begun.rows) == len(ours.rows),
+                    "%d requests; %d had begun; not answered: %s" % (
+                        len(ours.rows), len(begun.rows), ours.failures()))
+        shares = [s.share(lambda r: r["region"] == eye) for s in spans]
+        step.expect("they are answered nearer to the other gateway, then at home again",
+                    shares[1] > shares[0] and shares[2] < shares[1],
+                    " → ".join("%.0f %% in %s" % (100 * s, eye) for s in shares))
+        asked = [sum(cell(v["demand"], m, eye).get("requests_s", 0) or 0 for m in rates[dead])
+                 for v in views]
+        step.moves("demand", "what is asked for in %s (requests/s)" % eye, asked, ("rises", "falls"),
+                   "%.1f")
+        step.moves("capacity", "what is free in %s (prefill tokens/s)" % eye,
+                   [sum(cell(v["capacity"], m, eye)["free_prefill_tok_s"] for m in rates[dead])
+                    for v in views], ("falls", "rises"))
+        step.moves("readiness", "the number of copies that are ready",
+                   [whole(v["readiness"], "ready") for v in views], ("falls not", "falls not"))
+        step.moves("nodes", "the number of those that are ready", [ready_nodes(v["nodes"]) for v in views],
+                   ("stays", "stays"))
+        step.moves("nodes", "at the one that came back, what is ready", [ready_nodes(v["nodes"]) for v in own],
+                   ("stays",))
+        step.moves("readiness", "at the one that came back, the number of copies",
+                   [whole(v["readiness"], "ready") for v in own], ("falls not",))
+        step.moves("capacity", "at the one that came back, all there is (prefill tokens/s)",
+                   [whole(v["capacity"], "prefill_tok_s") for v in own], ("moves little",))
+        step.moves("demand", "at the one that came back, in its region (requests/s)",
+                   [sum(cell(v["demand"], m, dead).get("requests_s", 0) or 0 for m in rates[dead])
+                    for v in own], ("moves little",), "%.1f")
+        return step
+
+
+STEPS = ("ramp", "cold", "outage", "lie", "bus", "gateway")
 
 
 def transcript(steps, network, took_s):
