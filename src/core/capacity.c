@@ -273,7 +273,8 @@ capacity_alone(const struct core *core)
 }
 
 /* Our part of what the node was sent. G gateways that send alike have 1/G of all that reports
- * count, so the floor 1/(2G) is half of ours; where nobody else sends, all is ours. */
+ * count, so the floor 1/(2G) is half of ours: by the G that are heard, else as reports have it.
+ * Where nobody else sends, all is ours. */
 static void
 report_share(struct core *core, uint32_t node, float own, float total)
 {
@@ -286,7 +287,9 @@ report_share(struct core *core, uint32_t node, float own, float total)
         core->heard_own += HEARD_PART * (min_f(own, total) - core->heard_own);
         core->heard_requests += HEARD_PART * (total - core->heard_requests);
     }
-    if (core->heard_requests > 0.0f)
+    if (core->gateways > 1)
+        floor = 0.5f / (float)core->gateways;
+    else if (core->heard_requests > 0.0f)
         floor = max_f(floor, 0.5f * core->heard_own / core->heard_requests);
     cold->share_ns = core->now_ns;
     if (capacity_alone(core) || (core->tuning.without & WITHOUT_SHARE) != 0)

@@ -444,6 +444,9 @@ step_topology(struct core *core, const struct event *e, struct actions *actions)
     case EVENT_DEMAND:
         demand_told(core, &e->demand);
         break;
+    case EVENT_GATEWAYS:
+        core->gateways = e->gateways.count;
+        break;
     case EVENT_TICK:
         capacity_sweep(core);
         admit_tick(core, actions);

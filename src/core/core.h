@@ -134,13 +134,16 @@ struct hedge_view {
 };
 void core_view_hedges(const struct core *core, struct hedge_view *ret_view);
 /* How much of a model is asked for in a region (demand.h). */
+struct demand_rates {
+    float requests_s, prompt_tok_s, output_tok_s; /* now */
+    float usual_requests_s;                       /* over the last minutes */
+    float ahead_requests_s;                       /* expected in a minute */
+};
 struct demand_view {
     uint16_t model, region;
-    float requests_s, prompt_tok_s, output_tok_s;                   /* now */
-    float usual_requests_s, usual_prompt_tok_s, usual_output_tok_s; /* over the last minutes */
-    float trend_requests_s_min; /* by how much requests_s rises a minute */
-    float ahead_requests_s;     /* expected in a minute */
-    uint32_t told;              /* 1: by that region's gateways; 0: counted here */
+    struct demand_rates all, told;                /* told: the part that other gateways count */
+    float usual_prompt_tok_s, usual_output_tok_s; /* of what is counted here */
+    float trend_requests_s_min;                   /* by how much all.requests_s rises a minute */
 };
 /* Regions that ever asked for one of the models from `from` on; as core_view_nodes. */
 uint32_t core_view_demand(const struct core *core, uint64_t now_ns, uint32_t from,

@@ -6,6 +6,7 @@
 #define FAST_TAU_S      30.0f
 #define SLOW_TAU_S      600.0f
 #define BUCKET_S        10.0f
+#define MINUTE_MS       60000.0f
 #define LEVEL_PART      0.3f
 #define TREND_PART      0.1f
 #define TREND_DAMP      0.9f
@@ -112,19 +113,28 @@ told_rate(float x, float max)
 void
 demand_told(struct core *core, const struct event_demand *e)
 {
-    struct demand *d;
+    const struct demand_rates rates = {
+        .requests_s = told_rate(e->requests_s, DEMAND_RATE_MAX),
+        .prompt_tok_s = told_rate(e->prompt_tok_s, TOKENS_S_MAX),
+        .output_tok_s = told_rate(e->output_tok_s, TOKENS_S_MAX),
+        .usual_requests_s = told_rate(e->usual_requests_s, DEMAND_RATE_MAX),
+        .ahead_requests_s = told_rate(e->ahead_requests_s, DEMAND_RATE_MAX),
+    };
 
-    if (e->model >= core->config.models_max || e->region >= core->config.regions_max ||
-        e->region == core->config.own_region)
+    if (e->model >= core->config.models_max || e->region >= core->config.regions_max)
         return;
-    d = cell_of(core, e->model, e->region);
-    d->begun_ns = d->bucket_ns = core->now_ns;
-    d->fast[DEMAND_REQUESTS] = told_rate(e->requests_s, DEMAND_RATE_MAX);
-    d->fast[DEMAND_PROMPT] = told_rate(e->prompt_tok_s, TOKENS_S_MAX);
-    d->fast[DEMAND_OUTPUT] = told_rate(e->output_tok_s, TOKENS_S_MAX);
-    d->slow[DEMAND_REQUESTS] = told_rate(e->usual_requests_s, DEMAND_RATE_MAX);
-    d->level = d->fast[DEMAND_REQUESTS];
-    d->trend = 0.0f;
+    if (e->region == core->config.own_region) {
+        core->models[e->model].told = (struct demand_told){core->now_ns, rates};
+    } else {
+        struct demand *d = cell_of(core, e->model, e->region);
+        d->begun_ns = d->bucket_ns = core->now_ns;
+        d->fast[DEMAND_REQUESTS] = rates.requests_s;
+        d->fast[DEMAND_PROMPT] = rates.prompt_tok_s;
+        d->fast[DEMAND_OUTPUT] = rates.output_tok_s;
+        d->slow[DEMAND_REQUESTS] = rates.usual_requests_s;
+        d->level = rates.ahead_requests_s;
+        d->trend = 0.0f;
+    }
     core->models[e->model].demand_mask |= UINT64_C(1) << e->region;
 }
 
@@ -137,30 +147,63 @@ seen_part(const struct demand *d, uint64_t now_ns, float tau_s)
     return age_s > 8.0f * tau_s ? 1.0f : 1.0f - fade(age_s, tau_s);
 }
 
+/* As counted here. */
 static float
-cell_rate(const struct core *core, uint64_t now_ns, uint32_t region, const struct demand *d,
-          uint32_t kind, bool slow)
+own_rate(const struct demand *d, uint64_t now_ns, uint32_t kind, bool slow)
 {
     float tau_s = slow ? SLOW_TAU_S : FAST_TAU_S, rate = slow ? d->slow[kind] : d->fast[kind];
     float seconds = seconds_between(d->bucket_ns, now_ns);
 
     if (d->begun_ns == 0)
         return 0.0f;
-    if (region != core->config.own_region) /* told: it fades when nobody repeats it */
-        return rate * fade(seconds, SLOW_TAU_S);
     return rate_after(rate, d->sums[kind], seconds, tau_s) / seen_part(d, now_ns, tau_s);
+}
+
+/* What was told: it fades when nobody repeats it. */
+static struct demand_rates
+told_rates(const struct core *core, uint64_t now_ns, uint32_t model, uint32_t region)
+{
+    bool is_own = region == core->config.own_region;
+    const struct demand *d = cell_of(core, model, region);
+    struct demand_rates r = core->models[model].told.rates;
+    uint64_t told_ns = is_own ? core->models[model].told.told_ns : d->begun_ns;
+    float part;
+
+    if (told_ns == 0)
+        return (struct demand_rates){.requests_s = 0.0f};
+    if (!is_own)
+        r = (struct demand_rates){d->fast[DEMAND_REQUESTS], d->fast[DEMAND_PROMPT],
+                                  d->fast[DEMAND_OUTPUT], d->slow[DEMAND_REQUESTS], d->level};
+    part = fade(seconds_between(told_ns, now_ns), SLOW_TAU_S);
+    r.requests_s *= part;
+    r.prompt_tok_s *= part;
+    r.output_tok_s *= part;
+    r.usual_requests_s *= part;
+    r.ahead_requests_s *= part;
+    return r;
+}
+
+static float
+region_rate(const struct core *core, uint64_t now_ns, uint32_t model, uint32_t region, bool slow)
+{
+    const struct demand_rates told = told_rates(core, now_ns, model, region);
+    float sum = slow ? told.usual_requests_s : told.requests_s;
+
+    if (region == core->config.own_region)
+        sum += own_rate(cell_of(core, model, region), now_ns, DEMAND_REQUESTS, slow);
+    return sum;
 }
 
 float
 demand_fast(const struct core *core, uint64_t now_ns, uint32_t model, uint32_t region)
 {
-    return cell_rate(core, now_ns, region, cell_of(core, model, region), DEMAND_REQUESTS, false);
+    return region_rate(core, now_ns, model, region, false);
 }
 
 float
 demand_slow(const struct core *core, uint64_t now_ns, uint32_t model, uint32_t region)
 {
-    return cell_rate(core, now_ns, region, cell_of(core, model, region), DEMAND_REQUESTS, true);
+    return region_rate(core, now_ns, model, region, true);
 }
 
 /* What the damped trend adds in `ahead_s`: a sum of powers. */
@@ -174,18 +217,37 @@ trend_ahead(const struct demand *d, float ahead_s)
     return d->trend * sum;
 }
 
+static float
+own_ahead(const struct demand *d, uint64_t now_ns, float ahead_ms)
+{
+    float now = max_f(own_rate(d, now_ns, DEMAND_REQUESTS, false),
+                      own_rate(d, now_ns, DEMAND_REQUESTS, true));
+
+    if (!(d->trend > 0.0f) || seconds_between(d->bucket_ns, now_ns) >= 2.0f * BUCKET_S)
+        return now;
+    return max_f(now, d->level + trend_ahead(d, ahead_ms * 1e-3f));
+}
+
+/* On the way from now to what is expected in a minute. */
+static float
+told_ahead(const struct demand_rates *told, float ahead_ms)
+{
+    float now = max_f(told->requests_s, told->usual_requests_s);
+    float more = max_f(0.0f, told->ahead_requests_s - now);
+
+    return now + more * min_f(1.0f, ahead_ms / MINUTE_MS);
+}
+
 float
 demand_ahead(const struct core *core, uint64_t now_ns, uint32_t model, uint32_t region,
              float ahead_ms)
 {
-    const struct demand *d = cell_of(core, model, region);
-    float now = max_f(demand_fast(core, now_ns, model, region),
-                      demand_slow(core, now_ns, model, region));
-    float stale_s = seconds_between(d->bucket_ns, now_ns);
+    const struct demand_rates told = told_rates(core, now_ns, model, region);
+    float sum = told_ahead(&told, ahead_ms);
 
-    if (!(d->trend > 0.0f) || stale_s >= 2.0f * BUCKET_S)
-        return now;
-    return max_f(now, d->level + trend_ahead(d, ahead_ms * 1e-3f));
+    if (region == core->config.own_region)
+        sum += own_ahead(cell_of(core, model, region), now_ns, ahead_ms);
+    return sum;
 }
 
 /* ---- What people may read. */
@@ -195,20 +257,24 @@ view_cell(const struct core *core, uint64_t now_ns, uint32_t model, uint32_t reg
           struct demand_view *v)
 {
     const struct demand *d = cell_of(core, model, region);
+    const struct demand_rates told = told_rates(core, now_ns, model, region);
 
-    *v = (struct demand_view){
-        .model = (uint16_t)model,
-        .region = (uint16_t)region,
-        .requests_s = cell_rate(core, now_ns, region, d, DEMAND_REQUESTS, false),
-        .prompt_tok_s = cell_rate(core, now_ns, region, d, DEMAND_PROMPT, false),
-        .output_tok_s = cell_rate(core, now_ns, region, d, DEMAND_OUTPUT, false),
-        .usual_requests_s = cell_rate(core, now_ns, region, d, DEMAND_REQUESTS, true),
-        .usual_prompt_tok_s = cell_rate(core, now_ns, region, d, DEMAND_PROMPT, true),
-        .usual_output_tok_s = cell_rate(core, now_ns, region, d, DEMAND_OUTPUT, true),
-        .trend_requests_s_min = d->trend * 60.0f / BUCKET_S,
-        .ahead_requests_s = demand_ahead(core, now_ns, model, region, 60000.0f),
-        .told = region != core->config.own_region,
-    };
+    *v = (struct demand_view){.model = (uint16_t)model,
+                              .region = (uint16_t)region,
+                              .told = told,
+                              .all = told,
+                              .trend_requests_s_min = told_ahead(&told, MINUTE_MS) -
+                                                      told_ahead(&told, 0.0f)};
+    v->all.ahead_requests_s = demand_ahead(core, now_ns, model, region, MINUTE_MS);
+    if (region != core->config.own_region)
+        return;
+    v->all.requests_s += own_rate(d, now_ns, DEMAND_REQUESTS, false);
+    v->all.prompt_tok_s += own_rate(d, now_ns, DEMAND_PROMPT, false);
+    v->all.output_tok_s += own_rate(d, now_ns, DEMAND_OUTPUT, false);
+    v->all.usual_requests_s += own_rate(d, now_ns, DEMAND_REQUESTS, true);
+    v->usual_prompt_tok_s = own_rate(d, now_ns, DEMAND_PROMPT, true);
+    v->usual_output_tok_s = own_rate(d, now_ns, DEMAND_OUTPUT, true);
+    v->trend_requests_s_min += d->trend * MINUTE_MS * 1e-3f / BUCKET_S;
 }
 
 uint32_t

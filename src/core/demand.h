@@ -7,9 +7,10 @@
  * The trend is Holt's, damped: it goes on for some buckets and dies out, so that a ramp is met
  * before it arrives and a spike is not taken for a ramp. Seasons are not known here.
  *
- * Of our own region it is counted from what arrives, whatever becomes of it: who is refused wanted
- * an answer too. Other regions are what their gateways tell (EVENT_DEMAND), which fades. A cell is
- * one cache line; an arrival adds to its sums, and only the first one of a new bucket computes. */
+ * What arrives here is counted for our own region, whatever becomes of it: who is refused wanted an
+ * answer too. What other gateways count, of our region or of another one, they tell (EVENT_DEMAND);
+ * it is added to that, and fades when nobody repeats it. A cell is one cache line; an arrival adds
+ * to its sums, and only the first one of a new bucket computes. */
 #include "core/state.h"
 
 #define DEMAND_BUCKET_NS UINT64_C(10000000000)
@@ -17,7 +18,7 @@
 /* A request of ours arrived (its tokens are an estimate), or ended. */
 void demand_arrived(struct core *core, uint32_t model, float prompt_tokens);
 void demand_ended(struct core *core, uint32_t model, float output_tokens);
-/* News of another region. */
+/* News of what other gateways count. */
 void demand_told(struct core *core, const struct event_demand *e);
 
 /* Requests a second: as they are now, and as they usually are. */

@@ -36,7 +36,8 @@ enum event_kind {
     EVENT_LATE,       /* nothing came within the dispatch's hedge_after_ms */
     EVENT_CANCELLED,  /* the client left: forget the request */
     EVENT_TICK,       /* time passes: a bounded piece of upkeep */
-    EVENT_DEMAND,     /* news: how much another region asks for */
+    EVENT_DEMAND,     /* news: how much other gateways are asked for */
+    EVENT_GATEWAYS,   /* news: how many gateways there are */
     EVENT_KIND_COUNT
 };
 
@@ -262,10 +263,15 @@ struct event_cancelled {
     uint64_t request;
 };
 
-struct event_demand { /* as that region's gateways count it */
+struct event_demand { /* what the gateways of a region count, all but this one, in sum */
     uint16_t model, region;
     float requests_s, prompt_tok_s, output_tok_s; /* now */
     float usual_requests_s;                       /* over the last minutes */
+    float ahead_requests_s;                       /* expected in a minute */
+};
+
+struct event_gateways {
+    uint32_t count; /* that send to these nodes, this one counted; 0: not known */
 };
 
 struct event {
@@ -288,6 +294,7 @@ struct event {
         struct event_late late;
         struct event_cancelled cancelled;
         struct event_demand demand;
+        struct event_gateways gateways;
     };
     struct prefix_chain prefix; /* of ARRIVED; only hashes[0..count) hold values */
 };

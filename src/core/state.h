@@ -209,6 +209,11 @@ struct prefix_index {
     struct prefix_dispatch later[ACTIONS_MAX];
 };
 
+struct demand_told {  /* of a model, by the other gateways of our own region */
+    uint64_t told_ns; /* 0: never */
+    struct demand_rates rates;
+};
+
 struct model_record {
     float bytes_per_token[SCRIPT_CLASS_COUNT];
     float tokens_seen[SCRIPT_CLASS_COUNT]; /* that they are a mean of, fading */
@@ -239,6 +244,7 @@ struct model_record {
     uint64_t asked_ns;         /* a load was asked for, and not heard of yet; 0: none */
     bool wanted;               /* it waits for plan to look at it */
     float late_ms, late_count; /* of late ones: what they took beyond their tail, how many came */
+    struct demand_told told;
 };
 
 /* One try at a node, from the dispatch to its end. Lists of nodes name it by ATTEMPTS_AT_ONCE times
@@ -271,7 +277,8 @@ struct demand {                                   /* of a model in a region (dem
     uint64_t bucket_ns;                           /* when the bucket under way began */
     float sums[DEMAND_KINDS];                     /* in it */
     float fast[DEMAND_KINDS], slow[DEMAND_KINDS]; /* a second, as they were when it began */
-    float level, trend;                           /* requests/s, and by how much more a bucket */
+    float level, trend; /* requests/s, and by how much more a bucket; of what was told: level is
+                           what is expected in a minute, and the trend 0 */
     uint32_t copies; /* of the model on nodes of the region, ready or loading, as index has them */
 };
 _Static_assert(sizeof(struct demand) == 64, "an arrival touches one line of it");
@@ -335,6 +342,7 @@ struct core {
     struct suspicion suspicion;
     struct plan plan;
     float heard_own, heard_requests; /* running means over reports: ours, all that they count */
+    uint32_t gateways;               /* that send to these nodes, with this one; 0: not known */
     uint32_t admit_model;            /* whose held requests the next tick looks at */
     struct hedge_view hedges;
     uint64_t load_ns; /* when all nodes were visited last */

@@ -170,7 +170,7 @@ is_burst(const struct place_world *w, uint32_t gateway, uint32_t model)
 
     for (uint32_t i = 0; i < count && views[i].model == model; i++) {
         if (views[i].region == gateway)
-            return views[i].requests_s > 1.9f * views[i].usual_requests_s;
+            return views[i].all.requests_s > 1.9f * views[i].all.usual_requests_s;
     }
     return false;
 }
@@ -430,15 +430,16 @@ place_gateway_demand(struct place_world *w, uint32_t gateway)
                                           views, &from);
         for (uint32_t i = 0; i < count; i++) {
             const struct demand_view *v = &views[i];
-            if (v->told != 0 || v->usual_requests_s < TOLD_LEAST_S)
+            if (v->region != gateway || v->all.usual_requests_s < TOLD_LEAST_S)
                 continue;
             w->event.kind = EVENT_DEMAND;
             w->event.demand = (struct event_demand){.model = v->model,
                                                     .region = v->region,
-                                                    .requests_s = v->requests_s,
-                                                    .prompt_tok_s = v->prompt_tok_s,
-                                                    .output_tok_s = v->output_tok_s,
-                                                    .usual_requests_s = v->usual_requests_s};
+                                                    .requests_s = v->all.requests_s,
+                                                    .prompt_tok_s = v->all.prompt_tok_s,
+                                                    .output_tok_s = v->all.output_tok_s,
+                                                    .usual_requests_s = v->all.usual_requests_s,
+                                                    .ahead_requests_s = v->all.ahead_requests_s};
             for (uint32_t g = 0; g < w->options.regions; g++) {
                 if (g != gateway)
                     tell(w, g);

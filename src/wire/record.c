@@ -121,9 +121,16 @@ static const struct field cancelled_fields[] = {
     FIELD(U64, event, cancelled.request),
 };
 static const struct field demand_fields[] = {
-    FIELD(U16, event, demand.model),        FIELD(U16, event, demand.region),
-    FIELD(F32, event, demand.requests_s),   FIELD(F32, event, demand.prompt_tok_s),
-    FIELD(F32, event, demand.output_tok_s), FIELD(F32, event, demand.usual_requests_s),
+    FIELD(U16, event, demand.model),
+    FIELD(U16, event, demand.region),
+    FIELD(F32, event, demand.requests_s),
+    FIELD(F32, event, demand.prompt_tok_s),
+    FIELD(F32, event, demand.output_tok_s),
+    FIELD(F32, event, demand.usual_requests_s),
+    FIELD(F32, event, demand.ahead_requests_s),
+};
+static const struct field gateways_fields[] = {
+    FIELD(U32, event, gateways.count),
 };
 
 static const struct {
@@ -147,6 +154,7 @@ static const struct {
     [EVENT_LATE] = {late_fields, COUNT(late_fields)},
     [EVENT_CANCELLED] = {cancelled_fields, COUNT(cancelled_fields)},
     [EVENT_DEMAND] = {demand_fields, COUNT(demand_fields)},
+    [EVENT_GATEWAYS] = {gateways_fields, COUNT(gateways_fields)},
 };
 
 static const struct field dispatch_fields[] = {

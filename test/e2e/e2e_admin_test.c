@@ -54,7 +54,7 @@ static const struct {
     {"capacity", "/network/v1/capacity", "\"region\":\"here\",\"nodes_ready\":1"},
     {"readiness", "/network/v1/readiness", "\"ready\":1"},
     {"demand", "/network/v1/demand",
-     "{\"model\":\"m\",\"regions\":[{\"region\":\"here\",\"told\":false"},
+     "{\"model\":\"m\",\"regions\":[{\"region\":\"here\",\"requests_s\":"},
     {"plan: no node is steered", "/network/v1/plan", "{\"directives\":[]}"},
     {"metrics: requests", "/metrics", "isochrone_requests_total{model=\"m\",code=\"200\"} 2\n"},
     {"metrics: ttft", "/metrics", "isochrone_ttft_seconds_count 1\n"},

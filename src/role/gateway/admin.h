@@ -11,11 +11,13 @@
  *   GET  /network/v1/readiness        {"models": [{"model", "regions": [{"region", "absent": n,
  * ..., one count per state, "ready_in_ms": soonest or null}]}]}
  *
- *   GET  /network/v1/demand           {"models": [{"model", "regions": [{"region", "told": bool,
- *                                     "requests_s", "prompt_tok_s", "output_tok_s",
- *                                     "usual_requests_s", "usual_prompt_tok_s",
- *                                     "usual_output_tok_s", "trend_requests_s_min",
- *                                     "ahead_requests_s"}]}]}: models that were ever asked for
+ *   GET  /network/v1/demand           {"gateway", "gateways": n, "models": [{"model", "regions":
+ *                                     [{"region", "requests_s", "prompt_tok_s", "output_tok_s",
+ *                                     "usual_requests_s", "ahead_requests_s",
+ *                                     "trend_requests_s_min", "told_requests_s",
+ *                                     "told_usual_requests_s": the part of it that other gateways
+ *                                     count, "told_by": [gateway], "told_by_count"}]}]}: models
+ *                                     that were ever asked for
  *
  *   GET  /network/v1/plan             {"directives": [{"node", "model", "action": "load" or
  *                                     "unload", "reason", "state", "asked_ago_ms",
@@ -29,7 +31,9 @@
  *
  *   GET  /network/v1/bus              {"configured", "bus": {"connected", "since_ms", ...},
  * "members", "in_fleet", "proven", "silent", "reports", "piggybacks", "hellos", "refused": {reason:
- * n}}
+ * n}, "gateways": n, "peers": [{"gateway", "region", "key", "state": "alive", "silent" or "gone",
+ * "heard_ago_ms", "epoch", "messages", "refused", "models", "requests_s", "usual_requests_s"}],
+ * "peers_refused": {reason: n}}
  *
  *   POST /network/v1/bus/KIND         a message of a node as on the bus: {"verdict", "words",
  *                                     "want": "hello", "full" or ""}; 200, or 409: refused
@@ -104,6 +108,10 @@ void admin_bus_take(struct admin_call *call);
 /* What is known of a node over the bus, into its JSON. */
 void admin_put_member(cJSON *json, struct gateway *gateway, struct span name);
 void admin_bus_metrics(FILE *out, const struct gateway *gateway);
+
+/* ---- admin_demand.c, likewise. */
+void admin_put_peers(cJSON *json, struct gateway *gateway);
+void admin_demand_metrics(FILE *out, const struct gateway *gateway);
 
 /* ---- For them: JSON. cJSON leaves out what there is no memory for and goes on; so that no answer
  * lacks something without saying so, its allocator remembers, for each thread, that it failed. */

@@ -52,6 +52,7 @@ admin_bus(struct admin_call *call)
         if (counts.verdicts[v] > 0)
             cJSON_AddNumberToObject(refused, members_verdict_name(v), (double)counts.verdicts[v]);
     }
+    admin_put_peers(json, call->lane->gateway);
     admin_send(call->exchange, 200, json);
 }
 

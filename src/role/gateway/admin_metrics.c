@@ -335,6 +335,7 @@ admin_metrics(struct admin_call *call)
     door(out, g);
     usage(out, g);
     admin_bus_metrics(out, g);
+    admin_demand_metrics(out, g);
     if (fclose(out) != 0 || text == NULL) {
         free(text);
         admin_send(call->exchange, 500, NULL);

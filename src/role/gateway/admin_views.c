@@ -1,4 +1,4 @@
-/* admin_views - capacity, readiness, demand, plan and nodes as JSON, out of core's views; see
+/* admin_views - capacity, readiness, plan and nodes as JSON, out of core's views; see
  * admin.h. */
 #include <math.h>
 #include <stdlib.h>
@@ -164,54 +164,6 @@ void
 admin_readiness(struct admin_call *call)
 {
     send_table(call, put_readiness);
-}
-
-/* ---- Demand. */
-
-static cJSON *
-demand_json(const struct fleet *fleet, const struct demand_view *v)
-{
-    cJSON *json = cJSON_CreateObject();
-
-    admin_put_span(json, "region", fleet->roster->regions.list[v->region]);
-    cJSON_AddBoolToObject(json, "told", v->told != 0);
-    admin_put_number(json, "requests_s", (double)v->requests_s);
-    admin_put_number(json, "prompt_tok_s", (double)v->prompt_tok_s);
-    admin_put_number(json, "output_tok_s", (double)v->output_tok_s);
-    admin_put_number(json, "usual_requests_s", (double)v->usual_requests_s);
-    admin_put_number(json, "usual_prompt_tok_s", (double)v->usual_prompt_tok_s);
-    admin_put_number(json, "usual_output_tok_s", (double)v->usual_output_tok_s);
-    admin_put_number(json, "trend_requests_s_min", (double)v->trend_requests_s_min);
-    admin_put_number(json, "ahead_requests_s", (double)v->ahead_requests_s);
-    return json;
-}
-
-void
-admin_demand(struct admin_call *call)
-{
-    const struct fleet *fleet = lane_fleet(call->lane);
-    struct demand_view views[CORE_VIEW_MAX];
-    cJSON *json = cJSON_CreateObject(), *models = cJSON_AddArrayToObject(json, "models");
-    cJSON *regions = NULL;
-    uint32_t from = 0, last = UINT32_MAX;
-
-    while (from != UINT32_MAX) { /* rows of a model follow each other */
-        uint32_t count = decide_view_demand(call->lane->gateway->door, from, views, &from);
-        for (uint32_t i = 0; i < count; i++) {
-            const struct demand_view *v = &views[i];
-            if (v->model >= fleet->model_count || v->region >= fleet->roster->regions.count)
-                continue;
-            if (v->model != last) {
-                cJSON *model = cJSON_CreateObject();
-                admin_put_span(model, "model", fleet->models[v->model].name);
-                regions = cJSON_AddArrayToObject(model, "regions");
-                admin_append(models, model);
-                last = v->model;
-            }
-            admin_append(regions, demand_json(fleet, v));
-        }
-    }
-    admin_send(call->exchange, 200, json);
 }
 
 /* ---- Plan. */

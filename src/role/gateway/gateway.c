@@ -24,6 +24,7 @@
 #include "role/gateway/inbox.h"
 #include "role/gateway/lane.h"
 #include "role/gateway/members.h"
+#include "role/gateway/peers.h"
 #include "role/gateway/poll.h"
 #include "role/gateway/reload.h"
 #include "role/gateway/usage.h"
@@ -405,6 +406,15 @@ name_gateway(struct gateway *g, const struct config *config)
         snprintf(g->name, sizeof(g->name), "gateway-%08x", (unsigned)g->own_secret.k0);
 }
 
+/* Nodes and gateways that are heard. */
+static enum err
+others_open(struct gateway *g)
+{
+    enum err err = members_open(g, &g->members);
+
+    return err == ERR_OK ? peers_open(g, &g->peers) : err;
+}
+
 static enum err
 setup(struct control *c, const struct gateway_options *o)
 {
@@ -463,7 +473,7 @@ setup(struct control *c, const struct gateway_options *o)
     if (err == ERR_OK)
         err = usage_begin(g, o);
     if (err == ERR_OK)
-        err = members_open(g, &g->members);
+        err = others_open(g);
     if (err == ERR_OK && o->config_path != NULL)
         err = reload_open(g, o->config_path, &g->reload);
     if (err == ERR_OK && o->watchdog_ns > 0)
@@ -553,6 +563,7 @@ gateway_close(struct gateway *g)
     worker_close(g->worker);
     g->worker = NULL;
     usage_stop(g->usage);
+    peers_stop(g->peers);
     members_stop(g->members);
     loop_timer_stop(&c->tick_timer);
     loop_timer_stop(&c->drain_timer);
@@ -568,6 +579,7 @@ gateway_close(struct gateway *g)
     handover_close(g->handover);
     discover_close(g->discover);
     members_close(g->members);
+    peers_close(g->peers);
     for (uint32_t i = 0; i < g->lane_count && g->lanes != NULL; i++)
         lane_close(&g->lanes[i]);
     usage_close(g->usage);

@@ -37,6 +37,7 @@ struct discover;
 struct handover;
 struct log_file;
 struct members;
+struct peers;
 struct reload;
 struct request;
 struct upstream;
@@ -83,6 +84,7 @@ struct gateway {
     struct reload *reload;       /* NULL: there is no file to read again */
     struct discover *discover;
     struct members *members;
+    struct peers *peers;
     char name[CONFIG_NAME_BYTES_MAX + 1]; /* who we are, to nodes and on the bus */
     uint32_t nodes_max, holds_max;
     uint32_t members_first; /* indices from here on are members', those below the configuration's */

@@ -612,6 +612,12 @@ members_close(struct members *m)
 
 /* ---- For people. */
 
+struct bus *
+members_bus_of(struct members *m)
+{
+    return m->bus;
+}
+
 bool
 members_bus(struct members *m, struct bus_state *ret_state)
 {

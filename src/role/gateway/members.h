@@ -100,6 +100,8 @@ MUST_USE enum err members_add_to(struct members *members, struct roster *read,
 void members_count(struct members *members, struct members_counts *ret_counts);
 void members_look(struct members *members, struct span name, struct member_look *ret_look);
 const char *members_verdict_name(uint32_t verdict);
+/* Its bus, for others that speak on it until members_stop; NULL: there is none. */
+struct bus *members_bus_of(struct members *members);
 /* False: there is no bus. */
 bool members_bus(struct members *members, struct bus_state *ret_state);
 /* Did this node report lately? Any thread. */
