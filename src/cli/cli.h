@@ -20,6 +20,7 @@
 int cmd_bus(int argc, char **argv);
 int cmd_capacity(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_demand(int argc, char **argv);
 int cmd_emulate(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_gateway(int argc, char **argv);
@@ -37,11 +38,11 @@ int cmd_unload(int argc, char **argv);
 int cmd_up(int argc, char **argv);
 int cmd_usage(int argc, char **argv);
 int cmd_wake(int argc, char **argv);
-extern const char cmd_bus_help[], cmd_capacity_help[], cmd_check_help[], cmd_emulate_help[],
-    cmd_explain_help[], cmd_gateway_help[], cmd_key_help[], cmd_load_help[], cmd_node_help[],
-    cmd_nodes_help[], cmd_readiness_help[], cmd_reload_help[], cmd_replay_help[], cmd_sim_help[],
-    cmd_sleep_help[], cmd_status_help[], cmd_unload_help[], cmd_up_help[], cmd_usage_help[],
-    cmd_wake_help[];
+extern const char cmd_bus_help[], cmd_capacity_help[], cmd_check_help[], cmd_demand_help[],
+    cmd_emulate_help[], cmd_explain_help[], cmd_gateway_help[], cmd_key_help[], cmd_load_help[],
+    cmd_node_help[], cmd_nodes_help[], cmd_readiness_help[], cmd_reload_help[], cmd_replay_help[],
+    cmd_sim_help[], cmd_sleep_help[], cmd_status_help[], cmd_unload_help[], cmd_up_help[],
+    cmd_usage_help[], cmd_wake_help[];
 
 /* What is left of fd, into arena. ERR_IO: errno; ERR_FULL: more than bytes_max, or the arena. */
 MUST_USE enum err cli_read_fd(int fd, size_t bytes_max, struct arena *arena, struct span *ret_text);

@@ -85,7 +85,7 @@ print_view(struct cli_admin *a, const struct cli_view *view, const cJSON *models
     if (!known)
         return no_model(a, models, wanted);
     if (count == 0) {
-        puts("no node has a model yet");
+        puts(view->none != NULL ? view->none : "no node has a model yet");
         return CLI_OK;
     }
     qsort(rows, count, sizeof(*rows), row_order);

@@ -11,6 +11,7 @@ struct cli_view {
     const struct cli_column *columns;
     size_t column_count;
     void (*row)(struct cli_table *t, const char *model, const cJSON *region);
+    const char *none; /* to say when there is no row; NULL: that no node has a model */
 };
 
 /* The whole command. Returns its exit code. */

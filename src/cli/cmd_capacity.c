@@ -44,7 +44,7 @@ cmd_capacity(int argc, char **argv)
         {"WRITE", "free", 0, false, false, 0},
     };
     static const struct cli_view view = {"/network/v1/capacity", columns,
-                                         sizeof(columns) / sizeof(columns[0]), row};
+                                         sizeof(columns) / sizeof(columns[0]), row, NULL};
 
     return cli_view_show(&view, argc, argv);
 }

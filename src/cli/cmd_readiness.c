@@ -48,7 +48,7 @@ cmd_readiness(int argc, char **argv)
         {"FAILED", "", 0, false, true, 0},   {"NEXT", "s", 0, false, true, 0},
     };
     static const struct cli_view view = {"/network/v1/readiness", columns,
-                                         sizeof(columns) / sizeof(columns[0]), row};
+                                         sizeof(columns) / sizeof(columns[0]), row, NULL};
 
     return cli_view_show(&view, argc, argv);
 }

@@ -231,6 +231,29 @@ error_percent(const struct status *s)
 
 /* ---- Out. */
 
+/* The rest of the line: other gateways, by name. */
+static void
+print_peers(const struct status *s)
+{
+    const cJSON *peer;
+    const char *before = "; gateways beside this one: ";
+
+    cJSON_ArrayForEach(peer, cJSON_GetObjectItemCaseSensitive(s->bus, "peers"))
+    {
+        const char *state = cli_json_text(peer, "state");
+
+        fputs(before, stdout);
+        cli_print(stdout, cli_json_text(peer, "gateway"));
+        if (strcmp(state, "alive") != 0) {
+            fputs(" (", stdout);
+            cli_print_coloured(CLI_WARN, state);
+            putchar(')');
+        }
+        before = ", ";
+    }
+    putchar('\n');
+}
+
 static void
 print_bus(const struct status *s)
 {
@@ -239,9 +262,10 @@ print_bus(const struct status *s)
     if (bus == NULL)
         return;
     if (cli_json_true(bus, "connected")) {
-        printf("bus: %.0f node%s, %.0f proven, %.0f silent\n", cli_json_number(s->bus, "in_fleet"),
+        printf("bus: %.0f node%s, %.0f proven, %.0f silent", cli_json_number(s->bus, "in_fleet"),
                cli_json_number(s->bus, "in_fleet") == 1.0 ? "" : "s",
                cli_json_number(s->bus, "proven"), cli_json_number(s->bus, "silent"));
+        print_peers(s);
         return;
     }
     cli_print_coloured(CLI_WARN, "bus: not connected");

@@ -29,6 +29,8 @@ static const struct command {
     {"look", "capacity", cmd_capacity, cmd_capacity_help, "what is free, by model and region"},
     {"look", "readiness", cmd_readiness, cmd_readiness_help,
      "which model is where, and in which state"},
+    {"look", "demand", cmd_demand, cmd_demand_help,
+     "how much is asked for, by model and region, and who says so"},
     {"look", "explain", cmd_explain, cmd_explain_help,
      "why a request went where it went, or where it would"},
     {"look", "usage", cmd_usage, cmd_usage_help, "what each key used of each model"},

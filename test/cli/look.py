@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""look - the commands that ask a gateway: status, nodes, capacity, readiness, explain. First against a
+"""look - the commands that ask a gateway: status, nodes, capacity, readiness, demand, explain. First against a
 server that answers by script (also wrongly, with hostile names, or not at all), then against a real
 gateway in front of emulated engines.
 
@@ -24,7 +24,7 @@ import urllib.request
 from ports import free_port
 
 PROGRAM = os.path.abspath(sys.argv[1])
-LOOKS = ("status", "nodes", "capacity", "readiness", "explain")
+LOOKS = ("status", "nodes", "capacity", "readiness", "demand", "explain")
 TOKEN = "letmein"
 count = failed = 0
 
@@ -108,6 +108,10 @@ REGIONS_READY = [{"region": "us-east", "absent": 0, "downloading": 0, "on_disk":
                   "sleeping": 0, "ready": 1, "failed": 0, "ready_in_ms": 4200.0}]
 REGIONS_ROOM = [{"region": "us-east", "nodes_ready": 1, "prefill_tok_s": 20000,
                  "decode_tok_s": 2500, "free_prefill_tok_s": 12345.6, "free_decode_tok_s": 1000}]
+REGIONS_ASK = [{"region": "us-east", "requests_s": 2.5, "usual_requests_s": 2, "ahead_requests_s": 3,
+                "trend_requests_s_min": 0, "prompt_tok_s": 1200, "output_tok_s": 400,
+                "told_requests_s": 1.5, "told_usual_requests_s": 1, "told_by": ["gw-2", "gw-3", 7],
+                "told_by_count": 4}]
 DECISION = {"attempt": 1, "model": "tiny", "rule": "time", "mode": "time", "node": "far", "considered": 4,
             "prompt_tokens": 400.2, "hit_tokens": 0, "output_tokens": 180,
             "candidates": [candidate("far", "chosen", 112), candidate("lot", "tied", 113),
@@ -147,6 +151,8 @@ ANSWERS = {
         {"model": "tiny", "regions": REGIONS_READY}, {"model": EVIL, "regions": REGIONS_READY}]})),
     "/network/v1/capacity": (200, json.dumps({"models": [
         {"model": "tiny", "regions": REGIONS_ROOM}, {"model": EVIL, "regions": REGIONS_ROOM}]})),
+    "/network/v1/demand": (200, json.dumps({"gateway": "us", "gateways": 3, "models": [
+        {"model": "tiny", "regions": REGIONS_ASK}, {"model": EVIL, "regions": REGIONS_ASK}]})),
     "/network/v1/nodes/b-2": (200, json.dumps({**NODES[0], "models": [
         {"model": "tiny", "engine_name": EVIL, "state": "ready"}]})),
     "/network/v1/explain/" + ID: (200, json.dumps({"id": ID,
@@ -273,8 +279,8 @@ def check_failures():
             check(code == 1 and out == "" and words in err and "\x1b" not in err, label, err)
     for text in ("{}", '{"models":7}', '{"models":[7,{"model":3,"regions":{"a":1}},{"regions":[]}]}'):
         with Server(**{path: (200, text), "/network/v1/readiness": (200, text),
-                       "/network/v1/bus": (200, text)}) as s:
-            for word in ("capacity", "readiness", "status"):
+                       "/network/v1/demand": (200, text), "/network/v1/bus": (200, text)}) as s:
+            for word in ("capacity", "readiness", "demand", "status"):
                 check(run(word, "--admin", s.url)[0] == 0, "%s copes with %s" % (word, text))
     endless = json.dumps({"nodes": [], "next": 0})
     with Server(**{"/network/v1/nodes": (200, endless)}) as s:
@@ -319,7 +325,11 @@ def check_views(s):
     _, out, _ = run("readiness", "--admin", s.url)
     check(out.splitlines()[0].split() == ["MODEL", "REGION", "READY", "LOADING", "NEXT"]
           and "4.2" in out, "readiness leaves out states that nobody is in", out)
-    for word in ("capacity", "readiness"):
+    _, out, _ = run("demand", "--admin", s.url)
+    check(out.splitlines()[-1].split(None, 8) == ["tiny", "us-east", "2.5", "2", "3", "1200", "400",
+                                                  "1.5", "gw-2, gw-3 and 2 more"], "demand", out)
+    check("\x1b" not in out and "gw-2" in out, "nor those of gateways", repr(out))
+    for word in ("capacity", "readiness", "demand"):
         _, out, _ = run(word, "--json", "--admin", s.url)
         check(out == ANSWERS["/network/v1/" + word][1] + "\n", word + " --json is the gateway's")
 

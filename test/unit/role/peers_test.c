@@ -1,0 +1,208 @@
+/* peers_test - other gateways as a gateway hears them: who counts, whose demand fades and is
+ * dropped, what is added up; with the clock of peers moved by hand, on a gateway that does not run.
+ */
+#include "role/gateway/peers.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "io/clock.h"
+#include "io/log.h"
+#include "role/gateway/gateway.h"
+#include "role/gateway/peers_state.h"
+#include "tap.h"
+
+#define SECOND UINT64_C(1000000000)
+
+static struct gateway *gateway;
+static struct peers *peers;
+
+static void
+setup(void)
+{
+    struct gateway_options o = {.rule = -1, .seed = 1, .admin_on_public = true};
+
+    log_set_level(LOG_ERROR);
+    must(roster_read(SPAN_LIT("name: us\nregion: east\nlisten: {public: \"127.0.0.1:0\"}\n"
+                              "models: {a: {}, b: {}}\n"
+                              "engines: [{url: \"http://127.0.0.1:1\", region: west}]\n"),
+                     "test", 0, NULL, &o.roster) == ERR_OK);
+    must(gateway_open(&o, &gateway) == ERR_OK);
+    peers = gateway->peers;
+}
+
+/* What so many seconds later follows. */
+static void
+later(uint64_t seconds)
+{
+    uint64_t beat_ns = peers->beat_ns;
+
+    peers->clock_ns += seconds * SECOND;
+    loop_timer_set(gateway->lanes[0].loop, &peers->beat_timer, 1, peers->beat_timer.fn);
+    while (peers->beat_ns == beat_ns)
+        loop_pass(gateway->lanes[0].loop, 2000000);
+}
+
+struct asked {
+    const char *model;
+    double requests_s;
+};
+
+static uint32_t
+say(const char *name, const char *region, uint64_t epoch, uint64_t seq, bool gone,
+    struct asked first, struct asked second)
+{
+    struct demand_news n = {.v = MESSAGE_VERSION,
+                            .gateway = span_of(name),
+                            .region = span_of(region),
+                            .epoch = epoch,
+                            .seq = seq,
+                            .gone = gone,
+                            .issued_s = clock_wall_s()};
+    const struct asked list[2] = {first, second};
+    char text[MESSAGE_BYTES_MAX];
+    size_t bytes;
+
+    for (size_t i = 0; i < 2 && list[i].model != NULL; i++)
+        n.models[n.model_count++] = (struct demand_news_model){
+            span_of(list[i].model), list[i].requests_s, 100.0, 10.0,
+            list[i].requests_s,     list[i].requests_s};
+    must(demand_news_write(&n, text, &bytes) == ERR_OK);
+    return peers_take(peers, span_of(name), (struct span){text, bytes}, false);
+}
+
+#define NONE    ((struct asked){NULL, 0.0})
+#define ASKS(m) ((struct asked){m, 2.0})
+
+/* What the core knows of a model in a region; 0: nothing. */
+static float
+core_has(const char *model, const char *region)
+{
+    struct fleet *fleet = decide_fleet(gateway->door);
+    struct demand_view views[CORE_VIEW_MAX];
+    uint32_t from = 0;
+    float rate = 0.0f;
+
+    while (from != UINT32_MAX) {
+        uint32_t count = decide_view_demand(gateway->door, from, views, &from);
+        for (uint32_t i = 0; i < count; i++) {
+            if (span_eq_text(fleet->models[views[i].model].name, model) &&
+                span_eq_text(fleet->roster->regions.list[views[i].region], region))
+                rate = views[i].all.requests_s;
+        }
+    }
+    fleet_unref(fleet);
+    return rate;
+}
+
+static bool
+near(float a, float b)
+{
+    return fabsf(a - b) <= 0.03f * b + 1e-6f;
+}
+
+static void
+on_look(const struct peer_look *l, void *user)
+{
+    char *names = user;
+
+    snprintf(names + strlen(names), 80, "%s%s", l->name, l->is_alive ? " " : "- ");
+}
+
+static bool
+names_are(bool only_alive, const char *want)
+{
+    char names[1024] = "";
+
+    (only_alive ? peers_each_alive : peers_each)(peers, on_look, names);
+    return strcmp(names, want) == 0;
+}
+
+static void
+test_sums(void)
+{
+    CHECK(peers_count(peers) == 1, "alone");
+    CHECK(say("w2", "west", 5, 1, false, ASKS("a"), NONE) == DEMAND_NEWS, "one");
+    CHECK(say("w1", "west", 5, 1, false, ASKS("a"), ASKS("b")) == DEMAND_NEWS, "another one");
+    CHECK(say("e1", "east", 5, 1, false, ASKS("a"), ASKS("unknown")) == DEMAND_NEWS, "of ours");
+    later(0);
+    CHECK(peers_count(peers) == 4 && names_are(true, "e1 w1 w2 "), "all are there, by name");
+    CHECK(near(core_has("a", "west"), 4.0f) && near(core_has("b", "west"), 2.0f) &&
+              near(core_has("a", "east"), 2.0f),
+          "sums by model and region");
+    CHECK(core_has("unknown", "east") == 0.0f, "a model that nobody has here");
+    CHECK(say("w2", "west", 5, 2, false, (struct asked){"a", 5.0}, NONE) == DEMAND_NEWS, "more");
+    later(0);
+    CHECK(near(core_has("a", "west"), 7.0f), "its news take the place of its old");
+    CHECK(say("e1", "west", 5, 2, false, ASKS("b"), NONE) == DEMAND_NEWS, "it moves");
+    later(0);
+    CHECK(core_has("a", "east") == 0.0f && near(core_has("b", "west"), 4.0f), "all of it");
+}
+
+static void
+test_silence(void)
+{
+    later(5);
+    CHECK(say("w1", "west", 5, 2, false, ASKS("a"), NONE) == DEMAND_NEWS, "one goes on");
+    later(8);
+    CHECK(peers_count(peers) == 2 && names_are(false, "e1- w1 w2- "), "the others are silent");
+    CHECK(core_has("a", "west") < 6.9f && core_has("a", "west") > 2.0f, "their demand fades");
+    later(5);
+    CHECK(say("w1", "west", 5, 3, false, ASKS("a"), NONE) == DEMAND_NEWS, "still there");
+    later(50);
+    CHECK(peers_count(peers) == 1 && names_are(false, "w1- "), "they are forgotten");
+    CHECK(core_has("b", "west") == 0.0f, "with what they wanted");
+    CHECK(core_has("a", "west") < 0.5f, "and the last one is silent, too");
+    CHECK(say("w1", "west", 5, 4, false, ASKS("a"), NONE) == DEMAND_NEWS, "but comes back");
+    later(0);
+    CHECK(peers_count(peers) == 2 && near(core_has("a", "west"), 2.0f), "and counts");
+}
+
+static void
+test_end(void)
+{
+    CHECK(say("w1", "west", 5, 5, true, NONE, NONE) == DEMAND_NEWS, "one goes");
+    later(0);
+    CHECK(peers_count(peers) == 1 && core_has("a", "west") == 0.0f, "at once");
+    CHECK(say("w1", "west", 5, 6, false, ASKS("a"), NONE) == DEMAND_IS_GONE, "no ghost");
+    CHECK(say("w1", "west", 6, 1, false, ASKS("a"), NONE) == DEMAND_NEWS, "it starts again");
+    CHECK(peers_count(peers) == 2, "and is there at once");
+    later(0);
+    CHECK(near(core_has("a", "west"), 2.0f), "with its demand");
+    CHECK(say("us", "east", 1, 1, false, NONE, NONE) == PEERS_OWN_NAME, "our own name");
+    CHECK(peers_take(peers, SPAN_LIT("w1"), SPAN_LIT("[]"), false) == PEERS_MALFORMED,
+          "no message");
+}
+
+static void
+test_limits(void)
+{
+    uint32_t taken = 0;
+    char name[16];
+
+    for (uint32_t i = 0; i < PEERS_MAX + 10; i++) {
+        snprintf(name, sizeof(name), "p%u", i);
+        taken += say(name, "west", 5, 1, false, NONE, NONE) == DEMAND_NEWS;
+    }
+    CHECK(taken == PEERS_MAX - 1 && peers_count(peers) == PEERS_MAX + 1, "room for so many");
+    CHECK(say("last", "west", 5, 1, false, NONE, NONE) == PEERS_TABLE_FULL, "and no more");
+    later(70);
+    CHECK(peers_count(peers) == 1 && names_are(false, ""), "until they are silent");
+    CHECK(say("last", "west", 5, 1, false, NONE, NONE) == DEMAND_NEWS, "there is room again");
+    for (uint32_t v = 0; v < PEERS_VERDICT_COUNT; v++)
+        CHECK(peers_verdict_name(v)[0] != '\0' && peers_verdict_words(v)[0] != '\0', "words");
+}
+
+int
+main(void)
+{
+    setup();
+    test_sums();
+    test_silence();
+    test_end();
+    test_limits();
+    gateway_close(gateway);
+    return tap_done();
+}
