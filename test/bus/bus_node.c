@@ -130,46 +130,68 @@ bus_node_report(struct bus_node *n, bool full)
     publish_report(n, text, bytes);
 }
 
-void
-bus_node_chain(struct bus_node *n)
+size_t
+bus_node_chain_text(struct bus_node *n, char text[MESSAGE_BYTES_MAX])
 {
     struct report_chain chain = {
         .v = MESSAGE_VERSION, .node = span_of(n->name), .epoch = n->epoch, .seq = n->seq};
     struct signature_data data;
-    char text[MESSAGE_BYTES_MAX];
     size_t bytes;
 
     memcpy(chain.head, n->head, sizeof(chain.head));
     report_chain_data(&chain, &data);
     must(signature_sign(&n->secret, &data, &chain.signature) == ERR_OK);
     must(report_chain_write(&chain, text, &bytes) == ERR_OK);
-    publish_report(n, text, bytes);
+    return bytes;
 }
 
 void
-bus_node_gone(struct bus_node *n)
+bus_node_chain(struct bus_node *n)
+{
+    char text[MESSAGE_BYTES_MAX];
+    size_t bytes = bus_node_chain_text(n, text);
+
+    publish_report(n, text, bytes);
+}
+
+size_t
+bus_node_gone_text(struct bus_node *n, char text[MESSAGE_BYTES_MAX])
 {
     struct report_gone gone = {.v = MESSAGE_VERSION,
                                .node = span_of(n->name),
                                .epoch = n->epoch,
                                .reason = SPAN_LIT("the test is over")};
     struct signature_data data;
-    char text[MESSAGE_BYTES_MAX], subject[128];
     size_t bytes;
 
     report_gone_data(&gone, &data);
     must(signature_sign(&n->secret, &data, &gone.signature) == ERR_OK);
     must(report_gone_write(&gone, text, &bytes) == ERR_OK);
+    return bytes;
+}
+
+void
+bus_node_gone(struct bus_node *n)
+{
+    char text[MESSAGE_BYTES_MAX], subject[128];
+    size_t bytes = bus_node_gone_text(n, text);
+
     snprintf(subject, sizeof(subject), "iso.gone.%s", n->name);
     publish(n, subject, text, bytes);
 }
 
 void
-bus_node_restart(struct bus_node *n)
+bus_node_begin_life(struct bus_node *n)
 {
     n->epoch++;
     n->seq = 0;
     report_chain_begin(span_of(n->name), n->epoch, n->head);
+}
+
+void
+bus_node_restart(struct bus_node *n)
+{
+    bus_node_begin_life(n);
     bus_node_hello(n);
     bus_node_report(n, true);
 }

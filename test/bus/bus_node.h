@@ -33,4 +33,8 @@ void bus_node_restart(struct bus_node *n);
 /* The bytes of the next message, as they are published. */
 size_t bus_node_hello_text(struct bus_node *n, char text[MESSAGE_BYTES_MAX]);
 size_t bus_node_report_text(struct bus_node *n, bool full, char text[MESSAGE_BYTES_MAX]);
+size_t bus_node_chain_text(struct bus_node *n, char text[MESSAGE_BYTES_MAX]);
+size_t bus_node_gone_text(struct bus_node *n, char text[MESSAGE_BYTES_MAX]);
+/* It ended and starts again, and has said nothing yet. */
+void bus_node_begin_life(struct bus_node *n);
 #endif

@@ -1,87 +1,488 @@
-/* members_fuzz - whatever comes over the bus, through members and the fleet into the core: nothing
- * of it may stop a gateway. The first byte says which kind of message it is; lines that begin with
- * '!' end one. A node `n0` of epoch 5 has said hello, so what is in its name gets far. */
+/* members_fuzz - whatever comes over the bus, through members and the fleet into core_step: nothing
+ * of it may stop a gateway, or keep requests from a node that is as it should be.
+ *
+ * The input is a list of messages and other happenings, each a letter (do_one has them) and what
+ * follows up to a '!'. They come under the name of one of four nodes, which have keys: so messages
+ * can be right in all but one thing, and what is crafted in them gets as far as it can. Time passes
+ * only when the input says so. */
+#include <arpa/inet.h>
+#include <netdb.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/must.h"
 #include "bus_node.h"
+#include "fuzz_clock.h"
+#include "fuzz_sockets.h"
 #include "io/log.h"
 #include "role/gateway/gateway.h"
 #include "role/gateway/members_state.h"
+#include "role/gateway/peers.h"
 
-#define EPOCH        5u
-#define MESSAGES_MAX 16u
-#define PORT         1u /* nobody is there */
+#define HAPPENINGS_MAX 24u
+#define NODES          4u
+#define HONEST         9u /* the number of the node that is as it should be */
+#define EPOCH          5u /* of all their first lives */
+#define PORT           1u
+#define FLOOD          300u
+#define ROOM           16u
+#define REQUESTS_MAX   64u
+#define TURN_PASSES    3u
+#define ASKS_MAX       20u
+#define MS             UINT64_C(1000000)
+#define SECONDS_MAX    700u /* that pass at once: a node is forgotten after 600 */
 
-static struct gateway *gateway;
-static struct bus_node node;
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
+static struct {
+    struct gateway *gateway;
+    struct bus_node nodes[NODES], honest;
+    struct signature_secret trusted;
+    unsigned now; /* under whose name messages come */
+    enum members_kind last_kind;
+    char last[MESSAGE_BYTES_MAX + 1];
+    size_t last_bytes;
+    uint64_t request, demand_seq;
+} f;
+
+/* ---- In place of what is too much, or elsewhere. */
+
+/* Fewer requests: setting up 65536 would be nearly all that a run does. */
+enum err __real_decide_open(const struct core_config *, struct recorder *, bool, struct door **);
+enum err __wrap_decide_open(const struct core_config *, struct recorder *, bool, struct door **);
+uint32_t __wrap_members_room(const struct config *config);
+void __wrap_worker_submit(struct worker *worker, struct worker_job *job);
+
+enum err
+__wrap_decide_open(const struct core_config *config, struct recorder *recorder, bool measure,
+                   struct door **ret_door)
+{
+    struct core_config small = *config;
+
+    small.models_max = 16;
+    small.regions_max = 8;
+    small.classes_max = 8;
+    small.placements_max = 64;
+    small.requests_max = REQUESTS_MAX;
+    small.prefix_entries_max = 1024;
+    return __real_decide_open(&small, recorder, measure, ret_door);
+}
+
+uint32_t
+__wrap_members_room(const struct config *config)
+{
+    (void)config;
+    return ROOM;
+}
+
+/* At once, so that a run repeats. */
+void
+__wrap_worker_submit(struct worker *worker, struct worker_job *job)
+{
+    (void)worker;
+    job->run(job);
+    job->done(job);
+}
+
+/* Addresses are what they are; no name has one but the last. */
 int
-LLVMFuzzerInitialize(int *argc, char ***argv)
+getaddrinfo(const char *restrict host, const char *restrict port,
+            const struct addrinfo *restrict hints, struct addrinfo **restrict ret)
 {
-    struct gateway_options o = {.rule = -1, .seed = 1, .admin_on_public = true};
+    static struct sockaddr_in address;
+    static struct addrinfo info = {.ai_family = AF_INET,
+                                   .ai_socktype = SOCK_STREAM,
+                                   .ai_addrlen = sizeof(address),
+                                   .ai_addr = (struct sockaddr *)&address};
+    uint64_t number = 0;
 
-    (void)argc, (void)argv;
-    log_set_level(LOG_ERROR);
-    must(roster_read(SPAN_LIT("listen: {public: \"127.0.0.1:0\"}\nengines: []\n"), "fuzz", 0, NULL,
-                     &o.roster) == ERR_OK);
-    must(gateway_open(&o, &gateway) == ERR_OK);
-    bus_node_init(&node, NULL, 0, PORT);
-    node.epoch = EPOCH;
-    return 0;
+    (void)hints;
+    if (port != NULL && span_u64(span_of(port), &number) != ERR_OK)
+        return EAI_SERVICE;
+    address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)number)};
+    *ret = &info;
+    if (inet_pton(AF_INET, host, &address.sin_addr) == 1)
+        return 0;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return strcmp(host, "known.example") == 0 ? 0 : EAI_NONAME;
 }
 
-/* The fleet takes over what was said. */
-static void
-gather(struct members *m)
+void
+freeaddrinfo(struct addrinfo *info)
 {
-    m->gather_ns = 0;
-    loop_pass(gateway->lanes[0].loop, 0); /* the post: sets the timer */
-    if (m->is_asked) {
-        loop_timer_set(gateway->lanes[0].loop, &m->gather_timer, 1, m->gather_timer.fn);
-        loop_pass(gateway->lanes[0].loop, 2000000);
+    (void)info;
+}
+
+/* Nobody is at any address. */
+bool
+fuzz_peer(int fd)
+{
+    (void)fd;
+    return false;
+}
+
+/* ---- Time. */
+
+static uint32_t
+step(const struct event *event, struct actions *ret_actions)
+{
+    inbox_share(f.gateway, decide_step(f.gateway->door, event, ret_actions), ret_actions, 0);
+    return ret_actions->count;
+}
+
+static void
+turn(void)
+{
+    for (unsigned i = 0; i < TURN_PASSES; i++)
+        loop_pass(f.gateway->lanes[0].loop, 0);
+}
+
+static void
+pass(uint64_t ns)
+{
+    const struct event event = {.kind = EVENT_TICK};
+    struct actions actions;
+
+    turn(); /* posts set timers */
+    fuzz_now_ns += ns;
+    step(&event, &actions);
+    turn();
+}
+
+/* ---- Requests. */
+
+static uint16_t
+model_of(struct span name)
+{
+    struct fleet *fleet = decide_fleet(f.gateway->door);
+    uint16_t model = 0;
+
+    for (uint32_t i = 0; i < fleet->model_count; i++) {
+        if (span_eq(fleet->models[i].name, name))
+            model = (uint16_t)i;
     }
+    fleet_unref(fleet);
+    return model;
 }
 
+/* A request, as far as the core goes; it fails wherever it is sent, unless failure is NONE. False:
+ * it was not sent anywhere. */
+static bool
+ask(struct span model, uint32_t failure)
+{
+    const struct members *m = f.gateway->members;
+    struct event event = {.kind = EVENT_ARRIVED};
+    struct actions actions;
+    unsigned attempts = 0;
+
+    event.arrived = (struct event_arrived){.request = ++f.request,
+                                           .model = model_of(model),
+                                           .other_model = MODEL_NONE,
+                                           .prompt_bytes = 1000,
+                                           .body_bytes = 1200,
+                                           .only_node = NODE_ANY};
+    while (step(&event, &actions) > 0 && actions.list[0].kind == ACTION_DISPATCH &&
+           actions.list[0].dispatch.request == f.request) {
+        const struct action_dispatch *d = &actions.list[0].dispatch;
+        must(d->node < f.gateway->nodes_max && m->by_index[d->node] != NULL &&
+             m->by_index[d->node]->is_in_core);
+        must(++attempts <= ATTEMPTS_MAX);
+        event = (struct event){.kind = EVENT_FAILED};
+        event.failed = (struct event_failed){.request = f.request,
+                                             .attempt = d->attempt,
+                                             .failure = failure,
+                                             .retry_after_ms = 0.0f};
+        if (failure == FAILURE_NONE)
+            break;
+    }
+    event = (struct event){.kind = EVENT_CANCELLED, .cancelled = {.request = f.request}};
+    step(&event, &actions);
+    return attempts > 0;
+}
+
+/* ---- Messages. */
+
 static void
-take(enum members_kind kind, struct span name, struct span body)
+take(struct bus_node *n, enum members_kind kind, struct span body)
 {
     struct members_answer answer;
 
-    members_take(gateway->members, kind, name, body, &answer);
+    f.last_kind = kind;
+    f.last_bytes = body.bytes < sizeof(f.last) ? body.bytes : sizeof(f.last);
+    if (f.last_bytes > 0 && body.data != f.last)
+        memcpy(f.last, body.data, f.last_bytes);
+    members_take(f.gateway->members, kind, span_of(n->name), body, &answer);
     must(answer.verdict < MEMBERS_VERDICT_COUNT && answer.name[0] != '\0');
+}
+
+static void
+say_hello(struct bus_node *n)
+{
+    char text[MESSAGE_BYTES_MAX];
+
+    take(n, MEMBERS_HELLO, (struct span){text, bus_node_hello_text(n, text)});
+}
+
+static void
+begin_life(struct bus_node *n)
+{
+    if (n->epoch >= MESSAGE_NUMBER_MAX)
+        n->epoch = EPOCH;
+    bus_node_begin_life(n);
+    say_hello(n);
+}
+
+static void
+report(struct bus_node *n, bool full)
+{
+    char text[MESSAGE_BYTES_MAX];
+
+    take(n, MEMBERS_REPORT, (struct span){text, bus_node_report_text(n, full, text)});
+}
+
+/* What the input says a hello should say, with this node's key and signature. */
+static void
+craft_hello(struct bus_node *n, struct span json)
+{
+    char text[MESSAGE_BYTES_MAX];
+    struct message_error error;
+    struct signature_data data;
+    struct report_hello h;
+    size_t bytes;
+
+    if (report_hello_parse(json, &h, &error) != ERR_OK)
+        return;
+    h.identity.node = span_of(n->name);
+    if (h.epoch == EPOCH)
+        h.epoch = n->epoch < MESSAGE_NUMBER_MAX ? n->epoch + 1 : EPOCH;
+    signature_key_of_secret(&n->secret, &h.identity.key);
+    if (h.identity.operator.bytes> 0 && identity_sign(&h.identity, &f.trusted) != ERR_OK)
+        return;
+    report_hello_data(&h, &data);
+    if (signature_sign(&n->secret, &data, &h.signature) != ERR_OK ||
+        report_hello_write(&h, text, &bytes) != ERR_OK)
+        return;
+    n->epoch = h.epoch;
+    n->seq = 0;
+    report_chain_begin(span_of(n->name), n->epoch, n->head);
+    take(n, MEMBERS_HELLO, (struct span){text, bytes});
+}
+
+/* Likewise of a report: it is the next one of this node's life. */
+static void
+craft_report(struct bus_node *n, struct span json)
+{
+    char text[MESSAGE_BYTES_MAX];
+    struct message_error error;
+    static struct report r;
+    size_t bytes;
+
+    if (report_parse(json, &r, &error) != ERR_OK)
+        return;
+    r.node = span_of(n->name);
+    r.epoch = n->epoch;
+    r.seq = ++n->seq;
+    if (report_write(&r, text, &bytes) != ERR_OK)
+        return;
+    report_chain_add(n->head, (struct span){text, bytes});
+    take(n, MEMBERS_REPORT, (struct span){text, bytes});
+}
+
+static void
+piggyback(const struct bus_node *n, struct span json)
+{
+    const struct member *member = member_find(&f.gateway->members->table, span_of(n->name));
+
+    if (member != NULL && member->index != MEMBER_NO_INDEX)
+        members_take_piggyback(f.gateway->members, member->index, json);
+}
+
+/* What another gateway says it is asked for: the next of its messages, signed if it has a key. */
+static void
+craft_demand(unsigned number, bool with_key, struct span json)
+{
+    char text[MESSAGE_BYTES_MAX], name[] = "gw-0";
+    struct message_error error;
+    static struct demand_news news;
+    size_t bytes;
+
+    if (demand_news_parse(json, &news, &error) != ERR_OK)
+        return;
+    name[3] = (char)('0' + number);
+    news.gateway = span_of(name);
+    news.seq = ++f.demand_seq;
+    news.issued_s = 1700000000;
+    memset(&news.key, 0, sizeof(news.key));
+    if (with_key && demand_news_sign(&news, &f.nodes[number].secret) != ERR_OK)
+        return;
+    if (demand_news_write(&news, text, &bytes) == ERR_OK)
+        (void)peers_take(f.gateway->peers, span_of(name), (struct span){text, bytes}, with_key);
+}
+
+/* ---- What happens. */
+
+static void
+do_one(char letter, struct span body)
+{
+    struct bus_node *n = &f.nodes[f.now], other = *n;
+    unsigned number = body.bytes > 0 ? (unsigned char)body.data[0] : 0;
+    char text[MESSAGE_BYTES_MAX];
+
+    switch (letter) {
+    case 'N': /* from now on it is this node that speaks */
+        f.now = number % NODES;
+        break;
+    case 'H': /* it starts again */
+        begin_life(n);
+        break;
+    case 'V': /* now vouched for */
+        n->operator_secret = &f.trusted;
+        begin_life(n);
+        break;
+    case 'B':
+        say_hello(n);
+        break;
+    case 'K': /* another one of this name */
+        other.secret = f.honest.secret;
+        begin_life(&other);
+        break;
+    case 'S':
+        craft_hello(n, body);
+        break;
+    case 'R':
+        craft_report(n, body);
+        break;
+    case 'G':
+        take(n, MEMBERS_GONE, (struct span){text, bus_node_gone_text(n, text)});
+        break;
+    case 'C':
+        if (n->seq > 0) /* else there is nothing to sign */
+            take(n, MEMBERS_CHAIN, (struct span){text, bus_node_chain_text(n, text)});
+        break;
+    case 'X': /* the last message again, from whoever speaks now */
+        take(n, f.last_kind, (struct span){f.last, f.last_bytes});
+        break;
+    case 'F':
+        for (unsigned i = 0; i < FLOOD; i++)
+            report(n, i % 16 == 0);
+        break;
+    case 'W': /* its clock is off by hours */
+        n->clock_s = ((int64_t)number - 128) * 3600;
+        break;
+    case 'T':
+        pass(number * 100 * MS);
+        break;
+    case 'L':
+        pass(SECONDS_MAX * SECOND_NS);
+        break;
+    case 'A':
+        (void)ask(span_from(body, 1), number % FAILURE_COUNT);
+        break;
+    case 'D':
+        craft_demand(f.now, number % 2 == 1, span_from(body, 1));
+        break;
+    case 'E':
+    case 'U':
+        must(peers_take(f.gateway->peers, SPAN_LIT("gw-0"), body, letter == 'U') <
+             PEERS_VERDICT_COUNT);
+        break;
+    case 'p':
+        piggyback(n, body);
+        break;
+    default:
+        take(n, (enum members_kind)((unsigned char)letter % MEMBERS_KIND_COUNT), body);
+        break;
+    }
+}
+
+/* One that is as it should be joins, and is asked. */
+static void
+check_honest(void)
+{
+    const struct members *m = f.gateway->members;
+    const struct member *member;
+    struct members_counts counts;
+    struct member_look look;
+    unsigned asks = 0;
+
+    begin_life(&f.honest);
+    report(&f.honest, true);
+    pass(SECOND_NS); /* a gathering, and one that waits longer as it was dear */
+    pass(SECOND_NS);
+    report(&f.honest, true);
+    member = member_find(&m->table, span_of(f.honest.name));
+    must(member != NULL && member->is_in_core && m->by_index[member->index] == member);
+    while (!ask(SPAN_LIT("m"), FAILURE_NONE)) {
+        must(++asks < ASKS_MAX);
+        report(&f.honest, true);
+        pass(SECOND_NS);
+    }
+    for (uint32_t i = 0; i < m->table.count; i++) {
+        member = m->table.list[i];
+        must(member->index == MEMBER_NO_INDEX || m->by_index[member->index] == member);
+        must(!member->is_in_core || member->index != MEMBER_NO_INDEX);
+        members_look(f.gateway->members, span_of(member->name), &look);
+        must(look.is_member);
+    }
+    members_count(f.gateway->members, &counts);
+    must(counts.known == m->table.count && counts.in_fleet <= counts.known);
+}
+
+static void
+open_gateway(void)
+{
+    const unsigned char seed[SIGNATURE_SEED_BYTES] = {0x77};
+    char config[400], key[SIGNATURE_KEY_TEXT_SIZE];
+    struct signature_key trusted;
+    struct gateway_options o = {.rule = -1, .seed = 1, .poll_ns = 100000 * SECOND_NS};
+
+    signature_secret_of_seed(seed, &f.trusted);
+    signature_key_of_secret(&f.trusted, &trusted);
+    signature_key_text(&trusted, key);
+    snprintf(
+        config, sizeof(config),
+        "listen: {public: \"127.0.0.1:0\"}\nengines: []\nmodels: {m: {aliases: [engine-name]}}\n"
+        "operators: {trust: [\"%s\"]}\n",
+        key);
+    log_set_level(LOG_ERROR);
+    fuzz_now_ns = 1000 * SECOND_NS;
+    fuzz_sockets_real = true;
+    o.admin_on_public = true;
+    must(roster_read(span_of(config), "fuzz", 0, NULL, &o.roster) == ERR_OK);
+    must(gateway_open(&o, &f.gateway) == ERR_OK);
+    fuzz_sockets_real = false;
+    for (unsigned i = 0; i < NODES; i++) {
+        bus_node_init(&f.nodes[i], NULL, i, PORT);
+        f.nodes[i].model = "m";
+        f.nodes[i].epoch = EPOCH - 1;
+    }
+    bus_node_init(&f.honest, NULL, HONEST, PORT);
+    f.honest.model = "m";
+    f.now = 0;
+    f.last_kind = MEMBERS_REPORT;
+    f.last_bytes = 0;
+    f.request = f.demand_seq = 0;
+    begin_life(&f.nodes[0]);
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    struct members *m = gateway->members;
-    struct span rest = {(const char *)data, bytes}, name = SPAN_LIT("n0");
-    char hello[MESSAGE_BYTES_MAX];
-    struct member *member = member_find(&m->table, name);
+    struct span rest = {(const char *)data, bytes};
 
-    if (member != NULL) { /* each run begins with the same node */
-        member->sender = (struct report_sender){.epoch = 0};
-        member->sender.epoch = 0;
-    }
-    take(MEMBERS_HELLO, name, (struct span){hello, bus_node_hello_text(&node, hello)});
-    for (unsigned i = 0; i < MESSAGES_MAX && rest.bytes > 1; i++) {
+    open_gateway();
+    for (unsigned i = 0; i < HAPPENINGS_MAX && rest.bytes > 0; i++) {
         size_t end = span_find(rest, '!');
-        struct span body = {rest.data + 1, end > 0 ? end - 1 : 0};
-
-        if (rest.data[0] == 'p' && member_find(&m->table, name)->index != MEMBER_NO_INDEX)
-            members_take_piggyback(m, member_find(&m->table, name)->index, body);
-        else
-            take((enum members_kind)((unsigned char)rest.data[0] % MEMBERS_KIND_COUNT), name, body);
-        rest = span_from(rest, end + 1);
+        do_one(rest.data[0], (struct span){rest.data + 1, end > 0 ? end - 1 : 0});
+        rest = span_from(rest, end + (end < rest.bytes));
         if (i % 4 == 3)
-            gather(m);
+            pass(100 * MS);
     }
-    gather(m);
+    pass(100 * MS);
+    check_honest();
+    gateway_close(f.gateway);
     return 0;
 }
