@@ -260,6 +260,13 @@ class Network:
             raise Failure("%s of %s: %s" % (view, region, told))
         return told
 
+    def has_ready(self, region, name, model):
+        """Does this region's gateway say that the node has the model ready?"""
+        status, told = self.http(self.gateways[region], ("127.0.0.1", ADMIN_PORT), "GET",
+                                 "/network/v1/nodes/" + name)
+        return status == 200 and any(m["model"] == model and m["state"] == "ready"
+                                     for m in told["models"])
+
     def fault(self, node, **what):
         """Have an emulated engine go wrong, or none: see isochrone emulate --help."""
         status, told = self.http(self.relay.sites[node.site], (node.engine_address, ENGINE_PORT), "POST",

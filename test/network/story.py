@@ -115,6 +115,16 @@ def ready_nodes(view):
     return sum(n["state"] == "ready" and not n["ejected"] for n in view["nodes"])
 
 
+def directives(view, model, action):
+    return [d for d in view["plan"]["directives"]
+            if d["action"] == action and model in (None, d["model"])]
+
+
+def told_of(list_of):
+    return ", ".join("%s %s at %s: %s" % (d["action"], d["model"], d["node"], d["state"])
+                     for d in list_of) or "none"
+
+
 WAYS = {"rises": lambda a, b: b > a, "falls": lambda a, b: b < a, "stays": lambda a, b: a == b,
         "falls not": lambda a, b: b >= a, "moves little": lambda a, b: STAYS * a <= b <= a / STAYS}
 
@@ -249,6 +259,13 @@ class Story:
         asked = [cell(v["demand"], model, region).get("requests_s", 0) or 0 for v in (before, during)]
         step.changes("`demand`: more is asked for in %s (requests/s)" % region, *asked,
                      asked[1] > asked[0] and asked[1] > rates[-1] / 3)
+        step.moves("nodes", "what those of %s have under way" % region,
+                   [under_way(v["nodes"], region) for v in (before, during)], ("rises",))
+        step.moves("readiness", "the number of its copies",
+                   [over_regions(v["readiness"], model, "ready") for v in (before, during)],
+                   ("falls not",))
+        step.expect("`plan`: none of its copies is to give way", not directives(during, model, "unload"),
+                    told_of(during["plan"]["directives"]))
         step.expect("all are answered", min(answered) >= ANSWERED_MIN,
                     " → ".join("%.1f %%" % (100 * a) for a in answered))
         step.happens += " Median time to the first token: %s ms." % ", ".join("%.0f" % t for t in ttft)
@@ -269,7 +286,14 @@ class Story:
         asked = [cell(v["demand"], model, region).get("requests_s", 0) or 0 for v in (before, after)]
         step.changes("`demand`: it is asked for in %s (requests/s)" % region, *asked,
                      asked[0] == 0 < asked[1], "%.2f")
+        speed = [over_regions(v["capacity"], model, "prefill_tok_s") for v in (before, after)]
+        step.changes("`capacity`: there is some of it (prefill tokens/s)", *speed,
+                     speed[0] == 0 < speed[1], "%.0f")
         late = results.sent(COLD_S * 2 / 3, COLD_S)
+        has = {n["node"] for n in after["nodes"]["nodes"] if self.network.has_ready(region, n["node"], model)}
+        where = sorted({r["node"] for r in late.rows if r["end"] == "ok"})
+        step.expect("`nodes`: requests go to those that have it ready", where and set(where) <= has,
+                    "%s of %s" % (", ".join(where), ", ".join(sorted(has))))
         step.expect("in the end all requests are answered", late.answered() >= ANSWERED_MIN,
                     "%.0f %% of the last third, %.0f %% of the first" % (
                         100 * late.answered(), 100 * results.sent(0, COLD_S / 3).answered()))
@@ -314,6 +338,12 @@ class Story:
         step.expect("`capacity`: there is less of it, then again more (prefill tokens/s)",
                     speed[1] < speed[0] and speed[1] < speed[2],
                     " → ".join("%.0f" % s for s in speed))
+        step.moves("demand", "what is asked for (requests/s)",
+                   [whole(v["demand"], "requests_s") for v in (before, during, after)],
+                   ("moves little", "moves little"), "%.1f")
+        recent = [d for d in during["plan"]["directives"]
+                  if d["node"] in mine and d["asked_ago_ms"] < 1000 * (OUTAGE_JOIN_S - OUTAGE_SETTLED_S)]
+        step.expect("`plan`: none of them is asked for anything meanwhile", not recent, told_of(recent))
         hit = results.sent(OUTAGE_CUT_S - 10, OUTAGE_SETTLED_S)
         cut_off = hit.share(lambda r: r["end"] != "ok" and r["node"] not in mine and r["node"] != "")
         step.expect("before, during and after it all are answered that were sent then",
@@ -329,15 +359,14 @@ class Story:
         step = Step("A node that is not what it says", "")
         before, after = {}, {}
         rates = {region: {model: self.part_of_free(region, model, 0.3)}}
-        first = self.load(rates, LIE_FROM_S)
+        first = self.load(rates, LIE_FROM_S, [(LIE_FROM_S - LOOK_S - 1, self.look(region, before))])
         names = [r["node"] for r in first.rows]
         name = max(sorted(set(names)), key=names.count)
         step.happens = ("%s, which answers most of what %s asks %s for, becomes %d times slower; what it "
                         "says of itself stays the same." % (name, region, model, LIE_FACTOR))
-        self.look(region, before)()
         node = network.node(name)
         network.fault(node, fault="slow", factor=LIE_FACTOR)
-        second = self.load(rates, LIE_S, [(LIE_S - 1, self.look(region, after))])
+        second = self.load(rates, LIE_S, [(LIE_S - LOOK_S - 1, self.look(region, after))])
         network.fault(node, fault="none")
         late = second.sent(LIE_SEEN_S, LIE_S)
         shares = [r.share(lambda row: row["node"] == name) for r in (first, late)]
@@ -350,6 +379,14 @@ class Story:
         free = [cell(v["capacity"], model, region)["free_prefill_tok_s"] for v in (before, after)]
         step.changes("`capacity`: less is free in %s (prefill tokens/s)" % region, *free,
                      free[1] < free[0], "%.0f")
+        step.moves("demand", "what is asked for in %s (requests/s)" % region,
+                   [cell(v["demand"], model, region).get("requests_s", 0) or 0 for v in (before, after)],
+                   ("moves little",), "%.1f")
+        step.moves("readiness", "the number of copies in %s" % region,
+                   [cell(v["readiness"], model, region)["ready"] for v in (before, after)],
+                   ("falls not",))
+        step.expect("`plan`: none of its copies is to give way", not directives(after, model, "unload"),
+                    told_of(after["plan"]["directives"]))
         step.expect("all are answered", second.answered() >= ANSWERED_MIN,
                     "%.1f %%; not: %s" % (100 * second.answered(), second.failures()))
         return step
@@ -374,6 +411,22 @@ class Story:
         step.expect("`nodes`: nothing is heard of any, then of all again",
                     fresh == [layout.NODES, 0, layout.NODES],
                     "%s reported within %d s" % (" → ".join(map(str, fresh)), FRESH_S))
+        step.moves("capacity", "all there is (prefill tokens/s)",
+                   [whole(v["capacity"], "prefill_tok_s") for v in views],
+                   ("moves little", "moves little"))
+        step.moves("readiness", "the number of copies", [whole(v["readiness"], "ready") for v in views],
+                   ("falls not", "falls not"))
+        step.moves("demand", "what is asked for in %s (requests/s)" % eye,
+                   [sum(cell(v["demand"], m, eye).get("requests_s", 0) or 0
+                        for m in (RAMP_MODEL, LIE_MODEL)) for v in views],
+                   ("moves little", "moves little"), "%.1f")
+        step.expect("`plan`: nothing is to give way", not directives(during, None, "unload"),
+                    told_of(during["plan"]["directives"]))
+        spans = [results.sent(0, BUS_DEATH_S), results.sent(BUS_DEATH_S, BUS_BACK_S),
+                 results.sent(BUS_BACK_S, BUS_S)]
+        homes = [s.share(lambda r: r["region"] == r["target"]) for s in spans]
+        step.expect("requests are answered at home as before", min(homes) > STAYS * homes[0],
+                    " → ".join("%.0f %%" % (100 * h) for h in homes))
         connected = [bool(v["bus"].get("bus", {}).get("connected")) for v in views]
         step.expect("`bus`: connected, not, and again", connected == [True, False, True],
                     " → ".join("yes" if c else "no" for c in connected))
