@@ -129,13 +129,23 @@ http1_response_body(struct http_exchange *x, const struct span *parts, size_t pa
 }
 
 void
-http1_response_end(struct http_exchange *x)
+http1_response_end(struct http_exchange *x, const struct http_header *trailers,
+                   size_t trailer_count)
 {
-    struct span last = SPAN_LIT("0\r\n\r\n");
+    struct http1_writer w = {.capacity = sizeof("0\r\n\r\n") - 1};
 
-    if (x->framing == HTTP_FRAME_CHUNKED && !x->bodiless)
-        append(x->session, &last, 1, last.bytes);
     http_session_wake(x->session);
+    if (x->framing != HTTP_FRAME_CHUNKED || x->bodiless)
+        return;
+    for (size_t i = 0; i < trailer_count; i++)
+        w.capacity += http1_header_bytes(trailers[i].name, trailers[i].value);
+    w.data = http_session_reserve(x->session, w.capacity);
+    if (w.data == NULL)
+        return;
+    put_text(&w, SPAN_LIT("0\r\n"));
+    put_headers(&w, trailers, trailer_count);
+    put_text(&w, SPAN_LIT("\r\n"));
+    x->session->out.bytes += w.bytes;
 }
 
 /* ---- Refusals. */

@@ -575,6 +575,12 @@ on_pending(const struct http_exchange *x)
     return x->session->out.bytes - x->session->out.at;
 }
 
+static bool
+takes_trailers(const struct http_exchange *x)
+{
+    return http1_minor(&x->session->h1.parser) > 0;
+}
+
 const struct http_protocol http1_protocol = {
     .name = "HTTP/1.1",
     .ready = on_ready,
@@ -584,6 +590,7 @@ const struct http_protocol http1_protocol = {
     .drain = on_drain,
     .head = http1_response_head,
     .body = http1_response_body,
+    .takes_trailers = takes_trailers,
     .end = http1_response_end,
     .abort = on_abort,
     .close_after = on_close_after,

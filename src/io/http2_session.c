@@ -490,6 +490,13 @@ on_close_after(struct http_exchange *x)
     on_drain(x->session);
 }
 
+static bool
+takes_trailers(const struct http_exchange *x)
+{
+    (void)x;
+    return true;
+}
+
 const struct http_protocol http2_protocol = {
     .name = "HTTP/2",
     .ready = on_ready,
@@ -499,6 +506,7 @@ const struct http_protocol http2_protocol = {
     .drain = on_drain,
     .head = http2_stream_respond,
     .body = http2_stream_body,
+    .takes_trailers = takes_trailers,
     .end = http2_stream_end,
     .abort = http2_stream_abort,
     .close_after = on_close_after,

@@ -38,13 +38,16 @@
 
 enum http2_state { HTTP2_READING, HTTP2_ANSWERING, HTTP2_REFUSED, HTTP2_FINISHED };
 
+struct http2_trailers; /* of a response that is made, but for frames */
+
 struct http2_stream {
     struct http_exchange exchange;
     struct http_session *session;
     TAILQ_ENTRY(http2_stream) link; /* in streams, or finished */
     struct http_body body;
-    struct http_output out; /* of the response's body, not in frames yet */
-    size_t out_counted;     /* of its capacity, among all bodies */
+    struct http_output out;          /* of the response's body, not in frames yet */
+    struct http2_trailers *trailers; /* behind it; NULL: none */
+    size_t out_counted;              /* of its capacity, among all bodies */
     struct span authority;
     uint64_t announced_bytes; /* UINT64_MAX: not */
     uint64_t deadline_ns;     /* of the next byte, in or out; 0: none */
@@ -106,7 +109,8 @@ bool http2_stream_respond(struct http_exchange *x, unsigned status,
                           size_t more);
 void http2_stream_body(struct http_exchange *x, const struct span *parts, size_t part_count,
                        size_t bytes);
-void http2_stream_end(struct http_exchange *x);
+void http2_stream_end(struct http_exchange *x, const struct http_header *trailers,
+                      size_t trailer_count);
 void http2_stream_abort(struct http_exchange *x);
 /* What waits, weighed by how much room the connection's other answers leave: twice the high-water
  * mark is for all of them, and each may have as much as is free then (a dynamic threshold, as

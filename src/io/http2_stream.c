@@ -81,6 +81,7 @@ http2_stream_free(struct http2_stream *st)
     http_exchange_fini(&st->exchange);
     http_body_fini(&st->body, &st->session->server->limits);
     free(st->out.data);
+    free(st->trailers);
     http_output_count(st->session->server, 0, &st->out_counted);
     free(st);
 }
@@ -141,7 +142,7 @@ refuse(struct http2_stream *st, unsigned status, const char *code, const char *m
     if (!http2_stream_respond(x, status, &type, 1, body.bytes, body.bytes))
         return;
     http2_stream_body(x, &body, 1, body.bytes);
-    http2_stream_end(x);
+    http2_stream_end(x, NULL, 0);
     x->ended = true;
     http2_stream_shrink(st);
 }
@@ -444,6 +445,15 @@ http2_stream_late(struct http2_stream *st)
 
 /* ---- The response. */
 
+static void
+copy_small(char *to, struct span name)
+{
+    for (size_t at = 0; at < name.bytes; at++) {
+        char byte = name.data[at];
+        to[at] = byte >= 'A' && byte <= 'Z' ? (char)(byte - 'A' + 'a') : byte;
+    }
+}
+
 /* name in small letters: itself, or a copy. NULL: no memory. */
 static const char *
 small_letters(struct arena *a, struct span name)
@@ -456,10 +466,8 @@ small_letters(struct arena *a, struct span name)
     if (at == name.bytes)
         return name.data;
     small = arena_take(a, name.bytes);
-    for (at = 0; small != NULL && at < name.bytes; at++) {
-        char byte = name.data[at];
-        small[at] = byte >= 'A' && byte <= 'Z' ? (char)(byte - 'A' + 'a') : byte;
-    }
+    if (small != NULL)
+        copy_small(small, name);
     return small;
 }
 
@@ -597,11 +605,47 @@ http2_stream_body(struct http_exchange *x, const struct span *parts, size_t part
     resume(st);
 }
 
+/* Until their turn comes: what waits for the client may be large, and the arena is dropped before
+ * it is out. */
+struct http2_trailers {
+    size_t count;
+    nghttp2_nv list[HTTP_TRAILERS_MAX];
+    char text[]; /* names, in small letters, and values */
+};
+
+/* NULL: no memory. */
+static struct http2_trailers *
+keep_trailers(const struct http_header *trailers, size_t trailer_count)
+{
+    struct http2_trailers *t;
+    size_t bytes = 0;
+    char *at;
+
+    for (size_t i = 0; i < trailer_count; i++)
+        bytes += trailers[i].name.bytes + trailers[i].value.bytes;
+    t = calloc(1, sizeof(*t) + bytes);
+    if (t == NULL)
+        return NULL;
+    at = t->text;
+    for (size_t i = 0; i < trailer_count; i++) {
+        const struct http_header *h = &trailers[i];
+        t->list[t->count++] = (nghttp2_nv){(uint8_t *)at, (uint8_t *)at + h->name.bytes,
+                                           h->name.bytes, h->value.bytes, NGHTTP2_NV_FLAG_NO_INDEX};
+        copy_small(at, h->name);
+        if (h->value.bytes > 0)
+            memcpy(at + h->name.bytes, h->value.data, h->value.bytes);
+        at += h->name.bytes + h->value.bytes;
+    }
+    return t;
+}
+
 void
-http2_stream_end(struct http_exchange *x)
+http2_stream_end(struct http_exchange *x, const struct http_header *trailers, size_t trailer_count)
 {
     struct http2_stream *st = stream_of(x);
 
+    if (trailer_count > 0 && (st->trailers = keep_trailers(trailers, trailer_count)) == NULL)
+        out_of_memory(st);
     x->ended = true;
     resume(st);
 }
@@ -641,6 +685,12 @@ http2_stream_take(struct http2_stream *st, size_t length, uint32_t *ret_flags)
     *ret_flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (left <= length && st->exchange.ended)
         *ret_flags |= NGHTTP2_DATA_FLAG_EOF;
+    if ((*ret_flags & NGHTTP2_DATA_FLAG_EOF) != 0 && st->trailers != NULL) {
+        *ret_flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM; /* they end it */
+        if (nghttp2_submit_trailer(wire_of(st), st->id, st->trailers->list, st->trailers->count) !=
+            0)
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
     return (ssize_t)(left < length ? left : length);
 }
 

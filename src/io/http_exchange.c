@@ -6,6 +6,7 @@
 
 #include "base/must.h"
 #include "io/http_session.h"
+#include "io/log.h"
 
 static bool
 is_open(const struct http_exchange *x)
@@ -53,6 +54,13 @@ const struct http_request *
 http_exchange_request(const struct http_exchange *x)
 {
     return &x->request;
+}
+
+bool
+http_exchange_takes_trailers(const struct http_exchange *x)
+{
+    return is_open(x) && !span_eq_text(x->request.method, "HEAD") &&
+           x->session->protocol->takes_trailers(x);
 }
 
 const char *
@@ -270,7 +278,7 @@ http_respond(struct http_exchange *x, unsigned status, const struct http_header 
         return;
     if (put_head(x, status, headers, header_count, HTTP_FRAME_LENGTH, body.bytes, body.bytes)) {
         http_response_write(x, body);
-        x->session->protocol->end(x);
+        x->session->protocol->end(x, NULL, 0);
     }
     x->ended = true;
 }
@@ -325,14 +333,56 @@ http_response_write(struct http_exchange *x, struct span part)
 void
 http_response_end(struct http_exchange *x)
 {
+    http_response_end_trailers(x, NULL, 0);
+}
+
+/* Behind the body nothing may change what a message is: RFC 9110 6.5.1. */
+static bool
+is_trailer(const struct http_header *h)
+{
+    static const struct span never[] = {SPAN_INIT("content-length"),
+                                        SPAN_INIT("transfer-encoding"),
+                                        SPAN_INIT("trailer"),
+                                        SPAN_INIT("content-encoding"),
+                                        SPAN_INIT("content-type"),
+                                        SPAN_INIT("content-range"),
+                                        SPAN_INIT("host"),
+                                        SPAN_INIT("connection"),
+                                        SPAN_INIT("te"),
+                                        SPAN_INIT("set-cookie"),
+                                        SPAN_INIT("authorization"),
+                                        SPAN_INIT("upgrade"),
+                                        SPAN_INIT("keep-alive"),
+                                        SPAN_INIT("cache-control")};
+
+    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
+        if (span_eq_nocase(h->name, never[i]))
+            return false;
+    }
+    return h->name.bytes > 0 && h->name.data[0] != ':' && http1_header_is_clean(h->name, h->value);
+}
+
+void
+http_response_end_trailers(struct http_exchange *x, const struct http_header *trailers,
+                           size_t trailer_count)
+{
+    struct http_header list[HTTP_TRAILERS_MAX];
+    size_t count = 0;
+
     if (!is_open(x))
         return;
-    must(x->started);
+    must(x->started && trailer_count <= HTTP_TRAILERS_MAX);
     if (x->framing == HTTP_FRAME_LENGTH && x->length_left > 0) {
         http_response_abort(x);
         return;
     }
-    x->session->protocol->end(x);
+    for (size_t i = 0; i < trailer_count && x->framing == HTTP_FRAME_CHUNKED && !x->bodiless; i++) {
+        if (is_trailer(&trailers[i]))
+            list[count++] = trailers[i];
+        else
+            log_warn("http: a trailer that may not be one was left out");
+    }
+    x->session->protocol->end(x, list, count);
     x->ended = true;
 }
 

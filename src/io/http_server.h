@@ -25,6 +25,7 @@
 #define HTTP_HEAD_BYTES_MAX           65536u /* request line and headers; 431 (414 for the target) */
 #define HTTP_TARGET_BYTES_MAX         8192u
 #define HTTP_HEADERS_MAX              100u
+#define HTTP_TRAILERS_MAX             4u  /* of a response */
 #define HTTP_BODY_PADDING             64u /* who reads text by blocks reads past the end */
 #define HTTP_EXCHANGE_ARENA_BYTES_MAX 16777216u
 #define HTTP_LISTENERS_MAX            128u /* of one server */
@@ -154,6 +155,9 @@ void http_exchange_set_user(struct http_exchange *x, void *user);
 void http_exchange_peer(const struct http_exchange *x, struct sockaddr_storage *ret_peer,
                         struct sockaddr_storage *ret_local);
 const struct http_request *http_exchange_request(const struct http_exchange *x);
+/* Has its protocol a place for trailers, and will the response have a body? (Whether anybody looks
+ * at them is another matter: they are for who agreed on that.) */
+bool http_exchange_takes_trailers(const struct http_exchange *x);
 const char *http_exchange_protocol(const struct http_exchange *x); /* "HTTP/1.1", "HTTP/2" */
 /* Whose certificate the client has shown, and by what name (tls_client); "": none. */
 const char *http_exchange_client_certificate(const struct http_exchange *x);
@@ -185,6 +189,12 @@ void http_response_start_length(struct http_exchange *x, unsigned status,
 void http_response_write(struct http_exchange *x, struct span part);
 void http_response_writev(struct http_exchange *x, const struct span *parts, size_t part_count);
 void http_response_end(struct http_exchange *x);
+/* The same with trailers behind the body, of a response in parts without a known length that
+ * announced their names in a header Trailer, to who http_exchange_takes_trailers. One whose name or
+ * value could break out of its line is left out, and so is one that says how a message is framed or
+ * where it goes. At most HTTP_TRAILERS_MAX. Copies. */
+void http_response_end_trailers(struct http_exchange *x, const struct http_header *trailers,
+                                size_t trailer_count);
 /* After the head: close the connection once the response is whole, whatever the head announced.
  * (What llama-server does after a stream, and emulate after it.) */
 void http_response_close_after(struct http_exchange *x);

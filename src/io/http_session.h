@@ -65,7 +65,8 @@ struct http_exchange { /* inside its connection or stream, reset for each reques
 };
 
 struct http_protocol {
-    const char *name; /* for people: "HTTP/1.1" */
+    const char *name;                                      /* for people: "HTTP/1.1" */
+    bool (*takes_trailers)(const struct http_exchange *x); /* to be answered */
     /* The loop says: the descriptor is ready; the end of the pass; the limit has run out. Each may
      * free the session. */
     void (*ready)(struct http_session *c, unsigned ready);
@@ -83,7 +84,8 @@ struct http_protocol {
                  size_t header_count, uint64_t length, size_t more);
     void (*body)(struct http_exchange *x, const struct span *parts, size_t part_count,
                  size_t bytes); /* the first so many bytes of the parts, > 0 */
-    void (*end)(struct http_exchange *x);
+    /* trailers: clean ones, at most HTTP_TRAILERS_MAX; none unless the framing has a place. */
+    void (*end)(struct http_exchange *x, const struct http_header *trailers, size_t trailer_count);
     void (*abort)(struct http_exchange *x);
     void (*close_after)(struct http_exchange *x);
     size_t (*pending)(const struct http_exchange *x);
@@ -255,7 +257,8 @@ bool http1_response_head(struct http_exchange *x, unsigned status,
                          size_t more);
 void http1_response_body(struct http_exchange *x, const struct span *parts, size_t part_count,
                          size_t bytes);
-void http1_response_end(struct http_exchange *x);
+void http1_response_end(struct http_exchange *x, const struct http_header *trailers,
+                        size_t trailer_count);
 /* Answer a request that never became an exchange, in place of one: the error object, and close. */
 void http1_session_refuse(struct http_session *c, unsigned status, const char *code,
                           const char *message);

@@ -140,6 +140,8 @@ answer(struct open_exchange *o, const struct http_request *r)
     struct http_exchange *x = o->exchange;
     const struct http_header headers[] = {{SPAN_LIT("x-target"), r->target},
                                           {SPAN_LIT("x-evil"), SPAN_LIT("a\r\nb: c")}};
+    const struct http_header trailers[] = {
+        headers[0], headers[1], {SPAN_LIT("Content-Length"), SPAN_LIT("1")}};
 
     o->answered = o->action != LONG;
     switch (o->action) {
@@ -148,7 +150,7 @@ answer(struct open_exchange *o, const struct http_request *r)
         http_response_write(x, SPAN_LIT("one"));
         http_response_write(x, SPAN_LIT(""));
         http_response_write(x, r->body);
-        http_response_end(x);
+        http_response_end_trailers(x, trailers, sizeof(trailers) / sizeof(trailers[0]));
         break;
     case LONG:
         o->left = LONG_BYTES;

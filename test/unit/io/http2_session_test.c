@@ -246,6 +246,18 @@ test_exchanges(void)
     CHECK(strcmp(f.log, "request;done;") == 0, "the same callbacks");
     id = ask(h, "GET", "/chunks", (struct span){"", 0});
     CHECK(await_closed(h, id) && strcmp(stream_at(h, id)->body, "abcd") == 0, "in parts");
+    id = ask(h, "GET", "/trailers", (struct span){"", 0});
+    CHECK(await_closed(h, id) && strcmp(stream_at(h, id)->body, "abc") == 0 &&
+              strstr(stream_at(h, id)->headers, "trailer: X-End\nx-end: y\n") != NULL &&
+              strstr(stream_at(h, id)->headers, "injected") == NULL &&
+              stream_at(h, id)->error_code == 0,
+          "trailers, the bad ones left out");
+    id = ask(h, "GET", "/trailers-length", (struct span){"", 0});
+    CHECK(await_closed(h, id) && strstr(stream_at(h, id)->headers, "x-end:") == NULL,
+          "none behind a known length");
+    id = ask(h, "HEAD", "/trailers", (struct span){"", 0});
+    CHECK(await_closed(h, id) && strstr(stream_at(h, id)->headers, "x-end:") == NULL,
+          "none without a body");
     id = ask(h, "HEAD", "/a", (struct span){"", 0});
     CHECK(await_closed(h, id) && stream_at(h, id)->body_bytes == 0, "HEAD has no body");
     id = ask(h, "GET", "/none", (struct span){"", 0});
@@ -365,6 +377,7 @@ test_waiting_answer(void)
 {
     static const char part[10000];
     const nghttp2_settings_entry no_window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0};
+    const struct http_header end = {SPAN_LIT("x-end"), SPAN_LIT("z")};
     struct http_server_limits limits = usual_limits();
     _Atomic size_t total = 0;
     struct fixture f;
@@ -386,10 +399,12 @@ test_waiting_answer(void)
     for (unsigned i = 0; i < 44; i++)
         http_response_write(f.waiting, (struct span){part, sizeof(part)});
     CHECK(total >= 500000, "what waits is counted");
-    http_response_end(f.waiting);
+    http_response_end_trailers(f.waiting, &end, 1);
     must(nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, 1000000) == 0);
     must(nghttp2_submit_window_update(h->session, NGHTTP2_FLAG_NONE, id, 1000000) == 0);
-    CHECK(await_closed(h, id) && stream_at(h, id)->body_bytes == 500000, "all of it comes");
+    CHECK(await_closed(h, id) && stream_at(h, id)->body_bytes == 500000 &&
+              strstr(stream_at(h, id)->headers, "x-end: z\n") != NULL,
+          "all of it comes, trailers too");
     h2_turn(h);
     CHECK(total == 0, "and its room is given back");
     close_h2(h);

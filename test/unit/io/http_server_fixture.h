@@ -105,6 +105,18 @@ on_request(struct http_exchange *x, const struct http_request *r, void *user)
         http_response_write(x, SPAN_LIT(""));
         http_response_writev(x, parts, 3);
         http_response_end(x);
+    } else if (span_eq_text(r->path, "/trailers") || span_eq_text(r->path, "/trailers-length")) {
+        const struct http_header names = {SPAN_LIT("trailer"), SPAN_LIT("X-End")};
+        const struct http_header trailers[] = {
+            {SPAN_LIT("X-End"), http_exchange_takes_trailers(x) ? SPAN_LIT("y") : SPAN_LIT("n")},
+            {SPAN_LIT("x-evil"), SPAN_LIT("a\r\nx-injected: b")},
+            {SPAN_LIT("Content-Length"), SPAN_LIT("7")}};
+        if (r->path.bytes == sizeof("/trailers") - 1)
+            http_response_start(x, 200, &names, 1);
+        else
+            http_response_start_length(x, 200, &names, 1, 3);
+        http_response_write(x, SPAN_LIT("abc"));
+        http_response_end_trailers(x, trailers, 3);
     } else if (span_eq_text(r->path, "/length")) {
         http_response_start_length(x, 200, NULL, 0, 3);
         http_response_write(x, SPAN_LIT("ab"));
