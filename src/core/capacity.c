@@ -14,6 +14,7 @@
 #include "core/model_load.h"
 #include "core/plan.h"
 #include "core/prefix.h"
+#include "core/readiness.h"
 #include "core/suspicion.h"
 
 #define TOKENS_LEAST       1e-3f /* of a queue: less, and products with it leave the range of a float */
@@ -717,6 +718,7 @@ sweep_node(struct core *core, uint32_t node)
     learn_apply(core, node); /* its class learned from others */
     if (core->nearest == NONE || hot->rtt_ms < core->hot[core->nearest].rtt_ms)
         core->nearest = node;
+    readiness_sweep(core, node);
     index_node(core, node);
     model_load_sweep(core, node);
 }

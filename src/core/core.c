@@ -359,6 +359,7 @@ step_failed(struct core *core, const struct event_failed *e, struct actions *act
     flight_observe(core, r, a, RULE_NEWS_FAILED, NULL);
     node = a->node;
     if (node != NODE_ANY) {
+        readiness_failed(core, node, r->arrived.model);
         if (e->failure == FAILURE_BUSY) {
             limit_busy(core, node);
             isolation_busy(core, node, e->retry_after_ms);

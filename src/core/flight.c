@@ -11,6 +11,7 @@
 #include "core/index.h"
 #include "core/learn.h"
 #include "core/prefix.h"
+#include "core/readiness.h"
 
 /* ---- The table. */
 
@@ -195,6 +196,7 @@ flight_dispatch(struct core *core, struct request *r, const struct choice *choic
     r->tried[r->attempt - 1] = t->node;
     core->models[r->arrived.model].last_node = t->node;
     index_rotate(core, choice->placement);
+    readiness_asked(core, choice->placement);
     capacity_reserve(core, r, t);
     prefix_dispatched(core, r, t, choice->placement, choice->matched);
     a = flight_action(actions, ACTION_DISPATCH);

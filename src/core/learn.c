@@ -358,7 +358,8 @@ learn_chosen(const struct core *core, const struct request *r, struct attempt *a
     float alone_ms = cc->curve.a_ms + cc->curve.b_ms * uncached + cc->curve.c_ms * context;
 
     a->work = (struct work){{0}};
-    if (t->ready_ms > 0.0f || !(step_ms > 0.0f) || !(cc->curve.b_ms > 0.0f))
+    if (core->placements[c->placement].state != MODEL_READY || !(step_ms > 0.0f) ||
+        !(cc->curve.b_ms > 0.0f))
         return; /* a load says nothing of speed */
     /* Steps beside its own: those of the others between parts of its prefill, and the one that was
      * under way. All other waiting counts as tokens ahead of it. */

@@ -108,6 +108,7 @@ readiness_model(struct core *core, const struct event_model *e)
     if (p == NONE)
         return;
     core->placements[p].state = (uint8_t)e->state;
+    core->placed[p].asked_ns = 0;
     if (e->state != MODEL_READY)
         prefix_forget(core, p);
     core->placements[p].ready_at_ns = 0;
@@ -116,4 +117,50 @@ readiness_model(struct core *core, const struct event_model *e)
     index_insert(core, p);
     learn_apply(core, e->node);
     plan_told(core, e, p, was);
+}
+
+/* ---- What our own requests do. */
+
+void
+readiness_asked(struct core *core, uint32_t placement)
+{
+    struct placement *p = &core->placements[placement];
+
+    if (p->state != MODEL_ON_DISK && p->state != MODEL_SLEEPING)
+        return;
+    core->placed[placement].asked_ns = core->now_ns;
+    core->placed[placement].asked_from = p->state;
+    index_remove(core, placement);
+    p->state = MODEL_LOADING;
+    p->ready_at_ns = 0;
+    index_insert(core, placement);
+}
+
+static void
+disbelieve(struct core *core, uint32_t placement)
+{
+    core->placed[placement].asked_ns = 0;
+    index_remove(core, placement);
+    core->placements[placement].state = core->placed[placement].asked_from;
+    index_insert(core, placement);
+}
+
+void
+readiness_failed(struct core *core, uint32_t node, uint32_t model)
+{
+    uint32_t p = node_known(core, node) ? readiness_find(core, node, model) : NONE;
+
+    if (p != NONE && core->placed[p].asked_ns != 0)
+        disbelieve(core, p);
+}
+
+void
+readiness_sweep(struct core *core, uint32_t node)
+{
+    for (uint32_t p = core->cold[node].first_placement; p != NONE;
+         p = core->placements[p].node_next) {
+        if (core->placed[p].asked_ns != 0 &&
+            core->now_ns - core->placed[p].asked_ns > READINESS_ASKED_NS)
+            disbelieve(core, p);
+    }
 }

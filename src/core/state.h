@@ -122,6 +122,10 @@ struct placement { /* a model on a node */
 
 struct placed {        /* beside each placement: what plan knows of it */
     uint64_t since_ns; /* when it became ready; 0: it was when it was first heard of */
+    /* A request of ours was sent there that makes the engine load it, and nothing else was heard of
+     * it since; 0: none. The state before. */
+    uint64_t asked_ns;
+    uint8_t asked_from;
     bool pinned;
 };
 

@@ -329,6 +329,35 @@ test_cold_start(void)
     world_close(&w);
 }
 
+/* What loads on a request is loaded once, however many ask for it meanwhile. */
+static void
+test_one_loads(void)
+{
+    struct world w;
+    uint32_t first;
+
+    world_open(&w, 8, RULE_TIME, 1);
+    for (uint32_t node = 0; node < 4; node++)
+        world_node(&w, node, 0, 1.0f, 0, node < 2 ? MODEL_ON_DISK : MODEL_SLEEPING);
+    first = world_arrive(&w, 1, 0);
+    for (uint64_t id = 2; id < 30; id++)
+        CHECK(world_arrive(&w, id, 0) == first, "who comes next waits where it is loaded already");
+    for (uint64_t id = 2; id < 30; id++)
+        world_ended(&w, id, 1, 20);
+    world_failed(&w, 1, 1, FAILURE_STATUS_5XX, 0);
+    CHECK(w.actions.list[0].kind == ACTION_DISPATCH && w.actions.list[0].dispatch.node != first,
+          "where it failed it does not load: the next one is asked");
+    first = w.actions.list[0].dispatch.node;
+    CHECK(world_arrive(&w, 31, 0) == first, "and all go there");
+    for (uint32_t i = 0; i < 120; i++) { /* nothing is heard of it */
+        w.now_ns += 100 * WORLD_MS;
+        world_step(&w, (struct event){.kind = EVENT_TICK});
+    }
+    CHECK(world_arrive(&w, 32, 0) != UINT32_MAX && w.actions.decision.candidate_count > 1,
+          "who is silent is not believed to load it for ever");
+    world_close(&w);
+}
+
 static void
 test_explain(void)
 {
@@ -480,6 +509,7 @@ main(void)
     test_absurd_prompt();
     test_lengths();
     test_cold_start();
+    test_one_loads();
     test_explain();
     test_whole();
     test_gone();
