@@ -55,6 +55,19 @@ asker_fail(struct asker *a)
         a->step = step_of_round(a);
 }
 
+void
+asker_anew(struct asker *a)
+{
+    if (a->adapter == NULL)
+        return;
+    if (a->adapter->slots_path == NULL && has_load(a)) {
+        a->step = ASKER_LOAD; /* which says whether it sleeps, without which states mean nothing */
+        a->loads = ASKER_MODELS_EVERY;
+    } else {
+        a->step = step_of_round(a);
+    }
+}
+
 float
 asker_age_ms(const struct asker *a)
 {

@@ -61,6 +61,9 @@ void asker_stop(struct asker *a);
 MUST_USE enum err asker_ask(struct asker *a, struct http_target *target, struct span authorization);
 /* A round failed: the next one begins where a round does. over() has done so already. */
 void asker_fail(struct asker *a);
+/* The next questions are all that there is to ask, so that its models' states come as they are now;
+ * none may be in progress. */
+void asker_anew(struct asker *a);
 /* How old a figure of the answer that came last is at least: half of the way it took. */
 float asker_age_ms(const struct asker *a);
 #endif

@@ -5,6 +5,9 @@
 #include "wire/config_parts.h"
 #include "wire/schema.h"
 
+#define GUARD_LOADING_NS     120000000000u /* as long as gateways wait for a first token */
+#define GUARD_LOADING_NS_MIN 1000000u      /* a millisecond */
+
 /* ---- Labels. */
 
 /* struct message_labels */
@@ -161,6 +164,12 @@ static const struct schema_key guard_keys[] = {
      .example = "400000",
      .min = 1,
      .max = CONFIG_GUARD_TOKENS_MAX},
+    {.name = "loading",
+     .read = schema_duration_ns,
+     AT(guard_loading_ns),
+     .example = "120s",
+     .min = GUARD_LOADING_NS_MIN,
+     .max = CONFIG_GUARD_LOADING_NS_MAX},
     {.name = NULL},
 };
 
@@ -287,7 +296,7 @@ check_needs(struct schema_reader *r, const struct config_node *config,
 static void
 node_defaults(struct config_node *ret_config)
 {
-    *ret_config = (struct config_node){.guard_requests_max = 0};
+    *ret_config = (struct config_node){.guard_loading_ns = GUARD_LOADING_NS};
     config_defaults(&ret_config->base);
     ret_config->base.public_listen = SPAN_LIT("127.0.0.1:4143");
     ret_config->base.admin_listen = SPAN_LIT("127.0.0.1:4144");

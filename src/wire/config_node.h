@@ -10,6 +10,7 @@
  *   labels: {site: ams1, gpu: h100 ...}             what it says of itself
  *   gateways: [{name, key: ed25519:..., may: [infer, load, drain], pin: sha256:...} ...]
  *   guard: {requests_max: N, tokens_max: N}         what the engines get at once; as they say
+ *   guard: {loading: 120s}                          so long requests wait for a model's load
  *   engines: [{url, name, key, kind, slots ...} ...]        at least one
  *   bus: {nats ...}                                 none: gateways ask
  *   listen, region, keys, auth, admin_token, log, limits, state        as gateways
@@ -20,8 +21,9 @@
 #include "wire/directive.h"
 #include "wire/message.h"
 
-#define CONFIG_GUARD_REQUESTS_MAX 65536u
-#define CONFIG_GUARD_TOKENS_MAX   1000000000000u
+#define CONFIG_GUARD_REQUESTS_MAX   65536u
+#define CONFIG_GUARD_TOKENS_MAX     1000000000000u
+#define CONFIG_GUARD_LOADING_NS_MAX 3600000000000u /* an hour */
 
 struct config_gateway {
     struct span name;
@@ -41,6 +43,7 @@ struct config_node {
     size_t gateway_count;        /* at most DIRECTIVE_GATEWAYS_MAX */
     uint32_t guard_requests_max; /* 0: as the engines say */
     uint64_t guard_tokens_max;   /* prompts and answers under way; 0: as the engines say */
+    uint64_t guard_loading_ns;   /* so long a request waits for its model to be loaded or woken */
 };
 
 /* Does TLS let in only gateways that are named: by a CA, or each by its pin? */

@@ -590,9 +590,9 @@ e2e_read_until(int fd, const char *text)
     }
 }
 
-/* Undo chunks in place. False: the last one is missing. */
+/* Undo chunks in place. False: the last one is missing, or the empty line behind it. */
 static bool
-unchunk(char *body, size_t *bytes)
+unchunk(char *body, size_t *bytes, const char **ret_trailers)
 {
     size_t from = 0, to = 0;
 
@@ -601,8 +601,9 @@ unchunk(char *body, size_t *bytes)
         size_t chunk = strtoul(body + from, &end, 16);
         size_t at = (size_t)(end - body) + 2;
         if (chunk == 0) {
-            *bytes = to;
-            return at <= from + *bytes && end[0] == '\r';
+            *bytes = to; /* what is behind stays where it is */
+            *ret_trailers = end + (end[0] == '\r' && end[1] == '\n' ? 2 : 0);
+            return *ret_trailers != end && strstr(end, "\r\n\r\n") != NULL;
         }
         if (at + chunk > *bytes)
             chunk = *bytes > at ? *bytes - at : 0;
@@ -623,6 +624,7 @@ e2e_ask(uint16_t port, const char *method, const char *path, const char *headers
     const char *length;
 
     memset(r, 0, sizeof(*r));
+    r->trailers = "";
     r->body = calloc(1, E2E_BODY_BYTES_MAX + 1);
     must(r->body != NULL);
     send_request(fd, method, path, headers, body);
@@ -636,8 +638,9 @@ e2e_ask(uint16_t port, const char *method, const char *path, const char *headers
         }
         length = strcasestr(r->head, "content-length:");
         if (strcasestr(r->head, "transfer-encoding: chunked") != NULL) {
-            r->whole = unchunk(r->body, &r->body_bytes);
-            r->body[r->body_bytes] = '\0';
+            r->whole = unchunk(r->body, &r->body_bytes, &r->trailers);
+            if (r->trailers != r->body + r->body_bytes)
+                r->body[r->body_bytes] = '\0';
         } else {
             r->whole = length != NULL && strtoul(length + 15, NULL, 10) == r->body_bytes;
         }

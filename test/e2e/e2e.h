@@ -79,6 +79,7 @@ struct e2e_reply {
     char head[E2E_HEAD_BYTES_MAX];
     char *body; /* unchunked, zero-terminated; free it with e2e_reply_fini */
     size_t body_bytes;
+    const char *trailers; /* the lines behind the last chunk; "": none. They live as body does */
 };
 /* One request on a connection of its own. headers: lines that end with CRLF, or "". */
 void e2e_ask(uint16_t port, const char *method, const char *path, const char *headers,

@@ -88,6 +88,17 @@ e2e_fleet_start_routers(void)
     return start(&options);
 }
 
+struct e2e_fleet *
+e2e_fleet_start_sleepers(void)
+{
+    struct emulate_options options;
+
+    emulate_options_init(&options);
+    options.background = 0;
+    options.only_vllm = options.dev_mode = true;
+    return start(&options);
+}
+
 void
 e2e_fleet_url(const struct e2e_fleet *f, uint32_t node, char *text, size_t size)
 {

@@ -15,6 +15,8 @@ struct e2e_fleet;
 struct e2e_fleet *e2e_fleet_start(double background);
 /* llama.cpp's routers instead, which load and unload models. */
 struct e2e_fleet *e2e_fleet_start_routers(void);
+/* vLLMs that nobody asks anything, and that can be put to sleep. */
+struct e2e_fleet *e2e_fleet_start_sleepers(void);
 void e2e_fleet_stop(struct e2e_fleet *f);
 void e2e_fleet_url(const struct e2e_fleet *f, uint32_t node, char *text, size_t size);
 

@@ -256,6 +256,23 @@ tells_of_itself(struct e2e_call *call)
     return true;
 }
 
+/* The same behind a JSON body. */
+static bool
+tells_behind(struct e2e_call *call)
+{
+    char json[256], lines[320];
+
+    piggyback(json, sizeof(json));
+    snprintf(lines, sizeof(lines), "0\r\nIsochrone-Report: %s\r\n\r\n", json);
+    e2e_send(call, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                   "trailer: Isochrone-Report\r\ntransfer-encoding: chunked\r\n\r\n");
+    e2e_chunk(call,
+              "{\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+              "\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}");
+    e2e_send(call, lines);
+    return true;
+}
+
 static bool
 is_silent_about_it(const struct e2e_reply *reply)
 {
@@ -283,6 +300,13 @@ test_piggyback(void)
     CHECK(reply.status == 200 && reply.whole && is_silent_about_it(&reply), "nor in a stream");
     e2e_reply_fini(&reply);
     CHECK(wait_page(&gateway, "/network/v1/bus", "\"piggybacks\":2", true), "that one, too");
+    e2e_engine_script(engines[0], tells_behind);
+    e2e_ask(gateway.port, "POST", "/v1/chat/completions", "", E2E_CHAT, &reply);
+    CHECK(reply.status == 200 && reply.whole && is_silent_about_it(&reply) &&
+              strcasestr(reply.head, "trailer") == NULL,
+          "nor of a trailer");
+    e2e_reply_fini(&reply);
+    CHECK(wait_page(&gateway, "/network/v1/bus", "\"piggybacks\":3", true), "which is taken");
     e2e_engine_script(engines[0], e2e_good);
 }
 

@@ -156,9 +156,9 @@ test_models(void)
     CHECK(post(&d, &secret, "good", "refused"), "what a plain server cannot do is said");
 }
 
-/* A node before this engine, which may be told by two gateways. */
+/* A node before this engine, which may be told by two gateways. guard: its key of that name. */
 static void
-start_node(const char *url, const char *kind)
+start_node(const char *url, const char *kind, const char *guard)
 {
     struct signature_secret secret;
     char gateway[SIGNATURE_KEY_TEXT_SIZE], drainer[SIGNATURE_KEY_TEXT_SIZE];
@@ -167,10 +167,10 @@ start_node(const char *url, const char *kind)
     e2e_node_key(DRAINER, &secret, drainer);
     e2e_node_start(&node,
                    "auth: none\nengines: [{url: \"%s\", name: e1, kind: %s}]\n"
-                   "gateways:\n"
+                   "guard: %s\ngateways:\n"
                    "  - {name: gw, key: \"%s\", may: [infer, load]}\n"
                    "  - {name: drainer, key: \"%s\", may: [drain]}\n",
-                   url, kind, gateway, drainer);
+                   url, kind, guard, gateway, drainer);
     epoch = e2e_node_report(&node)->epoch;
 }
 
@@ -190,31 +190,87 @@ model_comes(const char *model, enum model_state state)
     return false;
 }
 
+static bool
+ready_model(char *model, size_t size)
+{
+    const struct report *r = e2e_node_report(&node);
+
+    for (size_t i = 0; i < r->model_count; i++) {
+        if (r->models[i].state == MODEL_READY)
+            return span_copy(r->models[i].id, model, size), true;
+    }
+    return false;
+}
+
+/* The status of the answer, in which text stands. */
+static unsigned
+chat(const char *model, const char *text)
+{
+    char body[256];
+    struct e2e_reply reply;
+    unsigned status;
+
+    snprintf(body, sizeof(body),
+             "{\"model\":\"%s\",\"max_tokens\":2,\"messages\":[{\"role\":\"user\","
+             "\"content\":\"hello\"}]}",
+             model);
+    e2e_ask(node.port, "POST", "/v1/chat/completions", "", body, &reply);
+    status = strstr(reply.body, text) != NULL ? reply.status : 0;
+    e2e_reply_fini(&reply);
+    return status;
+}
+
 /* A real order: a router lets a model go, and loads it again. */
 static void
 test_load(void)
 {
     struct e2e_fleet *fleet = e2e_fleet_start_routers();
     struct signature_secret secret;
-    const struct report *r;
     struct directive d;
-    char url[64], model[128] = "";
+    char url[64], model[128];
 
     e2e_fleet_url(fleet, 0, url, sizeof(url));
-    start_node(url, "llama-server");
-    r = e2e_node_report(&node);
-    for (size_t i = 0; i < r->model_count; i++) {
-        if (r->models[i].state == MODEL_READY)
-            span_copy(r->models[i].id, model, sizeof(model));
-    }
-    CHECK(model[0] != '\0', "a router has a model ready");
+    start_node(url, "llama-server", "{}");
+    CHECK(ready_model(model, sizeof(model)), "a router has a model ready");
     make(GATEWAY, DIRECTIVE_UNLOAD, model, &d, &secret);
     CHECK(post(&d, &secret, "good", "begun"), "an unload begins");
     CHECK(model_comes(model, MODEL_ON_DISK), "and the model is on disk only");
     make(GATEWAY, DIRECTIVE_LOAD, model, &d, &secret);
     CHECK(post(&d, &secret, "good", "begun"), "a load begins");
     CHECK(model_comes(model, MODEL_LOADING), "reports say that it comes");
-    CHECK(model_comes(model, MODEL_READY), "and that it is ready again");
+    CHECK(chat(model, "") == 200, "who asks for it meanwhile waits at the engine");
+    CHECK(model_comes(model, MODEL_READY), "and it is ready again");
+    e2e_node_stop(&node);
+    e2e_fleet_stop(fleet);
+}
+
+/* An engine that lets nobody wait: they wait here. */
+static void
+test_wake(void)
+{
+    struct e2e_fleet *fleet = e2e_fleet_start_sleepers();
+    struct signature_secret secret;
+    struct directive d;
+    char url[64], model[128];
+
+    e2e_fleet_url(fleet, e2e_fleet_find(fleet, NULL, 0), url, sizeof(url));
+    start_node(url, "vllm", "{}");
+    CHECK(ready_model(model, sizeof(model)), "a server has a model ready");
+    make(GATEWAY, DIRECTIVE_SLEEP, "", &d, &secret);
+    CHECK(post(&d, &secret, "good", "begun") && model_comes(model, MODEL_DORMANT),
+          "it is put to sleep");
+    CHECK(chat(model, "model_not_ready") == 503, "and who asks for it is refused");
+    make(GATEWAY, DIRECTIVE_WAKE, "", &d, &secret);
+    CHECK(post(&d, &secret, "good", "begun"), "it is woken");
+    CHECK(chat(model, "") == 200, "who asks meanwhile waits, and is answered");
+    e2e_node_stop(&node);
+    start_node(url, "vllm", "{loading: 1ms}");
+    make(GATEWAY, DIRECTIVE_SLEEP, "", &d, &secret);
+    CHECK(post(&d, &secret, "good", "begun") && model_comes(model, MODEL_DORMANT), "once more");
+    make(GATEWAY, DIRECTIVE_WAKE, "", &d, &secret);
+    CHECK(post(&d, &secret, "good", "begun"), "it is woken");
+    CHECK(chat(model, "guard.loading") == 503, "nobody waits for longer than is allowed");
+    CHECK(model_comes(model, MODEL_READY) && chat(model, "") == 200, "until it is there");
     e2e_node_stop(&node);
     e2e_fleet_stop(fleet);
 }
@@ -226,12 +282,13 @@ main(void)
 
     engine = e2e_engine_start("m", e2e_good);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", e2e_engine_port(engine));
-    start_node(url, "openai");
+    start_node(url, "openai", "{}");
     test_obeyed();
     test_refused();
     test_models();
     e2e_node_stop(&node);
     e2e_engine_stop(engine);
     test_load();
+    test_wake();
     return tap_done();
 }

@@ -112,7 +112,7 @@ test_report(void)
     struct e2e_reply reply;
     const struct report *r = e2e_node_report(&node);
     uint64_t seq = r->seq, accepted = r->engine.accepted_total;
-    const char *comment;
+    const char *comment, *line;
 
     CHECK(span_eq_text(r->node, "n1") && r->epoch > 0 && seq > 0 && r->full && r->pages == 1,
           "a full report");
@@ -127,11 +127,16 @@ test_report(void)
     e2e_engine_script(engine, e2e_good);
     e2e_ask(node.port, "POST", "/v1/chat/completions",
             "Isochrone-Gateway: gw1\r\nIsochrone-Dispatch: 41\r\n", E2E_CHAT, &reply);
-    CHECK(report_parse_piggyback(span_of(e2e_header(&reply, "isochrone-report")), &piggyback,
-                                 &error) == ERR_OK &&
+    CHECK(strncmp(reply.trailers, "isochrone-report: ", 18) == 0 &&
+              strcmp(e2e_header(&reply, "trailer"), "isochrone-report") == 0 && reply.whole,
+          "behind an answer comes a trailer");
+    line = reply.trailers + (reply.trailers[0] != '\0' ? 18 : 0);
+    CHECK(report_parse_piggyback((struct span){line, strcspn(line, "\r")}, &piggyback, &error) ==
+                  ERR_OK &&
               piggyback.ack_count == 1 && piggyback.acks[0].number == 41 &&
-              span_eq_text(piggyback.acks[0].name, "gw1") && piggyback.engine.running == 1,
-          "the head of an answer says what is counted");
+              span_eq_text(piggyback.acks[0].name, "gw1") && piggyback.engine.running == 0 &&
+              piggyback.engine.accepted_total == accepted + 9,
+          "that says what is counted, this answer too");
     e2e_reply_fini(&reply);
     e2e_ask(node.port, "POST", "/v1/chat/completions",
             "Isochrone-Gateway: gw1\r\nIsochrone-Dispatch: 42\r\n", E2E_STREAM, &reply);

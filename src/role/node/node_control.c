@@ -26,6 +26,7 @@ struct node_order { /* a malloc of its own: few, and they outlive the exchange *
     unsigned status;
     char answer[ANSWER_BYTES_KEPT];
     size_t answer_bytes;
+    bool is_over; /* but for what the engine says of it when it is asked anew */
 };
 
 struct node_control {
@@ -40,13 +41,30 @@ struct node_control {
 static void
 order_free(struct node_order *o)
 {
-    struct node_engine *e = o->engine;
-
     LIST_REMOVE(o, link);
-    e->node->control->order_count--;
+    o->node->control->order_count--;
     free(o);
-    node_engine_doubt(e);
-    node_models_changed(e->node);
+}
+
+/* The engine answered it, or did not. What it says of its models is older than that: until it was
+ * looked at, the order counts. */
+static void
+order_over(struct node_order *o)
+{
+    o->is_over = true;
+    o->call = NULL;
+    node_engine_look(o->engine);
+}
+
+void
+node_control_seen(struct node_engine *e)
+{
+    struct node_order *o, *next;
+
+    LIST_FOREACH_SAFE (o, &e->node->control->orders, link, next) {
+        if (o->engine == e && o->is_over)
+            order_free(o);
+    }
 }
 
 static void
@@ -96,7 +114,7 @@ on_end(struct http_call *call, const struct http_header *trailers, size_t traile
     result = control_outcome(o->engine->kind->kind, o->action, o->status,
                              (struct span){o->answer, o->answer_bytes}, &words);
     order_log(o, how[result], words.text);
-    order_free(o);
+    order_over(o);
 }
 
 static void
@@ -106,7 +124,7 @@ on_failed(struct http_call *call, enum http_failure why, void *user)
 
     (void)call, (void)why;
     order_log(o, "failed", "the engine did not answer");
-    order_free(o);
+    order_over(o);
 }
 
 static const struct http_call_fn call_fn = {
@@ -178,13 +196,13 @@ order_begin(struct node *n, struct node_engine *e, const struct directive *d,
 }
 
 uint32_t
-node_control_state(const struct node_engine *e, const char *model, uint32_t state)
+node_control_state(const struct node_engine *e, struct span model, uint32_t state)
 {
     const struct node_order *o;
 
     LIST_FOREACH (o, &e->node->control->orders, link) {
         if (o->engine == e && o->request.goal == MODEL_READY && state != MODEL_READY &&
-            (o->model[0] == '\0' || span_eq_text(span_of(model), o->model)))
+            (span_eq_text(model, o->model) || (o->model[0] == '\0' && state != MODEL_ABSENT)))
             return MODEL_LOADING;
     }
     return state;
@@ -372,7 +390,8 @@ node_control_close(struct node *n)
     if (n->control == NULL)
         return;
     LIST_FOREACH_SAFE (o, &n->control->orders, link, next) {
-        http_call_cancel(o->call);
+        if (o->call != NULL)
+            http_call_cancel(o->call);
         free(o);
     }
     free(n->control);

@@ -71,7 +71,7 @@ models_join(struct node *n)
         for (size_t i = 0; i < engine->models.count; i++) {
             struct node_model *m = model_place(n, engine->models.list[i].name);
             uint32_t state = engine->up ? engine->models.list[i].state : MODEL_FAILED;
-            state = node_control_state(engine, engine->models.list[i].name, state);
+            state = node_control_state(engine, span_of(engine->models.list[i].name), state);
             if (m != NULL && rank(state) > rank(m->state))
                 m->state = state;
         }
@@ -88,8 +88,11 @@ models_join(struct node *n)
 void
 node_models_changed(struct node *n)
 {
-    if (models_join(n))
-        node_report_soon(n);
+    if (!models_join(n))
+        return;
+    node_report_soon(n);
+    if (n->waiting_count > 0) /* one of them may be what they wait for */
+        loop_defer(n->loop, &n->admit, node_admit);
 }
 
 /* ---- What they say. */
@@ -111,6 +114,9 @@ on_models(struct asker *asker, const struct adapter_models *models)
 
     e->models = *models;
     e->heard = e->up = true;
+    if (e->is_look)
+        node_control_seen(e);
+    e->is_look = false;
     node_models_changed(e->node);
 }
 
@@ -130,11 +136,20 @@ on_load(struct asker *asker, const struct adapter_load *load)
 static void on_due(struct loop_timer *timer);
 
 static void
+begin_look(struct node_engine *e)
+{
+    e->wants_look = false;
+    e->is_look = true;
+    asker_anew(&e->asker);
+    loop_timer_set(e->node->loop, &e->timer, loop_now_ns(e->node->loop) + 1, on_due);
+}
+
+static void
 on_over(struct asker *asker, enum failure failure)
 {
     struct node_engine *e = engine_of(asker);
     struct node *n = e->node;
-    uint64_t pause_ns = asker->more ? 0 : n->ask_ns;
+    uint64_t pause_ns = asker->more || e->is_look ? 0 : n->ask_ns;
 
     if (failure == FAILURE_NONE && e->failures > 0) {
         log_info("engine %.*s: answers again", (int)e->at->name.bytes, e->at->name.data);
@@ -149,8 +164,15 @@ on_over(struct asker *asker, enum failure failure)
         e->heard = true;
         e->up = false;
         e->load_known = false;
+        if (e->is_look)
+            node_control_seen(e);
+        e->is_look = false;
         node_models_changed(n);
-        pause_ns <<= e->failures - 1;
+        pause_ns = n->ask_ns << (e->failures - 1);
+    }
+    if (e->wants_look) {
+        begin_look(e);
+        return;
     }
     loop_timer_set(n->loop, &e->timer, loop_now_ns(n->loop) + pause_ns + 1, on_due);
 }
@@ -178,6 +200,17 @@ node_engine_doubt(struct node_engine *e)
         loop_timer_set(e->node->loop, &e->timer, loop_now_ns(e->node->loop) + 1, on_due);
 }
 
+void
+node_engine_look(struct node_engine *e)
+{
+    if (e->asker.call == NULL) {
+        begin_look(e);
+        return;
+    }
+    e->wants_look = true; /* what it answers now may be what was before */
+    e->is_look = false;
+}
+
 /* ---- Who answers. */
 
 uint32_t
@@ -190,42 +223,67 @@ node_engine_state(const struct node_engine *e, struct span model)
     return MODEL_ABSENT;
 }
 
-/* May a request be sent there now? Those that load or wake on a request may be asked for it. */
+/* May a request be sent there now? Those that load or wake on a request may be asked for it, and
+ * let requests wait meanwhile. */
 static bool
 is_servable(uint32_t state)
 {
-    return state == MODEL_READY || state == MODEL_SLEEPING || state == MODEL_ON_DISK;
+    return state == MODEL_READY || state == MODEL_SLEEPING || state == MODEL_ON_DISK ||
+           state == MODEL_LOADING;
 }
 
-struct node_engine *
-node_engine_for(struct node *n, struct span model, unsigned *ret_status, const char **ret_code,
-                const char **ret_why)
+/* Has it less to do, for what it can? */
+static bool
+is_freer(const struct node_engine *a, const struct node_engine *b)
 {
-    struct node_engine *best = NULL;
+    return (uint64_t)a->running * node_guard_engine_slots(b) <
+           (uint64_t)b->running * node_guard_engine_slots(a);
+}
+
+static struct node_place
+nowhere(bool known, bool unheard)
+{
+    if (known)
+        return (struct node_place){
+            .status = 503,
+            .retry_ms = NODE_RETRY_MS,
+            .code = "model_not_ready",
+            .why = "an engine of this node has this model, but it is not ready, nor is it coming"};
+    if (unheard)
+        return (struct node_place){
+            .status = 503,
+            .retry_ms = NODE_RETRY_MS,
+            .code = "engine_unknown",
+            .why = "the engines of this node have not said yet what they serve"};
+    return (struct node_place){.status = 404,
+                               .retry_ms = NAN,
+                               .code = "model_not_found",
+                               .why = "no engine of this node has this model"};
+}
+
+struct node_place
+node_engine_for(struct node *n, struct span model)
+{
+    struct node_place best = {.engine = NULL};
     uint32_t best_state = MODEL_ABSENT;
     bool known = false, unheard = false;
 
     for (uint32_t i = 0; i < n->engine_count; i++) {
         struct node_engine *e = &n->engines[i];
-        uint32_t state = node_engine_state(e, model);
+        uint32_t said = node_engine_state(e, model), state = node_control_state(e, model, said);
 
         known = known || state != MODEL_ABSENT;
         unheard = unheard || !e->heard;
         if (!e->up || !is_servable(state))
             continue;
-        if (best == NULL || rank(state) > rank(best_state) ||
-            (state == best_state && (uint64_t)e->running * node_guard_engine_slots(best) <
-                                        (uint64_t)best->running * node_guard_engine_slots(e))) {
-            best = e;
+        if (best.engine == NULL || rank(state) > rank(best_state) ||
+            (state == best_state && is_freer(e, best.engine))) {
+            best = (struct node_place){
+                .engine = e, .is_cold = state != MODEL_READY, .is_coming = !is_servable(said)};
             best_state = state;
         }
     }
-    *ret_status = known || unheard ? 503 : 404;
-    *ret_code = known ? "model_not_ready" : unheard ? "engine_unknown" : "model_not_found";
-    *ret_why = known     ? "an engine of this node has this model, but it is not ready now"
-               : unheard ? "the engines of this node have not said yet what they serve"
-                         : "no engine of this node has this model";
-    return best;
+    return best.engine != NULL ? best : nowhere(known, unheard);
 }
 
 bool

@@ -56,6 +56,12 @@ node_guard_tokens_max(const struct node *n)
 }
 
 enum node_verdict
+node_guard_wait(const struct node *n)
+{
+    return n->waiting_count < node_guard_waiting_max(n) ? NODE_WAIT : NODE_FULL;
+}
+
+enum node_verdict
 node_guard_enter(struct node *n, struct node_engine *e, uint64_t tokens)
 {
     uint64_t tokens_max = node_guard_tokens_max(n);
@@ -63,7 +69,7 @@ node_guard_enter(struct node *n, struct node_engine *e, uint64_t tokens)
     /* One that is larger than everything goes when nothing else is there: else it never would. */
     if (n->running_count >= node_guard_slots(n) || e->running >= node_guard_engine_slots(e) ||
         (tokens_max != 0 && n->tokens + tokens > tokens_max && n->running_count > 0))
-        return n->waiting_count < node_guard_waiting_max(n) ? NODE_WAIT : NODE_FULL;
+        return node_guard_wait(n);
     n->running_count++;
     e->running++;
     n->tokens += tokens;

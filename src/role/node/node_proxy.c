@@ -6,8 +6,8 @@
  * comes back. What is between them is passed on as it comes, looked at on the way: when content
  * begins and ends, and what was used. The gateway's connection holds the engine's up when it is
  * slow, and closes it when it leaves. A stream gets one comment before its [DONE]: how busy the
- * node is now. A failure before the head is an error in words; behind it, the answer breaks off, so
- * that nobody takes it for whole. */
+ * node is now; behind another answer comes a trailer that says the same. A failure before the head
+ * is an error in words; behind it, the answer breaks off, so that nobody takes it for whole. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +22,10 @@
 #define WAIT_NS            10000000000u   /* in the waiting room */
 #define WHOLE_NS           1800000000000u /* for an answer that is no stream */
 #define HEADERS_MAX        12u
+#define REPORT_HEADER      "isochrone-report"
 #define PREFILL_TOKENS_MIN 64u /* fewer say nothing of the speed */
 #define DECODE_TOKENS_MIN  8u
 #define MEAN_OF            32.0 /* answers that a mean is about */
-#define DRAINING_RETRY_MS  1000.0f
 #define UNREACHED_RETRY_MS NAN
 
 struct node_request {
@@ -40,7 +40,10 @@ struct node_request {
     struct node_ask ask;
     uint64_t tokens; /* counted in the guard */
     bool is_running, head_sent, paused;
+    bool is_cold;   /* its model was not in memory when it was sent */
+    bool is_coming; /* it waits for its model; else for a place */
     bool is_stream; /* its answer is one */
+    bool trails;    /* its report comes as a trailer */
     bool in_prefill;
     bool alone; /* no other prompt was read when it began */
     struct sse_reader sse;
@@ -112,10 +115,12 @@ measure(struct node_request *q)
     n->counts.output_tokens += output;
     if (output > 0)
         n->output_mean += ((double)output - n->output_mean) / MEAN_OF;
-    n->seconds_mean += ((double)(clock_now_ns() - q->began_ns) / 1e9 - n->seconds_mean) / MEAN_OF;
+    if (!q->is_cold) /* it says how long a load is */
+        n->seconds_mean += ((double)(clock_now_ns() - q->began_ns) / 1e9 - n->seconds_mean) /
+                           MEAN_OF;
     if (u->engine_prefill_ms > 0.0)
         first_s = u->engine_prefill_ms / 1e3; /* the engine's own clock knows best */
-    else if (!q->alone || !q->is_stream || q->first_ns == 0)
+    else if (!q->alone || !q->is_stream || q->first_ns == 0 || q->is_cold)
         first_s = 0.0;
     if (first_s > 0.0 && prompt - cached >= PREFILL_TOKENS_MIN)
         node_measure(&n->prefill, (double)(prompt - cached) / first_s);
@@ -195,11 +200,18 @@ on_head(struct http_call *call, const struct http_response *response, void *user
     q->is_stream = response->status == 200 &&
                    span_eq_nocase((struct span){type.data, type.bytes < 17 ? type.bytes : 17},
                                   SPAN_LIT("text/event-stream"));
-    if (q->gateway.bytes > 0 && node_report_piggyback(q->node, q->gateway, text, &bytes) == ERR_OK)
-        headers[count++] = (struct http_header){SPAN_LIT("isochrone-report"),
+    /* A trailer tells more than the head: that this answer is done. For it the length is given up,
+     * which a gateway does not need. */
+    q->trails = !q->is_stream && q->gateway.bytes > 0 && response->status == 200 &&
+                http_exchange_takes_trailers(q->x);
+    if (q->trails)
+        headers[count++] = (struct http_header){SPAN_LIT("trailer"), SPAN_LIT(REPORT_HEADER)};
+    else if (q->gateway.bytes > 0 &&
+             node_report_piggyback(q->node, q->gateway, text, &bytes) == ERR_OK)
+        headers[count++] = (struct http_header){SPAN_LIT(REPORT_HEADER),
                                                 (struct span){text, bytes}};
     q->head_sent = true;
-    if (!q->is_stream &&
+    if (!q->is_stream && !q->trails &&
         span_u64(header_of(response, SPAN_LIT("content-length")), &length) == ERR_OK)
         http_response_start_length(q->x, response->status, headers, count, length);
     else
@@ -282,11 +294,24 @@ on_data(struct http_call *call, struct span bytes, void *user)
         fail(q, 502, "engine_malformed", "the engine's stream is none");
 }
 
+/* It was closed: what the report says of it is over. */
+static void
+end_answer(const struct node_request *q)
+{
+    char text[MESSAGE_BYTES_MAX];
+    struct http_header trailer = {SPAN_LIT(REPORT_HEADER), {text, 0}};
+
+    if (q->trails &&
+        node_report_piggyback(q->node, q->gateway, text, &trailer.value.bytes) == ERR_OK)
+        http_response_end_trailers(q->x, &trailer, 1);
+    else
+        http_response_end(q->x);
+}
+
 static void
 on_end(struct http_call *call, const struct http_header *trailers, size_t trailer_count, void *user)
 {
     struct node_request *q = user;
-    struct http_exchange *x = q->x;
 
     (void)call, (void)trailers, (void)trailer_count;
     q->call = NULL;
@@ -296,10 +321,10 @@ on_end(struct http_call *call, const struct http_header *trailers, size_t traile
     }
     if (!q->is_stream && !q->answer_cut && q->answer_bytes > 0)
         (void)node_ask_used(q->api, (struct span){q->answer, q->answer_bytes}, &q->used);
-    if (http_exchange_status(x) == 200)
+    if (http_exchange_status(q->x) == 200)
         measure(q);
     close_request(q);
-    http_response_end(x);
+    end_answer(q);
 }
 
 static void
@@ -370,7 +395,8 @@ start(struct node_request *q)
                                               .part_count = 1};
     const struct http_call_limits limits = {
         .connect_ns = config->connect_ns,
-        .first_byte_ns = q->ask.stream ? config->first_byte_ns : WHOLE_NS,
+        .first_byte_ns = (q->ask.stream ? config->first_byte_ns : WHOLE_NS) +
+                         (q->is_cold ? n->config->guard_loading_ns : 0),
         .idle_ns = config->idle_ns,
     };
     enum err err;
@@ -394,19 +420,54 @@ on_waited(struct loop_timer *timer)
     struct node_request *q = CONTAINER_OF(timer, struct node_request, wait);
 
     q->node->counts.refused_busy++;
-    refuse(q, 429, "node_full", node_guard_retry_ms(q->node),
-           "this node is at its limit, and was for too long");
+    if (q->is_coming)
+        refuse(q, 503, "model_not_ready", NODE_RETRY_MS,
+               "the model is being loaded, and was not ready within this node's guard.loading");
+    else
+        refuse(q, 429, "node_full", node_guard_retry_ms(q->node),
+               "this node is at its limit, and was for too long");
+}
+
+static void
+wait_until(struct node_request *q)
+{
+    struct node *n = q->node;
+    uint64_t wait_ns = q->is_coming ? n->config->guard_loading_ns : WAIT_NS;
+
+    loop_timer_set(n->loop, &q->wait, loop_now_ns(n->loop) + wait_ns, on_waited);
+}
+
+/* What is with the model that it waits for? False: it waits on, or is answered. */
+static bool
+has_come(struct node_request *q)
+{
+    struct node_place place = node_engine_for(q->node,
+                                              (struct span){q->ask.model, q->ask.model_bytes});
+
+    if (place.engine == NULL) {
+        q->node->counts.refused_other++;
+        refuse(q, place.status, place.code, place.retry_ms, place.why);
+        return false;
+    }
+    q->engine = place.engine;
+    q->is_cold = place.is_cold;
+    if (place.is_coming)
+        return false;
+    q->is_coming = false;
+    wait_until(q); /* for a place, from now on */
+    return true;
 }
 
 void
 node_admit(struct loop_task *task)
 {
     struct node *n = CONTAINER_OF(task, struct node, admit);
+    uint32_t slots = node_guard_slots(n);
     struct node_request *q, *next;
 
     TAILQ_FOREACH_SAFE (q, &n->waiting, link, next) {
-        if (n->running_count >= node_guard_slots(n))
-            break;
+        if (q->is_coming ? !has_come(q) : n->running_count >= slots)
+            continue;
         if (node_guard_enter(n, q->engine, q->tokens) != NODE_GO)
             continue;
         loop_timer_stop(&q->wait);
@@ -442,14 +503,14 @@ enter(struct node_request *q)
 {
     struct node *n = q->node;
 
-    switch (node_guard_enter(n, q->engine, q->tokens)) {
+    switch (q->is_coming ? node_guard_wait(n) : node_guard_enter(n, q->engine, q->tokens)) {
     case NODE_GO:
         start(q);
         return;
     case NODE_WAIT:
         TAILQ_INSERT_TAIL(&n->waiting, q, link);
         n->waiting_count++;
-        loop_timer_set(n->loop, &q->wait, loop_now_ns(n->loop) + WAIT_NS, on_waited);
+        wait_until(q);
         return;
     default:
         http_exchange_set_user(q->x, NULL);
@@ -465,15 +526,14 @@ node_proxy_begin(struct node *n, const struct node_api *api, struct http_exchang
                  const struct http_request *r)
 {
     struct node_request *q = arena_zeroed(http_exchange_arena(x), sizeof(*q));
-    const char *code, *why;
+    struct node_place place;
     struct json_error error;
-    unsigned status;
     uint64_t number;
 
     n->counts.requests++;
     if (n->state != NODE_READY) {
         n->counts.refused_draining++;
-        node_refuse(x, 503, "node_draining", DRAINING_RETRY_MS, "this node is draining");
+        node_refuse(x, 503, "node_draining", NODE_RETRY_MS, "this node is draining");
         return;
     }
     if (q == NULL) {
@@ -489,13 +549,15 @@ node_proxy_begin(struct node *n, const struct node_api *api, struct http_exchang
                     error.message);
         return;
     }
-    q->engine = node_engine_for(n, (struct span){q->ask.model, q->ask.model_bytes}, &status, &code,
-                                &why);
-    if (q->engine == NULL) {
+    place = node_engine_for(n, (struct span){q->ask.model, q->ask.model_bytes});
+    if (place.engine == NULL) {
         n->counts.refused_other++;
-        node_refuse(x, status, code, status == 503 ? DRAINING_RETRY_MS : NAN, "%s", why);
+        node_refuse(x, place.status, place.code, place.retry_ms, "%s", place.why);
         return;
     }
+    q->engine = place.engine;
+    q->is_cold = place.is_cold;
+    q->is_coming = place.is_coming;
     q->tokens = q->ask.prompt_tokens;
     if (api->has_output)
         q->tokens += q->ask.output_tokens != 0 ? q->ask.output_tokens : (uint64_t)n->output_mean;

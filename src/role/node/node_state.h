@@ -36,7 +36,8 @@
 #define NODE_DEPTH_BYTES_MAX     262144u /* of an answer that is looked at for its usage */
 #define NODE_HIGH_WATER_BYTES    65536u
 #define NODE_LOW_WATER_BYTES     16384u
-#define NODE_OUTPUT_TOKENS_FIRST 256.0 /* of an answer, until some have ended */
+#define NODE_RETRY_MS            1000.0f /* for who comes while it cannot be */
+#define NODE_OUTPUT_TOKENS_FIRST 256.0   /* of an answer, until some have ended */
 
 struct node_engine {
     struct node *node;
@@ -53,6 +54,9 @@ struct node_engine {
     bool load_known;
     uint32_t running; /* requests of ours at it */
     double foreign;   /* what else it ran when it was asked: what it said, less ours */
+    /* It is to be looked at anew, from the beginning: when the question in progress is over; now.
+     */
+    bool wants_look, is_look;
 };
 
 struct node_model {
@@ -168,6 +172,7 @@ loop_task_fn node_admit; /* let those that wait go, as many as may */
 enum node_verdict { NODE_GO, NODE_WAIT, NODE_FULL };
 /* May it go now? GO: counted in, node_guard_leave must follow. WAIT: it may wait, if it likes. */
 enum node_verdict node_guard_enter(struct node *n, struct node_engine *e, uint64_t tokens);
+enum node_verdict node_guard_wait(const struct node *n); /* WAIT or FULL */
 void node_guard_leave(struct node *n, struct node_engine *e, uint64_t tokens);
 uint32_t node_guard_slots(const struct node *n);
 uint32_t node_guard_engine_slots(const struct node_engine *e);
@@ -180,10 +185,22 @@ float node_guard_retry_ms(const struct node *n);
 MUST_USE enum err node_engines_open(struct node *n);
 void node_engines_close(struct node *n);
 void node_engine_doubt(struct node_engine *e); /* ask it soon: something went wrong */
-/* Who shall answer for this model: the engine that has it and the least to do. NULL: *ret_why is a
- * static text of why not, *ret_status what to answer. */
-struct node_engine *node_engine_for(struct node *n, struct span model, unsigned *ret_status,
-                                    const char **ret_code, const char **ret_why);
+/* Ask it everything: something changed. node_control_seen follows when it answered, or did not. */
+void node_engine_look(struct node_engine *e);
+struct node_place {             /* of a request */
+    struct node_engine *engine; /* NULL: nowhere */
+    /* Its model is not in memory: the engine brings it there itself, and lets requests wait. */
+    bool is_cold;
+    /* Not yet: somebody else brings it there, and until then it is not to be sent. */
+    bool is_coming;
+    /* Nowhere: what to answer, in static text. */
+    unsigned status;
+    float retry_ms; /* when to come again; NAN: not */
+    const char *code, *why;
+};
+/* Who shall answer for this model: the engine where it is nearest to an answer, and of these the
+ * one that has the least to do. */
+struct node_place node_engine_for(struct node *n, struct span model);
 uint32_t node_engine_state(const struct node_engine *e, struct span model);
 void node_models_changed(struct node *n); /* perhaps: look, and tell */
 bool node_engines_heard(const struct node *n);
@@ -218,7 +235,9 @@ void node_bus_look(struct node *n); /* is it connected anew? */
 
 /* ---- node_control.c */
 /* The state of a model at an engine, which may be about to change. */
-uint32_t node_control_state(const struct node_engine *e, const char *model, uint32_t state);
+uint32_t node_control_state(const struct node_engine *e, struct span model, uint32_t state);
+/* The engine was looked at after node_engine_look: what it says is true, with all orders done. */
+void node_control_seen(struct node_engine *e);
 
 /* ---- node_page.c */
 void node_livez(struct http_exchange *x);
