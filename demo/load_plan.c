@@ -14,6 +14,7 @@
 #define BYTES_PER_TOKEN 4.2 /* of English in the tokenizers of today */
 #define FRAME_BYTES_MAX 512u
 #define WORDS           16u
+#define BURSTS_SEED     UINT64_C(0x627572737473)
 
 static const char *const words[WORDS] = {
     "the ",   "river ", "of ",   "light ",  "and ",   "stone ", "bends ", "slowly ",
@@ -58,7 +59,39 @@ spec_makes_sense(const struct load_spec *s)
            all_positive(s->target_shares, s->target_count) &&
            all_positive(s->model_rates, s->model_count) && s->seconds > 0.0 && s->seconds < 1e6 &&
            s->prompt_median_tokens >= 1.0 && s->prompt_sigma >= 0.0 && s->prompt_sigma < 5.0 &&
-           s->prompt_tokens_max >= 1;
+           s->prompt_tokens_max >= 1 && s->burst_count <= LOAD_PLAN_BURSTS_MAX &&
+           (s->burst_count == 0 || (s->burst_factor >= 1.0 && s->burst_factor <= 1000.0 &&
+                                    s->burst_seconds > 0.0 && s->burst_seconds < 1e6));
+}
+
+struct bursts {
+    uint32_t count, models[LOAD_PLAN_BURSTS_MAX];
+    double from_ms[LOAD_PLAN_BURSTS_MAX];
+};
+
+/* From a generator of their own: the rest of a plan is as it would be without. */
+static void
+draw_bursts(const struct load_spec *s, struct bursts *ret)
+{
+    struct rng rng;
+
+    rng_init(&rng, s->seed ^ BURSTS_SEED);
+    ret->count = s->burst_count;
+    for (uint32_t i = 0; i < ret->count; i++) {
+        ret->models[i] = (uint32_t)rng_below(&rng, s->model_count);
+        ret->from_ms[i] = 1000.0 * s->seconds * rng_unit(&rng);
+    }
+}
+
+static bool
+bursts(const struct load_spec *s, const struct bursts *b, uint32_t model, double at_ms)
+{
+    for (uint32_t i = 0; i < b->count; i++) {
+        if (b->models[i] == model && at_ms >= b->from_ms[i] &&
+            at_ms < b->from_ms[i] + 1000.0 * s->burst_seconds)
+            return true;
+    }
+    return false;
 }
 
 static struct load_item
@@ -83,13 +116,15 @@ load_plan_make(const struct load_spec *spec, struct load_item **ret_items, size_
 {
     struct load_item *items = NULL;
     size_t count = 0, room = 0;
-    double at_ms = 0.0, mean_gap_ms;
+    double at_ms = 0.0, mean_gap_ms, factor = spec->burst_count > 0 ? spec->burst_factor : 1.0;
+    struct bursts all;
     struct rng rng;
 
     if (!spec_makes_sense(spec))
         return ERR_ARG;
     rng_init(&rng, spec->seed);
-    mean_gap_ms = 1000.0 / sum(spec->model_rates, spec->model_count);
+    draw_bursts(spec, &all);
+    mean_gap_ms = 1000.0 / (factor * sum(spec->model_rates, spec->model_count));
     while ((at_ms += mean_gap_ms * rng_exponential(&rng)) < spec->seconds * 1000.0) {
         if (count == LOAD_PLAN_ITEMS_MAX) {
             free(items);
@@ -106,7 +141,10 @@ load_plan_make(const struct load_spec *spec, struct load_item **ret_items, size_
             }
             items = grown;
         }
-        items[count++] = draw(spec, &rng, at_ms);
+        items[count] = draw(spec, &rng, at_ms);
+        /* drawn for a run that is all bursts; of what is none a part is kept */
+        count += factor == 1.0 || bursts(spec, &all, items[count].model, at_ms) ||
+                 rng_unit(&rng) * factor < 1.0;
     }
     *ret_items = items;
     *ret_count = count;

@@ -9,7 +9,8 @@
 #include "base/err.h"
 
 #define LOAD_PLAN_TARGETS_MAX 16u
-#define LOAD_PLAN_MODELS_MAX  16u
+#define LOAD_PLAN_MODELS_MAX  64u
+#define LOAD_PLAN_BURSTS_MAX  256u
 #define LOAD_PLAN_ITEMS_MAX   1000000u
 
 struct load_spec {
@@ -20,6 +21,10 @@ struct load_spec {
     double model_rates[LOAD_PLAN_MODELS_MAX];    /* requests a second, all targets together */
     double prompt_median_tokens, prompt_sigma;   /* log-normal */
     uint32_t prompt_tokens_max;                  /* and cut here */
+    /* So often one model, any of them, is asked for so many times as often, for so long, from any
+     * moment of the run on. */
+    uint32_t burst_count;
+    double burst_factor, burst_seconds;
 };
 
 struct load_item {

@@ -30,6 +30,8 @@ static const char help[] =
     "  --target ...          a gateway, and its share of the requests; may be repeated\n"
     "  --second NAME=...     HOST:PORT, where requests of target NAME go that get no answer there\n"
     "  --model NAME:RATE     requests a second for a model, all targets together; may be repeated\n"
+    "  --bursts N:FACTOR:S   so often a model is asked for FACTOR times as often, for S seconds "
+    "(0)\n"
     "  --seconds S           how long requests are sent (10)\n"
     "  --drain S             how long they may take after that (5)\n"
     "  --seed N              of arrivals and texts (1)\n"
@@ -129,12 +131,28 @@ read_model(char *text, struct settings *s)
     return read_number(rate, &s->spec.model_rates[i]);
 }
 
+/* N:FACTOR:SECONDS */
+static bool
+read_bursts(char *text, struct load_spec *spec)
+{
+    char *factor = strchr(text, ':'), *seconds = factor != NULL ? strchr(factor + 1, ':') : NULL;
+    uint64_t count;
+
+    if (seconds == NULL)
+        return false;
+    *factor++ = *seconds++ = '\0';
+    if (span_u64(span_of(text), &count) != ERR_OK || count > LOAD_PLAN_BURSTS_MAX)
+        return false;
+    spec->burst_count = (uint32_t)count;
+    return read_number(factor, &spec->burst_factor) && read_number(seconds, &spec->burst_seconds);
+}
+
 static bool
 take_option(int id, char *value, struct settings *s)
 {
     double number = 0.0;
 
-    if (strchr("TSMOWL", id) == NULL && !read_number(value, &number))
+    if (strchr("TSMBOWL", id) == NULL && !read_number(value, &number))
         return false;
     switch (id) {
     case 'T':
@@ -143,6 +161,8 @@ take_option(int id, char *value, struct settings *s)
         return read_second(value, s);
     case 'M':
         return read_model(value, s);
+    case 'B':
+        return read_bursts(value, &s->spec);
     case 'O':
         s->out = value;
         break;
@@ -196,16 +216,25 @@ take_option(int id, char *value, struct settings *s)
 static bool
 parse(int argc, char **argv, struct settings *ret)
 {
-    static const struct option known[] = {
-        {"target", 1, NULL, 'T'},        {"second", 1, NULL, 'S'},
-        {"model", 1, NULL, 'M'},         {"out", 1, NULL, 'O'},
-        {"seconds", 1, NULL, 's'},       {"drain", 1, NULL, 'd'},
-        {"seed", 1, NULL, 'n'},          {"prompt-max", 1, NULL, 'x'},
-        {"prompt-tokens", 1, NULL, 'p'}, {"prompt-sigma", 1, NULL, 'g'},
-        {"max-tokens", 1, NULL, 'm'},    {"ready", 1, NULL, 'r'},
-        {"settle", 1, NULL, 'e'},        {"explain", 1, NULL, 'w'},
-        {"explain-file", 1, NULL, 'W'},  {"pid", 1, NULL, 'P'},
-        {"write-plan", 1, NULL, 'L'},    {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"target", 1, NULL, 'T'},
+                                          {"second", 1, NULL, 'S'},
+                                          {"model", 1, NULL, 'M'},
+                                          {"out", 1, NULL, 'O'},
+                                          {"seconds", 1, NULL, 's'},
+                                          {"drain", 1, NULL, 'd'},
+                                          {"seed", 1, NULL, 'n'},
+                                          {"prompt-max", 1, NULL, 'x'},
+                                          {"prompt-tokens", 1, NULL, 'p'},
+                                          {"prompt-sigma", 1, NULL, 'g'},
+                                          {"max-tokens", 1, NULL, 'm'},
+                                          {"ready", 1, NULL, 'r'},
+                                          {"settle", 1, NULL, 'e'},
+                                          {"explain", 1, NULL, 'w'},
+                                          {"explain-file", 1, NULL, 'W'},
+                                          {"pid", 1, NULL, 'P'},
+                                          {"write-plan", 1, NULL, 'L'},
+                                          {"bursts", 1, NULL, 'B'},
+                                          {NULL, 0, NULL, 0}};
     int id, index = 0;
 
     *ret = (struct settings){.spec = {.seed = 1,

@@ -39,6 +39,9 @@ const char cmd_emulate_help[] =
     "      --engines LIST       node after node of these kinds, over and over: vllm, sglang,\n"
     "                           llama-server, llama-router, ollama (as the seed has it)\n"
     "      --models-max N       that a router or an Ollama has in memory at once (2)\n"
+    "      --models N           how many there are: with more than 3, routers and Ollamas have 24 "
+    "of\n"
+    "                           them on disk (own-03 ...: versions of the small one)\n"
     "      --dev-mode           vLLM has its routes for sleep and LoRA (VLLM_SERVER_DEV_MODE=1),\n"
     "                           SGLang its memory saver\n"
     "      --only-vllm          every node is a vLLM with one model, ready at once\n"
@@ -71,6 +74,7 @@ enum option_id {
     OPTION_ONLY_VLLM,
     OPTION_ENGINES,
     OPTION_MODELS_MAX,
+    OPTION_MODELS,
     OPTION_DEV_MODE,
     OPTION_FLEET,
     OPTION_TLS_CERT,
@@ -93,6 +97,7 @@ static const struct option long_options[] = {
     {"only-vllm", no_argument, NULL, OPTION_ONLY_VLLM},
     {"engines", required_argument, NULL, OPTION_ENGINES},
     {"models-max", required_argument, NULL, OPTION_MODELS_MAX},
+    {"models", required_argument, NULL, OPTION_MODELS},
     {"dev-mode", no_argument, NULL, OPTION_DEV_MODE},
     {"write-fleet", required_argument, NULL, OPTION_FLEET},
     {"tls-cert", required_argument, NULL, OPTION_TLS_CERT},
@@ -215,6 +220,8 @@ take_option(int id, char *value, struct request *r)
         return emulate_engines_parse(value, o) == ERR_OK;
     case OPTION_MODELS_MAX:
         return read_uint32(value, EMULATE_MODELS_MAX, &o->models_max) && o->models_max > 0;
+    case OPTION_MODELS:
+        return read_uint32(value, UINT32_MAX, &o->models);
     case OPTION_DEV_MODE:
         o->dev_mode = true;
         return true;

@@ -19,7 +19,7 @@
 
 #define ENGINE_SEQUENCES_MAX     512u  /* running at once */
 #define ENGINE_WAITING_MAX       8192u /* queued; more: ERR_FULL */
-#define ENGINE_MODELS_HELD_MAX   8u
+#define ENGINE_MODELS_HELD_MAX   64u
 #define ENGINE_BLOCK_TOKENS      16u    /* KV block */
 #define ENGINE_PROMPT_BLOCKS_MAX 4096u  /* hashed prefix blocks of one prompt that are kept */
 #define ENGINE_PREFIX_BLOCK_MAX  65536u /* tokens */

@@ -98,6 +98,34 @@ check_body(const struct load_item *item)
     free(again);
 }
 
+/* A third of the run's time one of two models comes four times as often. */
+static void
+check_bursts(void)
+{
+    struct load_spec spec = spec_of(1);
+    struct load_item *items = NULL;
+    size_t count = 0, seconds[2][50] = {{0}}, high = 0, low = 0;
+
+    spec.model_rates[1] = 150;
+    spec.burst_count = 3;
+    spec.burst_factor = 4;
+    spec.burst_seconds = 5;
+    CHECK(load_plan_make(&spec, &items, &count) == ERR_OK, "a plan with bursts");
+    for (size_t i = 0; i < count; i++)
+        seconds[items[i].model][(size_t)(items[i].at_ms / 1000.0)]++;
+    for (size_t m = 0; m < 2; m++) {
+        for (size_t k = 0; k < 50; k++) { /* 150 or 600 expected, or of two seconds a part */
+            high += seconds[m][k] > 520;
+            low += seconds[m][k] > 90 && seconds[m][k] < 210;
+        }
+    }
+    CHECK(high >= 4 && high <= 15, "for so long, so often");
+    CHECK(low >= 78, "and the rest is as it was");
+    free(items);
+    spec.burst_factor = 0.5;
+    CHECK(load_plan_make(&spec, &items, &count) == ERR_ARG, "a burst is no less than usual");
+}
+
 int
 main(void)
 {
@@ -118,6 +146,7 @@ main(void)
     CHECK(a[0].at_ms != c[0].at_ms && a[0].seed != c[0].seed, "another seed is another plan");
     check_plan(a, a_count);
     check_body(&a[0]);
+    check_bursts();
     free(a);
     free(b);
     free(c);

@@ -43,6 +43,7 @@ emulate_options_init(struct emulate_options *ret_options)
         .port = 9000,
         .background = 0.5,
         .models_max = 2,
+        .models = EMULATE_FLEET_MODELS,
         .constants_scale = 1.0,
     };
 }

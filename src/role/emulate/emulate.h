@@ -47,6 +47,7 @@ struct emulate_options {
     enum emulate_fleet_kind engines[EMULATE_ENGINES_MAX]; /* node i is of kind i % engine_count */
     uint32_t engine_count;                                /* 0: as the seed has it */
     uint32_t models_max; /* that a router or an Ollama has in memory at once */
+    uint32_t models;     /* that there are, with the small one's versions */
     /* vLLM has its routes for sleep and LoRA, as with the variables for them; SGLang its memory
      * saver. */
     bool dev_mode;

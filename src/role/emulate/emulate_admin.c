@@ -137,7 +137,7 @@ set_fault(struct emulate_node *node, const cJSON *root, double now_ms)
         !(cJSON_IsNumber(chunks) && chunks->valuedouble >= 0 && chunks->valuedouble <= CHUNKS_MAX))
         return "`chunks` is a number from 0 on";
     if (fault == EMULATE_FAULT_STALE)
-        for (uint32_t m = 0; m < EMULATE_FLEET_MODELS; m++)
+        for (uint32_t m = 0; m < EMULATE_FLEET_MODELS_MAX; m++)
             engine_truth(node->engine, now_ms, m, &node->stale[m]);
     node->fault = fault;
     node->fault_chunks = fault == EMULATE_FAULT_CUT ? (uint32_t)chunks->valuedouble : 0;

@@ -143,7 +143,7 @@ write_config(FILE *out, const struct emulate_fleet *f, const struct emulate_opti
     if (o->rtt_file != NULL)
         fprintf(out, "rtt: \"%s\"\n", o->rtt_file);
     fputs("models:\n", out);
-    for (uint32_t m = 0; m < EMULATE_FLEET_MODELS; m++) {
+    for (uint32_t m = 0; m < o->models; m++) {
         const struct emulate_fleet_model *model = &emulate_fleet_models[m];
         bool same = strcmp(model->llama_id, model->name) == 0;
 

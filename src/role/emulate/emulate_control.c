@@ -28,7 +28,7 @@ success(struct emulate_flow *flow)
     emulate_document_json(flow, 200, root);
 }
 
-/* Its model of that name; EMULATE_FLEET_MODELS: none. */
+/* Its model of that name; EMULATE_FLEET_MODELS_MAX: none. */
 static uint32_t
 model_named(const struct emulate_node *node, const cJSON *name)
 {
@@ -37,7 +37,7 @@ model_named(const struct emulate_node *node, const cJSON *name)
     for (uint32_t i = 0; cJSON_IsString(name) && i < plan->held_count; i++)
         if (strcmp(name->valuestring, emulate_fleet_model_id(plan, plan->held[i].model)) == 0)
             return plan->held[i].model;
-    return EMULATE_FLEET_MODELS;
+    return EMULATE_FLEET_MODELS_MAX;
 }
 
 /* ---- What changes in a node. */
@@ -88,7 +88,7 @@ load(struct emulate_flow *flow, uint32_t model, double now_ms, enum err *ret_err
 void
 emulate_control_idle(struct emulate_node *node, double now_ms)
 {
-    for (uint32_t model = 0; model < EMULATE_FLEET_MODELS; model++)
+    for (uint32_t model = 0; model < EMULATE_FLEET_MODELS_MAX; model++)
         if (node->leaving[model] &&
             engine_unload(node->engine, now_ms, model, ENGINE_MODEL_ON_DISK, false) != ERR_AGAIN)
             node->leaving[model] = false;
@@ -102,7 +102,7 @@ router_load(struct emulate_flow *flow, uint32_t model, double now_ms)
     enum engine_model_state state = engine_model_state(flow->node->engine, model);
     enum err err;
 
-    if (model == EMULATE_FLEET_MODELS) {
+    if (model == EMULATE_FLEET_MODELS_MAX) {
         emulate_llama_words(flow, 404, "not_found_error", "model is not found");
         return;
     }
@@ -120,7 +120,7 @@ router_load(struct emulate_flow *flow, uint32_t model, double now_ms)
 static void
 router_unload(struct emulate_flow *flow, uint32_t model, double now_ms)
 {
-    if (model == EMULATE_FLEET_MODELS)
+    if (model == EMULATE_FLEET_MODELS_MAX)
         emulate_llama_words(flow, 400, "invalid_request_error", "model is not found");
     else if (unload(flow->node, model, ENGINE_MODEL_ON_DISK, now_ms) == ERR_OK)
         success(flow);
@@ -178,7 +178,7 @@ ollama(struct emulate_flow *flow, const cJSON *body, double now_ms)
 
     if (!is_post(flow, "/api/generate"))
         return false;
-    if (model == EMULATE_FLEET_MODELS) {
+    if (model == EMULATE_FLEET_MODELS_MAX) {
         (void)snprintf(message, sizeof(message), "model '%s' not found",
                        cJSON_IsString(name) ? name->valuestring : "");
         ollama_words(flow, 404, message);

@@ -20,15 +20,83 @@
 #define LLAMA_CONTEXT      8192.0
 #define OLLAMA_PARALLEL    4u
 #define LOADING_SHARE      0.06 /* of vLLM nodes: still loading when the world begins */
+#define MODELS_SEED        UINT64_C(0x6d6f64656c73)
 #define BACKGROUND_MAX     0.85 /* of an estimate: much more would never drain */
 #define BACKGROUND_BATCH   32.0 /* requests that share a decode step under load */
 
-const struct emulate_fleet_model emulate_fleet_models[EMULATE_FLEET_MODELS] = {
+/* Somebody's own version of the small one. */
+#define OWN(n)                                                                                     \
+    {                                                                                              \
+        "own-" #n, "acme/own-" #n, "own-" #n "-q8", "own:" #n, 8.03, 180, 0.7                      \
+    }
+
+const struct emulate_fleet_model emulate_fleet_models[EMULATE_FLEET_MODELS_MAX] = {
     {"llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct", "llama-3.1-8b-instruct", "llama3.1:8b",
      8.03, 180, 0.7},
     {"qwen3-32b", "Qwen/Qwen3-32B", "qwen3-32b", "qwen3:32b", 32.76, 240, 0.8},
     {"llama-3.1-70b", "meta-llama/Llama-3.1-70B-Instruct", "llama-3.1-70b-instruct", "llama3.1:70b",
      70.55, 200, 0.7},
+    OWN(03),
+    OWN(04),
+    OWN(05),
+    OWN(06),
+    OWN(07),
+    OWN(08),
+    OWN(09),
+    OWN(10),
+    OWN(11),
+    OWN(12),
+    OWN(13),
+    OWN(14),
+    OWN(15),
+    OWN(16),
+    OWN(17),
+    OWN(18),
+    OWN(19),
+    OWN(20),
+    OWN(21),
+    OWN(22),
+    OWN(23),
+    OWN(24),
+    OWN(25),
+    OWN(26),
+    OWN(27),
+    OWN(28),
+    OWN(29),
+    OWN(30),
+    OWN(31),
+    OWN(32),
+    OWN(33),
+    OWN(34),
+    OWN(35),
+    OWN(36),
+    OWN(37),
+    OWN(38),
+    OWN(39),
+    OWN(40),
+    OWN(41),
+    OWN(42),
+    OWN(43),
+    OWN(44),
+    OWN(45),
+    OWN(46),
+    OWN(47),
+    OWN(48),
+    OWN(49),
+    OWN(50),
+    OWN(51),
+    OWN(52),
+    OWN(53),
+    OWN(54),
+    OWN(55),
+    OWN(56),
+    OWN(57),
+    OWN(58),
+    OWN(59),
+    OWN(60),
+    OWN(61),
+    OWN(62),
+    OWN(63),
 };
 
 static const char *const operators[OPERATORS] = {"acme",  "bolt",  "cirrus",
@@ -117,7 +185,7 @@ emulate_engines_parse(const char *text, struct emulate_options *options)
 const char *
 emulate_fleet_model_id(const struct emulate_fleet_node *node, uint32_t model)
 {
-    must(model < EMULATE_FLEET_MODELS);
+    must(model < EMULATE_FLEET_MODELS_MAX);
     if (node->kind == EMULATE_FLEET_OLLAMA)
         return emulate_fleet_models[model].ollama_id;
     return emulate_fleet_has_one(node->kind) ? emulate_fleet_models[model].vllm_id
@@ -268,32 +336,59 @@ make_router(struct emulate_fleet_node *n, struct rng *rng)
         };
 }
 
-/* All models on its disk, the first in memory; room for options.models_max. */
+/* The models in an order that is the seed's, whatever else is drawn. */
 static void
-make_several(struct emulate_fleet_node *n, enum emulate_fleet_kind kind)
+shuffle_models(const struct emulate_options *o, uint32_t order[EMULATE_FLEET_MODELS_MAX])
 {
+    struct rng rng;
+
+    rng_init(&rng, o->seed ^ MODELS_SEED);
+    for (uint32_t i = 0; i < o->models; i++)
+        order[i] = i;
+    for (uint32_t i = o->models; i > 1; i--) {
+        uint32_t k = (uint32_t)rng_below(&rng, i), held = order[k];
+
+        order[k] = order[i - 1];
+        order[i - 1] = held;
+    }
+}
+
+/* The three on its disk, the first in memory; or, of more, as many as a disk has, other ones from
+ * round to round. Room for options.models_max. */
+static void
+make_several(struct emulate_fleet_node *n, const struct emulate_options *o,
+             enum emulate_fleet_kind kind, uint32_t round)
+{
+    uint32_t order[EMULATE_FLEET_MODELS_MAX] = {0, 1, 2};
+    bool is_more = o->models > EMULATE_FLEET_MODELS;
+
     n->kind = kind;
     n->gpu = "a100x4"; /* the 70B fits there */
-    n->held_count = EMULATE_FLEET_MODELS;
+    n->held_count = o->models < EMULATE_FLEET_MODELS_DISK ? o->models : EMULATE_FLEET_MODELS_DISK;
+    if (is_more)
+        shuffle_models(o, order);
     for (uint32_t i = 0; i < n->held_count; i++)
         n->held[i] = (struct emulate_fleet_held){
-            .model = i,
+            .model = order[is_more ? (round * n->held_count + i) % o->models : i],
             .state = i == 0 ? ENGINE_MODEL_READY : ENGINE_MODEL_ON_DISK,
         };
 }
 
-/* A node of the kind that the options say, the round'th. */
+/* Node i, of the kind that the options say. */
 static void
-make_given(struct emulate_fleet_node *n, struct rng *rng, enum emulate_fleet_kind kind,
-           uint32_t round)
+make_given(struct emulate_fleet_node *n, const struct emulate_options *o, struct rng *rng,
+           uint32_t i)
 {
+    enum emulate_fleet_kind kind = o->engines[i % o->engine_count];
+    uint32_t round = i / o->engine_count;
+
     switch (kind) {
     case EMULATE_FLEET_LLAMA:
         make_llama(n, rng);
         break;
     case EMULATE_FLEET_LLAMA_ROUTER:
     case EMULATE_FLEET_OLLAMA:
-        make_several(n, kind);
+        make_several(n, o, kind, round);
         break;
     case EMULATE_FLEET_VLLM:
     case EMULATE_FLEET_SGLANG:
@@ -315,7 +410,7 @@ make_node(struct emulate_fleet *f, const struct emulate_options *o, struct rng *
 
     *n = (struct emulate_fleet_node){.region = region, .address = o->base + i};
     if (o->engine_count > 0)
-        make_given(n, rng, o->engines[i % o->engine_count], i / o->engine_count);
+        make_given(n, o, rng, i);
     else if (i < 2 * EMULATE_FLEET_MODELS)
         make_vllm(n, rng, i % EMULATE_FLEET_MODELS, false);
     else if (o->only_vllm)
@@ -391,10 +486,12 @@ emulate_fleet_init(struct emulate_fleet *f, const struct emulate_options *option
     if (options->nodes < 2 * EMULATE_FLEET_MODELS || options->nodes > EMULATE_NODES_MAX ||
         options->regions < 1 || options->regions > options->nodes ||
         options->regions > f->rtt.count || !(options->background >= 0) ||
-        options->background > 10) {
-        log_error("a fleet has %u to %u nodes, at most %u regions and as many as nodes, and a "
-                  "background load of 0 to 10",
-                  2 * EMULATE_FLEET_MODELS, EMULATE_NODES_MAX, f->rtt.count);
+        options->background > 10 || options->models < EMULATE_FLEET_MODELS ||
+        options->models > EMULATE_FLEET_MODELS_MAX) {
+        log_error("a fleet has %u to %u nodes, at most %u regions and as many as nodes, %u to %u "
+                  "models, and a background load of 0 to 10",
+                  2 * EMULATE_FLEET_MODELS, EMULATE_NODES_MAX, f->rtt.count, EMULATE_FLEET_MODELS,
+                  EMULATE_FLEET_MODELS_MAX);
         return ERR_ARG;
     }
     return make_nodes(f, options);

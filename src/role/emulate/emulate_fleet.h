@@ -3,7 +3,8 @@
 /* emulate_fleet - which nodes there are: made from a seed, so that the same options name the same
  * fleet everywhere. Regions, GPU classes, engines, models, states, hidden speeds, load from
  * elsewhere. Three models; the small one is common, the large one rare, and most regions lack one.
- */
+ * Where options.models says so there are more: many people's own versions of the small one, on the
+ * disks of routers and Ollamas, which have memory for a few. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,7 +14,9 @@
 #include "role/emulate/emulate.h"
 #include "wire/rtt.h"
 
-#define EMULATE_FLEET_MODELS 3u
+#define EMULATE_FLEET_MODELS      3u  /* that there always are */
+#define EMULATE_FLEET_MODELS_MAX  64u /* with those of options.models */
+#define EMULATE_FLEET_MODELS_DISK 24u /* of options.models, that one node has */
 
 struct emulate_fleet_model {
     const char *name;     /* what users say */
@@ -24,7 +27,7 @@ struct emulate_fleet_model {
     double output_median; /* tokens of an answer that ends by itself; log-normal */
     double output_sigma;
 };
-extern const struct emulate_fleet_model emulate_fleet_models[EMULATE_FLEET_MODELS];
+extern const struct emulate_fleet_model emulate_fleet_models[EMULATE_FLEET_MODELS_MAX];
 
 struct emulate_fleet_held { /* a model on a node */
     uint32_t model;
@@ -39,7 +42,7 @@ struct emulate_fleet_node {
     enum emulate_fleet_kind kind;
     const char *gpu, *operator_name;
     uint32_t site; /* 1.. within the region */
-    struct emulate_fleet_held held[EMULATE_FLEET_MODELS];
+    struct emulate_fleet_held held[EMULATE_FLEET_MODELS_MAX];
     uint32_t held_count, models_max; /* models_max: in memory at once */
     double hidden_speed;
     double background;         /* share of its capacity that others use */

@@ -77,13 +77,13 @@ struct emulate_node {
     enum emulate_fault fault;
     double fault_factor;
     uint32_t fault_chunks;
-    struct engine_truth stale[EMULATE_FLEET_MODELS]; /* what metrics say under FAULT_STALE */
-    uint64_t stopped_total, length_total;            /* requests that ended so */
+    struct engine_truth stale[EMULATE_FLEET_MODELS_MAX]; /* what metrics say under FAULT_STALE */
+    uint64_t stopped_total, length_total;                /* requests that ended so */
     struct rng background;
     uint64_t background_count;
     bool listens; /* vLLM and SGLang: since they have loaded for the first time */
     bool asleep;  /* and these: sent to sleep, and not woken since */
-    bool leaving[EMULATE_FLEET_MODELS]; /* out of memory as soon as nobody uses it */
+    bool leaving[EMULATE_FLEET_MODELS_MAX]; /* out of memory as soon as nobody uses it */
     char adapters[EMULATE_ADAPTERS_MAX][EMULATE_ID_BYTES_MAX]; /* LoRA */
     uint32_t adapter_count;
 };

@@ -592,6 +592,42 @@ test_fleet(void)
     emulate_fleet_fini(&a);
 }
 
+/* Many models on routers that have memory for two. */
+static void
+test_many_models(void)
+{
+    struct emulate_options o;
+    struct emulate_fleet f;
+    uint32_t on_disk[EMULATE_FLEET_MODELS_MAX] = {0};
+    bool good = true;
+
+    emulate_options_init(&o);
+    o.nodes = 10;
+    o.regions = 2;
+    o.models = 40;
+    CHECK(emulate_engines_parse("llama-router", &o) == ERR_OK, "routers");
+    CHECK(emulate_fleet_init(&f, &o) == ERR_OK, "a fleet of them");
+    for (uint32_t i = 0; i < f.node_count; i++) {
+        const struct emulate_fleet_node *n = &f.nodes[i];
+        struct engine *engine;
+
+        good = good && n->held_count == EMULATE_FLEET_MODELS_DISK &&
+               n->held[0].state == ENGINE_MODEL_READY && n->held[1].state == ENGINE_MODEL_ON_DISK;
+        for (uint32_t k = 0; k < n->held_count; k++)
+            on_disk[n->held[k].model]++;
+        CHECK(emulate_fleet_engine(n, &engine) == ERR_OK, "an engine with all of them");
+        engine_close(engine);
+    }
+    CHECK(good, "each has a disk full, and one of them in memory");
+    for (uint32_t m = 0; m < o.models; m++)
+        CHECK(on_disk[m] == 6, "each model is on as many disks");
+    CHECK(strcmp(emulate_fleet_models[63].name, "own-63") == 0, "they have names");
+    emulate_fleet_fini(&f);
+    o.models = EMULATE_FLEET_MODELS_MAX + 1;
+    CHECK(emulate_fleet_init(&f, &o) == ERR_ARG, "more than there are");
+    emulate_fleet_fini(&f);
+}
+
 /* What is written is what the gateway reads. */
 static void
 test_configs(void)
@@ -758,6 +794,7 @@ main(void)
         return tap_done();
     test_loading_refuses();
     test_fleet();
+    test_many_models();
     test_configs();
     test_vllm();
     test_llama();
