@@ -1,10 +1,10 @@
 /* members_fuzz - whatever comes over the bus, through members and the fleet into core_step: nothing
  * of it may stop a gateway, or keep requests from a node that is as it should be.
  *
- * The input is a list of messages and other happenings, each a letter (do_one has them) and what
- * follows up to a '!'. They come under the name of one of four nodes, which have keys: so messages
- * can be right in all but one thing, and what is crafted in them gets as far as it can. Time passes
- * only when the input says so. */
+ * The input is a list of messages and other happenings, each a letter (do_as_node and do_one have
+ * them) and what follows up to a '!'. They come under the name of one of four nodes, which have
+ * keys: so messages can be right in all but one thing, and what is crafted in them gets as far as
+ * it can. Time passes only when the input says so. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdint.h>
@@ -324,50 +324,67 @@ craft_demand(unsigned number, bool with_key, struct span json)
 
 /* ---- What happens. */
 
+/* What the node does that speaks now. False: no such letter. */
+static bool
+do_as_node(struct bus_node *n, char letter, struct span body)
+{
+    struct bus_node other = *n;
+    char text[MESSAGE_BYTES_MAX];
+
+    switch (letter) {
+    case 'H': /* it starts again */
+        begin_life(n);
+        return true;
+    case 'V': /* now vouched for */
+        n->operator_secret = &f.trusted;
+        begin_life(n);
+        return true;
+    case 'B':
+        say_hello(n);
+        return true;
+    case 'K': /* another one of this name */
+        other.secret = f.honest.secret;
+        begin_life(&other);
+        return true;
+    case 'S':
+        craft_hello(n, body);
+        return true;
+    case 'R':
+        craft_report(n, body);
+        return true;
+    case 'G':
+        take(n, MEMBERS_GONE, (struct span){text, bus_node_gone_text(n, text)});
+        return true;
+    case 'C':
+        if (n->seq > 0) /* else there is nothing to sign */
+            take(n, MEMBERS_CHAIN, (struct span){text, bus_node_chain_text(n, text)});
+        return true;
+    case 'F':
+        for (unsigned i = 0; i < FLOOD; i++)
+            report(n, i % 16 == 0);
+        return true;
+    case 'p':
+        piggyback(n, body);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void
 do_one(char letter, struct span body)
 {
-    struct bus_node *n = &f.nodes[f.now], other = *n;
+    struct bus_node *n = &f.nodes[f.now];
     unsigned number = body.bytes > 0 ? (unsigned char)body.data[0] : 0;
-    char text[MESSAGE_BYTES_MAX];
 
+    if (do_as_node(n, letter, body))
+        return;
     switch (letter) {
     case 'N': /* from now on it is this node that speaks */
         f.now = number % NODES;
         break;
-    case 'H': /* it starts again */
-        begin_life(n);
-        break;
-    case 'V': /* now vouched for */
-        n->operator_secret = &f.trusted;
-        begin_life(n);
-        break;
-    case 'B':
-        say_hello(n);
-        break;
-    case 'K': /* another one of this name */
-        other.secret = f.honest.secret;
-        begin_life(&other);
-        break;
-    case 'S':
-        craft_hello(n, body);
-        break;
-    case 'R':
-        craft_report(n, body);
-        break;
-    case 'G':
-        take(n, MEMBERS_GONE, (struct span){text, bus_node_gone_text(n, text)});
-        break;
-    case 'C':
-        if (n->seq > 0) /* else there is nothing to sign */
-            take(n, MEMBERS_CHAIN, (struct span){text, bus_node_chain_text(n, text)});
-        break;
     case 'X': /* the last message again, from whoever speaks now */
         take(n, f.last_kind, (struct span){f.last, f.last_bytes});
-        break;
-    case 'F':
-        for (unsigned i = 0; i < FLOOD; i++)
-            report(n, i % 16 == 0);
         break;
     case 'W': /* its clock is off by hours */
         n->clock_s = ((int64_t)number - 128) * 3600;
@@ -388,9 +405,6 @@ do_one(char letter, struct span body)
     case 'U':
         must(peers_take(f.gateway->peers, SPAN_LIT("gw-0"), body, letter == 'U') <
              PEERS_VERDICT_COUNT);
-        break;
-    case 'p':
-        piggyback(n, body);
         break;
     default:
         take(n, (enum members_kind)((unsigned char)letter % MEMBERS_KIND_COUNT), body);
