@@ -30,6 +30,7 @@
 #define FLOOD          300u
 #define ROOM           16u
 #define REQUESTS_MAX   64u
+#define LEFT_MAX       8u
 #define TURN_PASSES    3u
 #define ASKS_MAX       20u
 #define MS             UINT64_C(1000000)
@@ -41,7 +42,8 @@ static struct {
     struct gateway *gateway;
     struct bus_node nodes[NODES], honest;
     struct signature_secret trusted;
-    unsigned now; /* under whose name messages come */
+    unsigned left; /* requests that nobody ends */
+    unsigned now;  /* under whose name messages come */
     enum members_kind last_kind;
     char last[MESSAGE_BYTES_MAX + 1];
     size_t last_bytes;
@@ -168,10 +170,10 @@ model_of(struct span name)
     return model;
 }
 
-/* A request, as far as the core goes; it fails wherever it is sent, unless failure is NONE. False:
- * it was not sent anywhere. */
+/* A request, as far as the core goes; it fails wherever it is sent, unless failure is NONE. Left:
+ * nobody hears of it any more, and it may be held. False: it was not sent anywhere. */
 static bool
-ask(struct span model, uint32_t failure)
+ask(struct span model, uint32_t failure, bool is_left)
 {
     const struct members *m = f.gateway->members;
     struct event event = {.kind = EVENT_ARRIVED};
@@ -199,7 +201,8 @@ ask(struct span model, uint32_t failure)
             break;
     }
     event = (struct event){.kind = EVENT_CANCELLED, .cancelled = {.request = f.request}};
-    step(&event, &actions);
+    if (!is_left)
+        step(&event, &actions);
     return attempts > 0;
 }
 
@@ -396,7 +399,8 @@ do_one(char letter, struct span body)
         pass(SECONDS_MAX * SECOND_NS);
         break;
     case 'A':
-        (void)ask(span_from(body, 1), number % FAILURE_COUNT);
+    case 'Q':
+        (void)ask(span_from(body, 1), number % FAILURE_COUNT, letter == 'Q' && f.left++ < LEFT_MAX);
         break;
     case 'D':
         craft_demand(f.now, number % 2 == 1, span_from(body, 1));
@@ -429,7 +433,7 @@ check_honest(void)
     report(&f.honest, true);
     member = member_find(&m->table, span_of(f.honest.name));
     must(member != NULL && member->is_in_core && m->by_index[member->index] == member);
-    while (!ask(SPAN_LIT("m"), FAILURE_NONE)) {
+    while (!ask(SPAN_LIT("m"), FAILURE_NONE, false)) {
         must(++asks < ASKS_MAX);
         report(&f.honest, true);
         pass(SECOND_NS);
@@ -479,6 +483,7 @@ open_gateway(void)
     f.last_kind = MEMBERS_REPORT;
     f.last_bytes = 0;
     f.request = f.demand_seq = 0;
+    f.left = 0;
     begin_life(&f.nodes[0]);
 }
 

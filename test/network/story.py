@@ -105,6 +105,13 @@ def whole(view, key):
     return sum(r[key] or 0 for m in view["models"] for r in m["regions"])
 
 
+def free_part(view, models, region):
+    """Of the speed that a region has for these models, so much is free; in percent. What there is
+    changes, too, as it is learned."""
+    cells = [cell(view, m, region) for m in models]
+    return 100 * sum(c["free_prefill_tok_s"] for c in cells) / sum(c["prefill_tok_s"] for c in cells)
+
+
 def under_way(view, region):
     """What the nodes of a region say they have, running and waiting."""
     return sum((n["running"] or 0) + (n["waiting"] or 0) for n in view["nodes"]
@@ -470,9 +477,9 @@ class Story:
                  for v in views]
         step.moves("demand", "what is asked for in %s (requests/s)" % eye, asked, ("rises", "falls"),
                    "%.1f")
-        step.moves("capacity", "what is free in %s (prefill tokens/s)" % eye,
-                   [sum(cell(v["capacity"], m, eye)["free_prefill_tok_s"] for m in rates[dead])
-                    for v in views], ("falls", "rises"))
+        step.moves("capacity", "what is free of %s's prefill speed (%%)" % eye,
+                   [free_part(v["capacity"], rates[dead], eye) for v in views], ("falls", "rises"),
+                   "%.1f")
         step.moves("readiness", "the number of copies that are ready",
                    [whole(v["readiness"], "ready") for v in views], ("falls not", "falls not"))
         step.moves("nodes", "the number of those that are ready", [ready_nodes(v["nodes"]) for v in views],
@@ -483,9 +490,10 @@ class Story:
                    [whole(v["readiness"], "ready") for v in own], ("falls not",))
         step.moves("capacity", "at the one that came back, all there is (prefill tokens/s)",
                    [whole(v["capacity"], "prefill_tok_s") for v in own], ("moves little",))
-        step.moves("demand", "at the one that came back, in its region (requests/s)",
-                   [sum(cell(v["demand"], m, dead).get("requests_s", 0) or 0 for m in rates[dead])
-                    for v in own], ("moves little",), "%.1f")
+        real = len(spans[2].rows) / (GATEWAY_S - DEAD_HEALED_S)
+        step.moves("demand", "at the one that came back, from what its clients send (requests/s)",
+                   (real, sum(cell(own[1]["demand"], m, dead).get("requests_s", 0) or 0
+                              for m in rates[dead])), ("moves little",), "%.1f")
         return step
 
 
