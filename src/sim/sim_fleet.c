@@ -241,6 +241,14 @@ nodes_init(struct sim_world *w)
 }
 
 /* Gateways stand in the first regions, which are far apart, if nobody says where. */
+static uint16_t
+gateway_region(const struct sim_options *o, uint32_t gateway)
+{
+    if (o->given != NULL)
+        return o->given->gateways[gateway].region;
+    return (uint16_t)(gateway % (o->gateway_regions > 0 ? o->gateway_regions : o->regions));
+}
+
 enum err
 sim_fleet_open(struct sim_world *w)
 {
@@ -256,8 +264,7 @@ sim_fleet_open(struct sim_world *w)
         return err;
     nodes_init(w);
     for (uint32_t g = 0; g < w->options.gateways; g++) {
-        w->gateways[g].region = w->options.given != NULL ? w->options.given->gateways[g].region
-                                                         : (uint16_t)(g % w->options.regions);
+        w->gateways[g].region = gateway_region(&w->options, g);
         err = sim_gateway_open(w, g);
         if (err != ERR_OK)
             return err;

@@ -113,15 +113,24 @@ schedule(struct sim_world *w, uint32_t index)
     go_on(w, index);
 }
 
+/* Of those that stand in the nearest place, one stream after the other. */
 static uint32_t
-nearest_gateway(const struct sim_world *w, uint32_t region)
+nearest_gateway(const struct sim_world *w, uint32_t region, uint32_t stream)
 {
-    uint32_t best = 0;
+    const struct sim_gateway *gateways = w->gateways;
+    uint32_t best = 0, there = 0, nth;
 
     for (uint32_t g = 1; g < w->options.gateways; g++) {
-        if (w->net.rtt_ms[region][w->gateways[g].region] <
-            w->net.rtt_ms[region][w->gateways[best].region])
+        if (w->net.rtt_ms[region][gateways[g].region] <
+            w->net.rtt_ms[region][gateways[best].region])
             best = g;
+    }
+    for (uint32_t g = 0; g < w->options.gateways; g++)
+        there += gateways[g].region == gateways[best].region;
+    nth = stream % there;
+    for (uint32_t g = best + 1; nth > 0; g++) {
+        if (gateways[g].region == gateways[best].region && --nth == 0)
+            return g;
     }
     return best;
 }
@@ -153,7 +162,7 @@ stream_init(struct sim_world *w, uint32_t index, uint32_t model, const double *s
     while (region + 1 < w->options.regions && x >= shares[region])
         x -= shares[region++];
     s->region = (uint16_t)region;
-    s->gateway = (uint16_t)nearest_gateway(w, region);
+    s->gateway = (uint16_t)nearest_gateway(w, region, index);
     s->model = (uint16_t)model;
     s->speed = speed;
     rng_init(&s->rng, rng_u64(&w->rng));

@@ -158,6 +158,8 @@ counts_check(const struct sim_options *o, struct sim_error *ret_error)
                             SIM_NODES_MAX);
     if (o->gateways < 1 || o->gateways > SIM_GATEWAYS_MAX)
         return out_of_range(ret_error, "gateways", o->gateways, 1, SIM_GATEWAYS_MAX);
+    if (o->gateway_regions > o->regions)
+        return out_of_range(ret_error, "gateway_regions", o->gateway_regions, 0, o->regions);
     if (o->fault_count > SIM_FAULTS_MAX || o->load_step_count > SIM_LOAD_STEPS_MAX)
         return wrong(ret_error, "faults, load_steps", "too many");
     return ERR_OK;

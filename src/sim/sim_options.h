@@ -49,6 +49,7 @@ struct sim_options {
     const char *rule;            /* core's, or one of sim/rule */
     double knobs[SIM_KNOBS_MAX]; /* of the rule; NAN: its default */
     uint32_t nodes, gateways, regions;
+    uint32_t gateway_regions;      /* they stand in the first so many; 0: in all, in turn */
     uint32_t models;               /* 1: 8B on mixed hardware; 3: 8B, 32B and 70B */
     double duration_ms, warmup_ms; /* what arrives in the warm-up is not counted */
     double load;                   /* arrivals over what the fleet can take within the SLO */

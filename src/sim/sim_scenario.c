@@ -286,6 +286,7 @@ static const struct schema_key keys[] = {
     {"knobs", read_knobs, 0, "{decay: 3}", 0, 0, NULL},
     {"nodes", schema_u32, AT(nodes), "240", 1, SIM_NODES_MAX, NULL},
     {"gateways", schema_u32, AT(gateways), "8", 1, SIM_GATEWAYS_MAX, NULL},
+    {"gateway_regions", schema_u32, AT(gateway_regions), "0", 0, SIM_REGIONS_MAX, NULL},
     {"regions", schema_u32, AT(regions), "16", 1, SIM_REGIONS_MAX, NULL},
     {"models", schema_u32, AT(models), "3", 1, SIM_MODELS_MAX, NULL},
     {"duration", sim_value_ms, AT(duration_ms), "60s", 1, MS_MAX, NULL},
