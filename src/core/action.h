@@ -77,6 +77,7 @@ enum plan_reason {
     PLAN_HEADROOM,  /* more is expected than its copies can take at once */
     PLAN_NOWHERE,   /* it is asked for, and ready nowhere */
     PLAN_GIVES_WAY, /* unload: another one is worth more there */
+    PLAN_RETURNS,   /* it gave way to one that could not be loaded */
     PLAN_REASON_COUNT
 };
 

@@ -11,6 +11,7 @@
 #include "core/index.h"
 #include "core/isolation.h"
 #include "core/learn.h"
+#include "core/load_time.h"
 #include "core/model_load.h"
 #include "core/plan.h"
 #include "core/prefix.h"
@@ -29,8 +30,6 @@
 #define RTT_GUESS_MS       50.0f
 #define CONNECTION_IDLE_NS UINT64_C(4000000000) /* a kept connection is closed after it */
 #define FRESH_PART         0.2f                 /* of the last dispatch in the rate of new ones */
-#define LOAD_GUESS_MS      20000.0f             /* from disk, when nothing is known */
-#define WAKE_GUESS_MS      2000.0f              /* from sleep */
 #define TOKENS_MAX         1e9f
 #define RTT_REACH_MS       10.0f /* a round trip counts for at most twice ours and so much */
 #define REGION_RTT_PART    0.2f
@@ -479,25 +478,6 @@ capacity_delivered(struct core *core, uint32_t node, float bytes_per_ms, bool li
         *ours += RATE_PART * (max_f(*ours / RATE_REACH, min_f(*ours * RATE_REACH, rate)) - *ours);
 }
 
-/* Milliseconds until a model that is not ready could run. */
-static float
-ready_in_ms(uint64_t now_ns, const struct placement *p, const struct class_curve *cc)
-{
-    switch (p->state) {
-    case MODEL_READY:
-        return 0.0f;
-    case MODEL_LOADING:
-        if (p->ready_at_ns != 0)
-            return p->ready_at_ns > now_ns ? ns_to_ms(p->ready_at_ns - now_ns) : 0.0f;
-        return cc->load_ms > 0.0f ? 0.5f * cc->load_ms : 0.5f * LOAD_GUESS_MS;
-    case MODEL_SLEEPING:
-    case MODEL_DORMANT:
-        return WAKE_GUESS_MS;
-    default:
-        return cc->load_ms > 0.0f ? cc->load_ms : LOAD_GUESS_MS;
-    }
-}
-
 void
 capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
                   struct predict_node *ret_node)
@@ -540,7 +520,7 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
         .residual = hot->residual,
         .residual_step = (float)hot->residual_step / FIXED_ONE,
         .iteration_left_ms = NAN,
-        .ready_in_ms = ready_in_ms(now_ns, p, cc),
+        .ready_in_ms = load_time_left_ms(core, now_ns, placement),
         .spread = spread,
     };
 }

@@ -19,6 +19,7 @@
 #include "core/isolation.h"
 #include "core/learn.h"
 #include "core/limit.h"
+#include "core/load_time.h"
 #include "core/plan.h"
 #include "core/prefix.h"
 #include "core/readiness.h"
@@ -303,6 +304,7 @@ step_started(struct core *core, const struct event_started *e, struct actions *a
         return;
     flight_observe(core, r, a, RULE_NEWS_STARTED, NULL);
     learn_started(core, r, a);
+    load_time_started(core, r, a);
     capacity_delivered(core, a->node, e->path_bytes_per_ms, e->path_limited != 0);
     limit_started(core, r, a);
     capacity_started(core, r, a);

@@ -68,6 +68,8 @@ cell_settle(struct core *core, struct demand *d)
     holt(d, d->sums[DEMAND_REQUESTS]);
     for (uint64_t i = 1; i < buckets && i <= BUCKETS_MAX; i++)
         holt(d, 0.0f);
+    if ((core->tuning.without & WITHOUT_TREND) != 0)
+        d->trend = 0.0f;
     for (uint32_t k = 0; k < DEMAND_KINDS; k++) {
         d->fast[k] = rate_after(d->fast[k], d->sums[k], seconds, FAST_TAU_S);
         d->slow[k] = rate_after(d->slow[k], d->sums[k], seconds, SLOW_TAU_S);

@@ -106,7 +106,9 @@ enum without {
     WITHOUT_HEDGE = 1u << 6,
     WITHOUT_ADMISSION = 1u << 7, /* hold, degrade, shed: all are admitted */
     WITHOUT_SELF_SUSPICION = 1u << 8,
-    WITHOUT_LEARNING = 1u << 9, /* curves and residuals stay as they began */
+    WITHOUT_LEARNING = 1u << 9,    /* curves and residuals stay as they began */
+    WITHOUT_LOAD_TIMES = 1u << 10, /* what is told of loads is believed */
+    WITHOUT_TREND = 1u << 11,      /* no more is expected than is now, or usual */
 };
 
 /* The weights of routing.md's J and of what stands around it; each in its unit, 0 leaves a term

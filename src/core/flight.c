@@ -10,6 +10,7 @@
 #include "core/hedge.h"
 #include "core/index.h"
 #include "core/learn.h"
+#include "core/load_time.h"
 #include "core/prefix.h"
 #include "core/readiness.h"
 
@@ -192,6 +193,7 @@ flight_dispatch(struct core *core, struct request *r, const struct choice *choic
     t->net_ms = terms->net_ms;
     t->queue_part = 0.0f;
     t->taught = false;
+    load_time_chosen(core, t, choice->placement, terms->ready_ms);
     learn_chosen(core, r, t, &choice->chosen);
     r->tried[r->attempt - 1] = t->node;
     core->models[r->arrived.model].last_node = t->node;

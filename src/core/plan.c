@@ -5,167 +5,35 @@
 
 #include "base/fmath.h"
 #include "base/must.h"
-#include "core/capacity.h"
 #include "core/demand.h"
 #include "core/flight.h"
 #include "core/index.h"
+#include "core/load_time.h"
+#include "core/plan_worth.h"
 #include "core/prefix.h"
 #include "core/readiness.h"
 
 #define NODES_A_TICK   2u
 #define NODES_PASSED   64u /* that are not steered, until a tick has its two */
 #define MODELS_A_TICK  16u
-#define TARGETS        24u                   /* nodes that are looked at for a place */
-#define ASLEEP_TARGETS 8u                    /* of those that have it on disk or asleep */
-#define AHEAD_MS       60000.0f              /* demand is met so far ahead: a load and some more */
-#define HORIZON_S      600.0f                /* in which a load has to pay */
-#define GAIN_FACTOR    1.5f                  /* over what gives way */
-#define STAY_NS        UINT64_C(60000000000) /* what came stays, unless it is worth far less */
-#define STAY_FACTOR    4.0f
+#define TARGETS        24u                    /* nodes that are looked at for a place */
+#define ASLEEP_TARGETS 8u                     /* of those that have it on disk or asleep */
+#define VICTIMS_MAX    8u                     /* that give way to one */
+#define HORIZON_S      600.0f                 /* in which a load has to pay */
+#define GAIN_FACTOR    1.5f                   /* over what gives way */
 #define AWAY_NS        UINT64_C(120000000000) /* what went stays away, but for a burst: */
 #define BURST_FACTOR   2.0f                   /* over what is usual */
 #define SILENT_NS      UINT64_C(30000000000)  /* no news after it: the node does not do it */
-#define LOADS_PART     4u                     /* one in so many nodes loads at once */
+#define ROOM_NS        UINT64_C(60000000000)  /* what should go has gone by then */
+#define ROOM_SLACK_MIB 1.0f
+#define FAILS_MAX      6u /* in a row: nothing gives way to it for AWAY_NS, twice that, ... */
+#define LOADS_PART     4u /* one in so many nodes loads at once */
 #define LOADS_LEAST    2u
 #define SPILL_TAU_S    600.0f
 #define SPILL_LEAST_MS 5.0f  /* less is no reason to move a model */
-#define WANTED_LEAST_S 1e-4f /* requests/s: less is no demand */
-#define Z_MAX          3.0f
+#define DEMAND_LEAST_S 1e-4f /* requests/s: less is none */
 #define PRICE_PART     0.05f
-#define LOAD_GUESS     20000.0f
-#define WAKE_GUESS     2000.0f
-#define MIB_LEAST      1.0f
-
-/* ---- What a copy is worth. */
-
-/* Milliseconds until a model that is not in memory would be ready there. */
-static float
-plan_load_ms(const struct core *core, uint32_t model, uint32_t node)
-{
-    const struct class_curve *cc = capacity_class(core, model, core->hot[node].class);
-    float disk_ms = cc->load_ms > 0.0f ? cc->load_ms : LOAD_GUESS;
-    float rate = core->cold[node].plan.fetch_mib_s;
-    uint32_t p = readiness_find(core, node, model);
-
-    if (p != NONE &&
-        (core->placements[p].state == MODEL_SLEEPING || core->placements[p].state == MODEL_DORMANT))
-        return WAKE_GUESS;
-    if (p != NONE && core->placements[p].state == MODEL_ON_DISK)
-        return disk_ms;
-    return rate > 0.0f ? disk_ms + 1000.0f * core->models[model].weights_mib / rate : INFINITY;
-}
-
-/* Requests a second that all regions expect. */
-static float
-demand_all(const struct core *core, uint32_t model)
-{
-    uint64_t regions = core->models[model].demand_mask;
-    float sum = 0.0f;
-
-    for (; regions != 0; regions &= regions - 1)
-        sum += demand_ahead(core, core->now_ns, model, (uint32_t)__builtin_ctzll(regions), 0.0f);
-    return sum;
-}
-
-/* What the best ready copy in another region costs on top of what is the same everywhere: the way,
- * and how busy it is. INFINITY: there is none. */
-static float
-elsewhere_ms(const struct core *core, uint32_t model, uint32_t region)
-{
-    float best_ms = INFINITY;
-
-    for (uint32_t i = 0; i < core->config.regions_max; i++) {
-        uint32_t q = core->region_order[i];
-        uint32_t mask;
-        if (core->paths[q].rtt_ms >= best_ms)
-            break;
-        mask = core->bucket_masks[index_slot(core, model, q)] & INDEX_READY_MASK;
-        if (q != region && mask != 0)
-            best_ms = min_f(best_ms,
-                            core->paths[q].rtt_ms + index_bucket_ms((uint32_t)__builtin_ctz(mask)));
-    }
-    return best_ms;
-}
-
-/* How long a request stays on a node of this class with a few beside it. */
-static float
-stay_s(const struct core *core, uint32_t model, uint32_t class)
-{
-    const struct model_record *m = &core->models[model];
-    const struct curve *c = &capacity_class(core, model, class)->curve;
-    float step_ms = predict_step_ms(c, PREDICT_BATCH_GUESS, PREDICT_BATCH_GUESS * m->prompt_mean);
-
-    return 1e-3f * (predict_prefill_ms(c, m->prompt_mean, 0.0f) + m->output_mean * step_ms);
-}
-
-/* Requests at once that a copy takes: the node's slots, shared by as many as fit beside it. */
-static float
-copy_room(const struct core *core, uint32_t model, uint32_t node)
-{
-    float slots = core->hot[node].slots > 0 ? (float)core->hot[node].slots : PREDICT_BATCH_GUESS;
-    float part = core->models[model].weights_mib / max_f(core->cold[node].plan.memory_mib, 1.0f);
-
-    return max_f(1.0f, slots * min_f(part, 1.0f));
-}
-
-/* The part of the demand that finds no room in so many copies. upper: its upper quantile, in
- * requests at once. */
-static float
-left_over(float copies, float room, float upper)
-{
-    if (copies <= 0.0f)
-        return 1.0f;
-    return max_f(0.0f, 1.0f - copies * room / max_f(upper, 1e-6f));
-}
-
-/* What the region's copy number `nth` of the model saves, in ms a second, on a node like this. */
-static float
-copy_worth(const struct core *core, uint32_t model, uint32_t node, uint32_t nth)
-{
-    uint32_t region = core->hot[node].region, class = core->hot[node].class;
-    uint32_t local = core->demands[index_slot(core, model, region)].copies;
-    float rate = demand_ahead(core, core->now_ns, model, core->config.own_region, AHEAD_MS);
-    float saved_ms, at_once, z, room, upper, part;
-
-    if (core->models[model].copies <= local) { /* none elsewhere */
-        float load_ms = plan_load_ms(core, model, node);
-        if (isinf(load_ms))
-            load_ms = LOAD_GUESS;
-        if (nth == 1)
-            return demand_all(core, model) * load_ms;
-        saved_ms = load_ms;
-    } else {
-        float other_ms = elsewhere_ms(core, model, region);
-        saved_ms = isinf(other_ms) ? LOAD_GUESS : other_ms - core->paths[region].rtt_ms;
-    }
-    if (!(saved_ms > 0.0f) || rate < WANTED_LEAST_S)
-        return 0.0f;
-    z = (float)fmath_log((double)(rate * saved_ms / max_f(core->plan.price_ms_s, 1e-3f))) / 1.702f;
-    z = max_f(0.0f, min_f(Z_MAX, z)); /* of the quantile that lack and excess ask for */
-    at_once = rate * stay_s(core, model, class);
-    upper = at_once + z * sqrtf(at_once);
-    room = copy_room(core, model, node);
-    part = left_over((float)nth - 1.0f, room, upper) - left_over((float)nth, room, upper);
-    return rate * saved_ms * part;
-}
-
-/* What is lost if the placement goes; INFINITY: it must stay. */
-static float
-victim_worth(const struct core *core, uint32_t p)
-{
-    const struct placement *pl = &core->placements[p];
-    uint32_t node = core->links[p].node;
-    uint32_t local = core->demands[index_slot(core, pl->model, core->hot[node].region)].copies;
-    float worth;
-
-    if (pl->state != MODEL_READY || core->placed[p].pinned ||
-        core->models[pl->model].weights_mib < MIB_LEAST)
-        return INFINITY;
-    worth = copy_worth(core, pl->model, node, local > 0 ? local : 1);
-    if (core->placed[p].since_ns != 0 && core->now_ns - core->placed[p].since_ns < STAY_NS)
-        worth = STAY_FACTOR * worth + core->plan.price_ms_s;
-    return worth;
-}
+#define REFUSED_MS     20000.0f /* what a request that was refused counts for */
 
 /* ---- What is known of nodes. */
 
@@ -200,6 +68,7 @@ plan_node_gone(struct core *core, uint32_t node)
     cold->plan.steered = false;
     cold->plan.loading = 0;
     cold->plan.asked_ns = 0;
+    cold->plan.makes_room = false;
 }
 
 void
@@ -233,15 +102,93 @@ directive_of(struct core *core, uint32_t kind, uint32_t node, uint32_t model)
     return NULL;
 }
 
-static void
+/* True: it was ours, and its outcome was open. */
+static bool
 directive_told(struct core *core, uint32_t kind, const struct event_model *e, enum plan_state state)
 {
     struct plan_directive *d = directive_of(core, kind, e->node, e->model);
 
     if (d == NULL)
-        return;
+        return false;
     d->state = (uint8_t)state;
     d->changed_ns = core->now_ns;
+    return true;
+}
+
+static void
+want(struct core *core, uint32_t model, enum plan_reason reason)
+{
+    struct plan *plan = &core->plan;
+    struct model_record *m = &core->models[model];
+    uint32_t at = (plan->wanted_first + plan->wanted_count) % PLAN_WANTED;
+
+    if (m->wanted || plan->wanted_count == PLAN_WANTED || m->weights_mib < PLAN_WEIGHTS_LEAST_MIB)
+        return;
+    if (m->asked_ns != 0 && core->now_ns - m->asked_ns < SILENT_NS)
+        return; /* what was asked for is not told yet: it may be enough */
+    m->wanted = true;
+    plan->wanted[at].model = (uint16_t)model;
+    plan->wanted[at].reason = (uint16_t)reason;
+    plan->wanted_count++;
+}
+
+/* What gave way to a load that comes to nothing may come back. */
+static void
+unloads_undo(struct core *core, uint32_t node, uint32_t model)
+{
+    for (uint64_t i = core->plan.asked; i > 0 && core->plan.asked - i < PLAN_RECENT; i--) {
+        struct plan_directive *d = &core->plan.recent[(i - 1) % PLAN_RECENT];
+        if (core->now_ns - d->asked_ns > AWAY_NS)
+            return;
+        if (d->action.node != node)
+            continue;
+        if (d->kind == ACTION_LOAD && d->action.model != model)
+            return;
+        if (d->kind == ACTION_UNLOAD && !d->is_undone) {
+            d->is_undone = true;
+            want(core, d->action.model, PLAN_RETURNS);
+        }
+    }
+}
+
+static void
+load_failed(struct core *core, uint32_t node, uint32_t model)
+{
+    struct model_record *m = &core->models[model];
+
+    m->failed_ns = core->now_ns;
+    m->fails = m->fails < FAILS_MAX ? m->fails + 1 : FAILS_MAX;
+    unloads_undo(core, node, model);
+}
+
+/* May others give way to it? Where its loads fail, one after the other would go for nothing. */
+static bool
+may_displace(const struct core *core, uint32_t model)
+{
+    const struct model_record *m = &core->models[model];
+
+    return m->fails == 0 || core->now_ns - m->failed_ns > AWAY_NS << (m->fails - 1);
+}
+
+static void
+asked_over(struct core *core, uint32_t node)
+{
+    struct node_cold *cold = &core->cold[node];
+
+    core->models[cold->plan.asked_model].asked_ns = 0;
+    cold->plan.asked_ns = 0;
+    cold->plan.makes_room = false;
+}
+
+/* It made the room that it was asked for: the next tick asks for the load. */
+static void
+due_add(struct core *core, uint32_t node)
+{
+    struct plan *plan = &core->plan;
+
+    if (core->cold[node].plan.makes_room && core->cold[node].plan.free_mib > -ROOM_SLACK_MIB &&
+        plan->due_count < PLAN_DUE) /* full: when it is looked at again */
+        plan->due[(plan->due_first + plan->due_count++) % PLAN_DUE] = node;
 }
 
 void
@@ -251,45 +198,27 @@ plan_told(struct core *core, const struct event_model *e, uint32_t p, uint32_t w
 
     if (p != NONE) {
         core->placed[p].pinned = e->pinned != 0;
-        if (was == MODEL_ABSENT)
-            core->placed[p].since_ns = 0;
-        else if (e->state == MODEL_READY && was != MODEL_READY)
-            core->placed[p].since_ns = core->now_ns;
+        if (e->state == MODEL_READY && was != MODEL_READY)
+            core->placed[p].since_ns = was == MODEL_ABSENT ? 0 : core->now_ns;
     }
     if (!cold->plan.steered)
         return;
     if (e->state == MODEL_LOADING)
-        directive_told(core, ACTION_LOAD, e, PLAN_LOADING);
-    else if (e->state == MODEL_READY)
-        directive_told(core, ACTION_LOAD, e, PLAN_DONE);
-    else if (e->state == MODEL_FAILED)
-        directive_told(core, ACTION_LOAD, e, PLAN_FAILED);
+        (void)directive_told(core, ACTION_LOAD, e, PLAN_LOADING);
+    else if (e->state == MODEL_READY && directive_told(core, ACTION_LOAD, e, PLAN_DONE))
+        core->models[e->model].fails = 0;
+    else if (e->state == MODEL_FAILED && directive_told(core, ACTION_LOAD, e, PLAN_FAILED))
+        load_failed(core, e->node, e->model);
     if (e->state != MODEL_READY)
-        directive_told(core, ACTION_UNLOAD, e, PLAN_DONE);
+        (void)directive_told(core, ACTION_UNLOAD, e, PLAN_DONE);
     if (cold->plan.asked_ns != 0 && cold->plan.asked_model == e->model &&
         (e->state == MODEL_LOADING || e->state == MODEL_READY || e->state == MODEL_FAILED))
-        cold->plan.asked_ns = core->models[e->model].asked_ns = 0;
+        asked_over(core, e->node);
     node_count(core, e->node);
+    due_add(core, e->node);
 }
 
 /* ---- What is wanted. */
-
-static void
-want(struct core *core, uint32_t model, enum plan_reason reason)
-{
-    struct plan *plan = &core->plan;
-    struct model_record *m = &core->models[model];
-    uint32_t at = (plan->wanted_first + plan->wanted_count) % PLAN_WANTED;
-
-    if (m->wanted || plan->wanted_count == PLAN_WANTED || m->weights_mib < MIB_LEAST)
-        return;
-    if (m->asked_ns != 0 && core->now_ns - m->asked_ns < SILENT_NS)
-        return; /* what was asked for is not told yet: it may be enough */
-    m->wanted = true;
-    plan->wanted[at].model = (uint16_t)model;
-    plan->wanted[at].reason = (uint16_t)reason;
-    plan->wanted_count++;
-}
 
 /* What it cost that this request could not begin at once on a near node. */
 static float
@@ -305,7 +234,7 @@ spilled_ms(const struct core *core, uint64_t request, const struct actions *acti
         if (a->kind == ACTION_HOLD)
             return max_f(0.0f, a->hold.hold_ms);
         if (a->kind == ACTION_REFUSE)
-            return LOAD_GUESS;
+            return REFUSED_MS;
         if (a->kind != ACTION_DISPATCH || d->candidate_count == 0 || d->request != request)
             return 0.0f;
         return t->ready_ms + t->queue_ms +
@@ -321,7 +250,7 @@ plan_arrived(struct core *core, uint32_t model, uint64_t request, const struct a
     struct model_record *m = &core->models[model];
     float ms;
 
-    if (core->plan.steered == 0 || m->weights_mib < MIB_LEAST)
+    if (core->plan.steered == 0 || m->weights_mib < PLAN_WEIGHTS_LEAST_MIB)
         return;
     ms = spilled_ms(core, request, actions);
     if (!(ms > SPILL_LEAST_MS))
@@ -330,7 +259,7 @@ plan_arrived(struct core *core, uint32_t model, uint64_t request, const struct a
         (double)(-1e-3f * ns_to_ms(core->now_ns - m->spilled_ns) / SPILL_TAU_S));
     m->spilled_ms += ms;
     m->spilled_ns = core->now_ns;
-    if (m->spilled_ms < (m->load_ms > 0.0f ? m->load_ms : LOAD_GUESS))
+    if (m->spilled_ms < load_time_usual_ms(core, model))
         return;
     m->spilled_ms = 0.0f; /* whatever comes of it, the next load has to be earned anew */
     want(core, model, PLAN_SPILLED);
@@ -342,7 +271,7 @@ is_ours_to_load(const struct core *core, uint32_t model)
 {
     uint64_t regions = core->models[model].demand_mask;
     uint32_t most = NONE;
-    float best = WANTED_LEAST_S;
+    float best = DEMAND_LEAST_S;
 
     for (; regions != 0; regions &= regions - 1) {
         uint32_t region = (uint32_t)__builtin_ctzll(regions);
@@ -363,7 +292,7 @@ sweep_model(struct core *core, uint32_t model, uint32_t node)
     uint32_t local = core->demands[index_slot(core, model, core->hot[node].region)].copies;
     float worth;
 
-    if (m->demand_mask == 0 || m->weights_mib < MIB_LEAST)
+    if (m->demand_mask == 0 || m->weights_mib < PLAN_WEIGHTS_LEAST_MIB)
         return;
     if (m->copies == 0) {
         if (is_ours_to_load(core, model))
@@ -372,45 +301,68 @@ sweep_model(struct core *core, uint32_t model, uint32_t node)
     }
     if (local == 0)
         return; /* what is spilled tells when it pays */
-    worth = copy_worth(core, model, node, local + 1);
-    if (worth > GAIN_FACTOR * core->plan.price_ms_s &&
-        worth * HORIZON_S > plan_load_ms(core, model, node))
+    worth = plan_worth(core, model, node, local + 1);
+    if (worth > GAIN_FACTOR * plan_price(core, model) &&
+        worth * HORIZON_S > load_time_ms(core, node, model))
         want(core, model, PLAN_HEADROOM);
 }
 
-/* What the node's least model is worth; what it does not answer is forgotten. */
+/* What it does not answer is forgotten. */
+static void
+sweep_asked(struct core *core, uint32_t node)
+{
+    struct node_cold *cold = &core->cold[node];
+    struct plan_directive *d;
+
+    if (cold->plan.asked_ns == 0)
+        return;
+    if (cold->plan.makes_room && core->now_ns - cold->plan.asked_ns > ROOM_NS) {
+        unloads_undo(core, node, cold->plan.asked_model);
+        asked_over(core, node);
+    } else if (!cold->plan.makes_room && core->now_ns - cold->plan.asked_ns > SILENT_NS) {
+        d = directive_of(core, ACTION_LOAD, node, cold->plan.asked_model);
+        if (d != NULL)
+            d->state = PLAN_SILENT;
+        load_failed(core, node, cold->plan.asked_model);
+        asked_over(core, node);
+    }
+}
+
+/* What its memory is worth where it is worth least. */
 static void
 sweep_node_plan(struct core *core, uint32_t node)
 {
     struct node_cold *cold = &core->cold[node];
-    float least = INFINITY;
+    struct plan *plan = &core->plan;
+    float least = INFINITY, taken;
 
-    if (cold->plan.asked_ns != 0 && core->now_ns - cold->plan.asked_ns > SILENT_NS) {
-        struct plan_directive *d = directive_of(core, ACTION_LOAD, node, cold->plan.asked_model);
-        if (d != NULL)
-            d->state = PLAN_SILENT;
-        core->models[cold->plan.asked_model].asked_ns = 0;
-        cold->plan.asked_ns = 0;
-    }
+    sweep_asked(core, node);
     for (uint32_t p = cold->first_placement; p != NONE; p = core->placements[p].node_next) {
+        float mib = core->models[core->placements[p].model].weights_mib;
         if (core->placements[p].state == MODEL_LEAVING &&
-            core->now_ns - core->placed[p].since_ns > 2 * SILENT_NS) {
+            core->now_ns - core->placed[p].since_ns > ROOM_NS) {
             index_remove(core, p); /* it did not go */
             core->placements[p].state = MODEL_READY;
             index_insert(core, p);
         }
-        least = min_f(least, victim_worth(core, p));
+        if (core->placements[p].state == MODEL_READY)
+            least = min_f(least, plan_loss(core, p) / max_f(mib, PLAN_WEIGHTS_LEAST_MIB));
     }
     node_count(core, node);
-    cold->plan.victim_ms_s = cold->plan.free_mib >= core->plan.weights_most_mib ? 0.0f : least;
-    if (!isinf(cold->plan.victim_ms_s))
-        core->plan.price_ms_s += PRICE_PART * (cold->plan.victim_ms_s - core->plan.price_ms_s);
+    due_add(core, node);
+    cold->plan.victim_ms_s_mib = least;
+    taken = 1.0f - cold->plan.free_mib / max_f(plan->weights_most_mib, PLAN_WEIGHTS_LEAST_MIB);
+    if (taken <= 0.0f)
+        plan->price_ms_s_mib -= PRICE_PART * plan->price_ms_s_mib;
+    else if (!isinf(least))
+        plan->price_ms_s_mib += PRICE_PART * (least * min_f(taken, 1.0f) - plan->price_ms_s_mib);
 }
 
 /* ---- Where to. */
 
 struct plan_target {
-    uint32_t node, victim; /* a placement; NONE: there is room */
+    uint32_t node, victim_count;
+    uint32_t victims[VICTIMS_MAX]; /* placements; none: there is room */
     float gain, loss, load_ms, score;
 };
 
@@ -439,35 +391,116 @@ is_back_too_soon(const struct core *core, uint32_t node, uint32_t model)
         if (core->now_ns - d->asked_ns > AWAY_NS)
             return false;
         if (d->kind == ACTION_UNLOAD && d->action.node == node && d->action.model == model)
-            return true;
+            return !d->is_undone;
     }
     return false;
 }
 
-/* The place that costs least of the node's: free, or the least of its models that is large enough.
- * False: there is none. */
+/* What could give way on a node; sets of them are bits. */
+struct victims {
+    uint32_t count, places[CORE_NODE_MODELS_MAX];
+    float mib[CORE_NODE_MODELS_MAX], loss[CORE_NODE_MODELS_MAX];
+};
+_Static_assert(CORE_NODE_MODELS_MAX <= 32, "a set of them is a word");
+
+static void
+victims_of(const struct core *core, uint32_t node, struct victims *v)
+{
+    v->count = 0;
+    for (uint32_t p = core->cold[node].first_placement; p != NONE;
+         p = core->placements[p].node_next) {
+        float loss = plan_loss(core, p);
+        if (isinf(loss))
+            continue;
+        v->places[v->count] = p;
+        v->mib[v->count] = core->models[core->placements[p].model].weights_mib;
+        v->loss[v->count++] = loss;
+    }
+}
+
+/* The one that is large enough and worth least; 0: none is. */
+static uint32_t
+victims_one(const struct victims *v, float need_mib)
+{
+    uint32_t best = NONE;
+
+    for (uint32_t i = 0; i < v->count; i++) {
+        if (v->mib[i] >= need_mib && (best == NONE || v->loss[i] < v->loss[best]))
+            best = i;
+    }
+    return best == NONE ? 0 : 1u << best;
+}
+
+/* Some that are large enough together: those that are worth least for their size, without what
+ * turns out not to be needed, the dearest first. 0: there are none. */
+static uint32_t
+victims_some(const struct victims *v, float need_mib)
+{
+    uint32_t taken = 0, pick;
+    float freed = 0.0f;
+
+    for (uint32_t n = 0; n < VICTIMS_MAX && freed < need_mib; n++) {
+        pick = NONE;
+        for (uint32_t i = 0; i < v->count; i++) {
+            float a = v->loss[i], b = pick == NONE ? INFINITY : v->loss[pick];
+            if ((taken >> i & 1u) == 0 && (pick == NONE || a * v->mib[pick] < b * v->mib[i]))
+                pick = i;
+        }
+        if (pick == NONE)
+            return 0;
+        taken |= 1u << pick;
+        freed += v->mib[pick];
+    }
+    if (freed < need_mib)
+        return 0;
+    do {
+        pick = NONE;
+        for (uint32_t i = 0; i < v->count; i++) {
+            if ((taken >> i & 1u) != 0 && freed - v->mib[i] >= need_mib &&
+                (pick == NONE || v->loss[i] > v->loss[pick]))
+                pick = i;
+        }
+        if (pick != NONE) {
+            taken &= ~(1u << pick);
+            freed -= v->mib[pick];
+        }
+    } while (pick != NONE);
+    return taken;
+}
+
+static float
+victims_loss(const struct victims *v, uint32_t taken)
+{
+    float sum = 0.0f;
+
+    for (; taken != 0; taken &= taken - 1)
+        sum += v->loss[__builtin_ctz(taken)];
+    return sum;
+}
+
+/* The place that costs least of the node's: free, one model's, or that of some smaller ones. False:
+ * there is none. */
 static bool
 place_on(const struct core *core, uint32_t model, struct plan_target *t)
 {
-    const struct node_cold *cold = &core->cold[t->node];
-    float need_mib = core->models[model].weights_mib;
+    float need_mib = core->models[model].weights_mib - core->cold[t->node].plan.free_mib;
+    uint32_t one, some, taken;
+    struct victims v;
 
-    t->victim = NONE;
+    t->victim_count = 0;
     t->loss = 0.0f;
-    if (cold->plan.free_mib >= need_mib)
+    if (need_mib <= 0.0f)
         return true;
-    t->loss = INFINITY;
-    for (uint32_t p = cold->first_placement; p != NONE; p = core->placements[p].node_next) {
-        float loss;
-        if (cold->plan.free_mib + core->models[core->placements[p].model].weights_mib < need_mib)
-            continue;
-        loss = victim_worth(core, p);
-        if (loss < t->loss) {
-            t->loss = loss;
-            t->victim = p;
-        }
-    }
-    return t->victim != NONE;
+    if (!may_displace(core, model))
+        return false;
+    victims_of(core, t->node, &v);
+    one = victims_one(&v, need_mib);
+    some = victims_some(&v, need_mib);
+    taken = one == 0 || (some != 0 && victims_loss(&v, some) < victims_loss(&v, one)) ? some : one;
+    t->loss = victims_loss(&v, taken);
+    for (uint32_t left = taken; left != 0; left &= left - 1)
+        t->victims[t->victim_count++] = v.places[__builtin_ctz(left)];
+    return taken != 0;
 }
 
 /* By what was known of the node's least model when it was looked at: the look itself is for the
@@ -479,6 +512,7 @@ target_weigh(const struct core *core, uint32_t model, uint32_t node, float gains
     const struct node_cold *cold = &core->cold[node];
     uint32_t region = core->hot[node].region, p;
     struct plan_target t = {.node = node};
+    float need_mib;
 
     if (!may_load(core, node))
         return;
@@ -487,11 +521,12 @@ target_weigh(const struct core *core, uint32_t model, uint32_t node, float gains
         core->placements[p].state != MODEL_SLEEPING && core->placements[p].state != MODEL_DORMANT)
         return;
     if (gains[region] < 0.0f)
-        gains[region] = copy_worth(core, model, node,
+        gains[region] = plan_worth(core, model, node,
                                    core->demands[index_slot(core, model, region)].copies + 1u);
     t.gain = gains[region];
-    t.load_ms = plan_load_ms(core, model, node);
-    t.loss = cold->plan.free_mib >= core->models[model].weights_mib ? 0.0f : cold->plan.victim_ms_s;
+    t.load_ms = load_time_ms(core, node, model);
+    need_mib = core->models[model].weights_mib - cold->plan.free_mib;
+    t.loss = need_mib <= 0.0f ? 0.0f : need_mib * cold->plan.victim_ms_s_mib;
     t.score = t.gain - t.loss - t.gain * 1e-3f * t.load_ms / HORIZON_S;
     if (!(t.score > best->score) || is_back_too_soon(core, node, model))
         return;
@@ -542,55 +577,138 @@ directive_add(struct core *core, const struct action *a)
         .kind = (uint8_t)a->kind};
 }
 
-static void
-unload(struct core *core, const struct plan_target *t, struct actions *actions)
+static struct action_plan *
+order_add(struct core *core, enum action_kind kind)
 {
-    struct placement *p = &core->placements[t->victim];
-    struct action *a = flight_action(actions, ACTION_UNLOAD);
+    struct plan *plan = &core->plan;
+    struct action *a = &plan->orders[(plan->order_first + plan->order_count++) % PLAN_ORDERS];
 
-    a->plan = (struct action_plan){.node = t->node,
-                                   .model = p->model,
-                                   .reason = PLAN_GIVES_WAY,
-                                   .worth_ms_s = t->loss,
-                                   .load_ms = plan_load_ms(core, p->model, t->node)};
-    index_remove(core, t->victim);
+    must(plan->order_count <= PLAN_ORDERS);
+    *a = (struct action){.kind = kind};
+    return &a->plan;
+}
+
+static void
+order_unload(struct core *core, uint32_t placement)
+{
+    struct placement *p = &core->placements[placement];
+    uint32_t node = core->links[placement].node;
+
+    *order_add(core,
+               ACTION_UNLOAD) = (struct action_plan){.node = node,
+                                                     .model = p->model,
+                                                     .reason = PLAN_GIVES_WAY,
+                                                     .worth_ms_s = plan_loss(core, placement),
+                                                     .load_ms = load_time_ms(core, node, p->model)};
+    index_remove(core, placement);
     p->state = MODEL_LEAVING;
-    core->placed[t->victim].since_ns = core->now_ns;
-    prefix_forget(core, t->victim);
-    index_insert(core, t->victim);
-    directive_add(core, a);
+    core->placed[placement].since_ns = core->now_ns;
+    prefix_forget(core, placement);
+    index_insert(core, placement);
+}
+
+static void
+order_load(struct core *core, uint32_t node)
+{
+    struct node_cold *cold = &core->cold[node];
+    uint32_t model = cold->plan.asked_model;
+
+    cold->plan.asked_ns = core->models[model].asked_ns = core->now_ns;
+    cold->plan.makes_room = false;
+    *order_add(core,
+               ACTION_LOAD) = (struct action_plan){.node = node,
+                                                   .model = (uint16_t)model,
+                                                   .reason = cold->plan.asked_reason,
+                                                   .worth_ms_s = cold->plan.asked_ms_s,
+                                                   .load_ms = load_time_ms(core, node, model)};
+}
+
+static bool
+orders_have_room(const struct core *core)
+{
+    return PLAN_ORDERS - core->plan.order_count > VICTIMS_MAX;
 }
 
 /* Look at the model that waits longest. */
 static void
-consider(struct core *core, struct actions *actions)
+consider(struct core *core)
 {
     struct plan *plan = &core->plan;
     uint32_t most = max_u32(LOADS_LEAST, plan->steered / LOADS_PART);
     uint32_t model = plan->wanted[plan->wanted_first].model;
     uint32_t reason = plan->wanted[plan->wanted_first].reason;
+    struct node_cold *cold;
     struct plan_target t;
-    struct action *a;
 
-    if (plan->wanted_count == 0 || plan->loads >= most || actions->count + 2 > ACTIONS_MAX)
+    if (plan->wanted_count == 0 || plan->loads >= most || !orders_have_room(core))
         return;
     plan->wanted_first = (plan->wanted_first + 1) % PLAN_WANTED;
     plan->wanted_count--;
     core->models[model].wanted = false;
     if (!find_target(core, model, &t))
         return;
-    if (t.victim != NONE)
-        unload(core, &t, actions);
-    a = flight_action(actions, ACTION_LOAD);
-    a->plan = (struct action_plan){.node = t.node,
-                                   .model = (uint16_t)model,
-                                   .reason = (uint16_t)reason,
-                                   .worth_ms_s = t.gain,
-                                   .load_ms = t.load_ms};
-    directive_add(core, a);
-    core->cold[t.node].plan.asked_ns = core->models[model].asked_ns = core->now_ns;
-    core->cold[t.node].plan.asked_model = model;
+    cold = &core->cold[t.node];
+    cold->plan.asked_ns = core->models[model].asked_ns = core->now_ns;
+    cold->plan.asked_model = model;
+    cold->plan.asked_reason = (uint16_t)reason;
+    cold->plan.asked_ms_s = t.gain;
+    cold->plan.makes_room = t.victim_count > 0;
+    for (uint32_t i = 0; i < t.victim_count; i++)
+        order_unload(core, t.victims[i]);
+    if (t.victim_count == 0)
+        order_load(core, t.node);
     node_count(core, t.node);
+}
+
+/* A node made room, if it still has it. */
+static void
+due_take(struct core *core)
+{
+    struct plan *plan = &core->plan;
+    uint32_t node = plan->due[plan->due_first];
+
+    if (plan->due_count == 0 || !orders_have_room(core))
+        return;
+    plan->due_first = (plan->due_first + 1) % PLAN_DUE;
+    plan->due_count--;
+    if (node_known(core, node) && core->cold[node].plan.makes_room &&
+        core->cold[node].plan.free_mib > -ROOM_SLACK_MIB)
+        order_load(core, node);
+}
+
+/* Has nothing changed since it was ordered? */
+static bool
+order_holds(const struct core *core, const struct action *a)
+{
+    const struct node_cold *cold = &core->cold[a->plan.node];
+    uint32_t p;
+
+    if (!node_known(core, a->plan.node) || !cold->plan.steered)
+        return false;
+    if (a->kind == ACTION_LOAD)
+        return cold->plan.asked_ns != 0 && !cold->plan.makes_room &&
+               cold->plan.asked_model == a->plan.model;
+    p = readiness_find(core, a->plan.node, a->plan.model);
+    return p != NONE && core->placements[p].state == MODEL_LEAVING;
+}
+
+/* As many as the list of actions has room for, of loads one. */
+static void
+orders_give(struct core *core, struct actions *actions)
+{
+    struct plan *plan = &core->plan;
+    bool is_load = false;
+
+    while (plan->order_count > 0 && actions->count < ACTIONS_MAX && !is_load) {
+        const struct action *order = &plan->orders[plan->order_first];
+        if (order_holds(core, order)) {
+            flight_action(actions, (enum action_kind)order->kind)->plan = order->plan;
+            directive_add(core, order);
+            is_load = order->kind == ACTION_LOAD;
+        }
+        plan->order_first = (plan->order_first + 1) % PLAN_ORDERS;
+        plan->order_count--;
+    }
 }
 
 void
@@ -611,7 +729,9 @@ plan_tick(struct core *core, struct actions *actions)
     }
     for (uint32_t i = 0; i < MODELS_A_TICK && node != NONE; i++)
         sweep_model(core, plan->model_sweep++ % core->config.models_max, node);
-    consider(core, actions);
+    due_take(core);
+    consider(core);
+    orders_give(core, actions);
 }
 
 /* ---- What people may read. */

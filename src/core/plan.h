@@ -15,8 +15,11 @@
  * came stays for a while, what went does not come back for a while, unless demand is far above its
  * usual.
  *
- * Bounded: a few nodes and models a tick, one directive with at most one model that gives way. The
- * driver carries them out and tells by EVENT_MODEL; silence counts as no after a while. */
+ * Bounded: a few nodes and models a tick, and one load that is decided on. What gives way, one
+ * model or some smaller ones, is asked to go first; the load is asked for when the node tells that
+ * there is room. Where it then fails, what went may come back at once, and for a while nothing else
+ * goes for that model. The driver carries directives out and tells by EVENT_MODEL; silence counts
+ * as no after a while. */
 #include "core/state.h"
 
 /* What is configured of the node is known now; it left. */

@@ -2,8 +2,11 @@
  * placement: its place goes back to the free list. */
 #include "core/readiness.h"
 
+#include <math.h>
+
 #include "core/index.h"
 #include "core/learn.h"
+#include "core/load_time.h"
 #include "core/plan.h"
 #include "core/prefix.h"
 
@@ -111,9 +114,7 @@ readiness_model(struct core *core, const struct event_model *e)
     core->placed[p].asked_ns = 0;
     if (e->state != MODEL_READY)
         prefix_forget(core, p);
-    core->placements[p].ready_at_ns = 0;
-    if (e->state == MODEL_LOADING && e->ready_in_ms >= 0.0f && e->ready_in_ms < 1e8f)
-        core->placements[p].ready_at_ns = core->now_ns + (uint64_t)((double)e->ready_in_ms * 1e6);
+    load_time_told(core, e, p, was);
     index_insert(core, p);
     learn_apply(core, e->node);
     plan_told(core, e, p, was);
@@ -133,6 +134,7 @@ readiness_asked(struct core *core, uint32_t placement)
     index_remove(core, placement);
     p->state = MODEL_LOADING;
     p->ready_at_ns = 0;
+    load_time_begins(core, placement, core->placed[placement].asked_from, NAN);
     index_insert(core, placement);
 }
 

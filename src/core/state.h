@@ -75,6 +75,19 @@ struct own_residual {
     uint16_t ups, downs; /* outcomes in them */
 };
 
+enum load_tier {
+    LOAD_WAKE = 0, /* from the host's memory */
+    LOAD_DISK,
+    LOAD_FETCH, /* over the network */
+    LOAD_TIERS,
+    LOAD_TOLD = LOAD_TIERS, /* what a node says of its loads under way */
+    LOAD_KINDS
+};
+
+struct load_learned { /* load_time: a running mean of ln(actual / told) */
+    float ln, count;
+};
+
 struct node_cold {
     uint32_t epoch;
     uint32_t first_placement, first_attempt; /* attempts: newest first */
@@ -101,13 +114,17 @@ struct node_cold {
     uint64_t ejected_until_ns, busy_until_ns;
     float limit_tokens;             /* 0: never reached yet (limit) */
     float slowdown, slowdown_count; /* mean of actual over predicted */
+    struct load_learned load_told;  /* what it says of its loads */
     struct {                        /* plan */
         bool steered;
         uint32_t loads_max, loading; /* models at once; now, as asked or told */
         float memory_mib, free_mib, fetch_mib_s;
-        float victim_ms_s; /* what its least model is worth, when it was looked at last */
-        uint64_t asked_ns; /* for a load, and nothing was heard of it since; 0: none */
+        float victim_ms_s_mib; /* what its least model is worth, when it was looked at last */
+        uint64_t asked_ns;     /* for a load, and nothing was heard of it since; 0: none */
         uint32_t asked_model;
+        uint16_t asked_reason; /* enum plan_reason, and what it saves */
+        bool makes_room; /* it is asked to unload first: the load is asked for when there is room */
+        float asked_ms_s;
     } plan;
 };
 
@@ -120,12 +137,17 @@ struct placement { /* a model on a node */
 
 #define MODEL_LEAVING MODEL_STATE_COUNT /* a placement's: we asked for it to be unloaded */
 
-struct placed {        /* beside each placement: what plan knows of it */
-    uint64_t since_ns; /* when it became ready; 0: it was when it was first heard of */
+struct placed {        /* beside each placement: what plan and load_time know of it */
+    uint64_t since_ns; /* when it became ready, loading or leaving; 0: it was ready when it was
+                          first heard of */
     /* A request of ours was sent there that makes the engine load it, and nothing else was heard of
      * it since; 0: none. The state before. */
     uint64_t asked_ns;
+    uint64_t timed_ns; /* when it was learned last how long a load took; 0: never */
+    float told_ms;     /* what its node said as the load began; NAN: nothing */
+    uint8_t tier;      /* enum load_tier: it loads from there; LOAD_TIERS: nobody knows */
     uint8_t asked_from;
+    bool is_alone; /* nothing else loaded there */
     bool pinned;
 };
 
@@ -158,6 +180,7 @@ struct class_learned { /* and how far that was off; all 0 until a node of it is 
     bool begun;
     struct curve_filter filter;
     struct class_residual first, step;
+    struct load_learned loads[LOAD_TIERS];
 };
 
 /* ---- The prefix index (prefix.c). */
@@ -246,6 +269,8 @@ struct model_record {
     float spilled_ms;          /* plan: what it cost that requests went elsewhere, or waited */
     uint64_t spilled_ns;       /* faded until then */
     uint64_t asked_ns;         /* a load was asked for, and not heard of yet; 0: none */
+    uint64_t failed_ns;        /* the last of its loads that came to nothing; 0: none */
+    uint32_t fails;            /* such in a row */
     bool wanted;               /* it waits for plan to look at it */
     float late_ms, late_count; /* of late ones: what they took beyond their tail, how many came */
     struct demand_told told;
@@ -267,9 +292,11 @@ struct attempt {
     uint32_t guess;            /* enum prefix_guess */
     float guess_tokens;        /* all that might be cached if the guess is right */
     float first_ms, sigma_ms, net_ms; /* predicted */
-    struct work work; /* what the rest of first_ms consists of; all 0: not to be learned from */
-    float queue_part; /* share of it that is queue */
-    bool taught;      /* its first token was learned from */
+    struct work work;  /* what the rest of first_ms consists of; all 0: not to be learned from */
+    float queue_part;  /* share of it that is queue */
+    bool taught;       /* its first token was learned from */
+    uint8_t load_tier; /* enum load_tier: it had to load for it; LOAD_TIERS: it had not */
+    float load_ms;     /* predicted, in first_ms */
 };
 
 #define ATTEMPTS_AT_ONCE 2u
@@ -303,11 +330,14 @@ struct request {
 
 #define PLAN_RECENT 1024u /* directives that are remembered */
 #define PLAN_WANTED 64u
+#define PLAN_ORDERS 64u /* directives that the next ticks give out: an action list is short */
+#define PLAN_DUE    64u
 
 struct plan_directive {
     uint64_t asked_ns, changed_ns;
     struct action_plan action;
     uint8_t kind, state; /* enum action_kind, enum plan_state */
+    bool is_undone;      /* what it gave way to did not come: it may come back at once */
 };
 
 struct plan {
@@ -315,12 +345,15 @@ struct plan {
     uint32_t loads;                                 /* on them, asked for or told */
     uint32_t node_sweep, target_sweep, model_sweep; /* where they go on */
     uint32_t wanted_first, wanted_count;
+    uint32_t order_first, order_count, due_first, due_count;
     uint64_t asked;         /* directives since the start */
     float weights_most_mib; /* of any model */
-    float price_ms_s; /* what a model's place is worth where it is worth least, a running mean */
+    float price_ms_s_mib;   /* what memory is worth where it is worth least, a running mean */
     struct {
         uint16_t model, reason;
-    } wanted[PLAN_WANTED];                     /* a ring */
+    } wanted[PLAN_WANTED];                     /* a ring, and so are: */
+    struct action orders[PLAN_ORDERS];         /* LOAD and UNLOAD */
+    uint32_t due[PLAN_DUE];                    /* nodes that made room */
     struct plan_directive recent[PLAN_RECENT]; /* [asked % PLAN_RECENT] is the next */
 };
 
@@ -345,6 +378,7 @@ struct core {
     uint32_t requests_in_flight;
     struct suspicion suspicion;
     struct plan plan;
+    struct load_learned class_loads[CORE_CLASSES_MAX][LOAD_KINDS], any_load;
     float heard_own, heard_requests; /* running means over reports: ours, all that they count */
     uint32_t gateways;               /* that send to these nodes, with this one; 0: not known */
     uint32_t admit_model;            /* whose held requests the next tick looks at */

@@ -4,6 +4,7 @@
 
 #include "core/capacity.h"
 #include "core/learn.h"
+#include "core/load_time.h"
 
 /* What a node can do on top of now, by the model it has ready with the most capacity: not additive
  * over models, since they share the hardware. */
@@ -106,12 +107,10 @@ core_view_placements(const struct core *core, uint64_t now_ns, uint32_t from,
                 .model = pl->model,
                 .state = pl->state == MODEL_LEAVING ? MODEL_ON_DISK : pl->state,
                 .region = core->hot[node].region,
-                .ready_in_ms = pl->state == MODEL_READY ? 0.0f : NAN,
+                .ready_in_ms = pl->state == MODEL_READY || pl->state == MODEL_LOADING
+                                   ? load_time_left_ms(core, now_ns, p)
+                                   : NAN,
             };
-            if (pl->state == MODEL_LOADING && pl->ready_at_ns != 0)
-                ret_views[count - 1].ready_in_ms = pl->ready_at_ns > now_ns
-                                                       ? ns_to_ms(pl->ready_at_ns - now_ns)
-                                                       : 0.0f;
         }
     }
     *ret_next = node < core->node_end ? node : UINT32_MAX;

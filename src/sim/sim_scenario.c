@@ -167,11 +167,11 @@ read_steps(struct schema_reader *r, const struct schema_key *key, const struct y
 }
 
 static const char *const without_names[] = {
-    "own_count", "release_first", "share",     "age_drain",      "sigma",
-    "prefix",    "hedge",         "admission", "self_suspicion", "learning",
+    "own_count", "release_first", "share",          "age_drain", "sigma",      "prefix",
+    "hedge",     "admission",     "self_suspicion", "learning",  "load_times", "trend",
 };
 #define WITHOUT_COUNT (sizeof(without_names) / sizeof(without_names[0]))
-_Static_assert(1u << (WITHOUT_COUNT - 1) == WITHOUT_LEARNING, "a name for each part");
+_Static_assert(1u << (WITHOUT_COUNT - 1) == WITHOUT_TREND, "a name for each part");
 
 static void
 read_without(struct schema_reader *r, const struct schema_key *key,

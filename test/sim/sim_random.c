@@ -172,8 +172,7 @@ draw(uint64_t seed, uint32_t regions_max, struct sim_options *o)
     o->nodes = 5 + below(&r, 76);
     o->regions = 1 + below(&r, o->nodes < regions_max ? o->nodes : regions_max);
     o->gateways = 1 + below(&r, 4);
-    o->gateway_regions = o->seed % 3 == 0 ? 1
-                                          : 0; /* drawing it would change what seeds stand for */
+    o->gateway_regions = seed % 3 == 0; /* drawn it would change what seeds stand for */
     o->models = 1 + below(&r, SIM_MODELS_MAX);
     o->duration_ms = between(&r, 3000, 20000);
     o->warmup_ms = between(&r, 0, o->duration_ms / 2);

@@ -174,7 +174,7 @@ plan_reason_name(uint32_t reason)
     static const char *const names[PLAN_REASON_COUNT] = {
         [PLAN_NONE] = "none",           [PLAN_SPILLED] = "spilled",
         [PLAN_HEADROOM] = "headroom",   [PLAN_NOWHERE] = "ready_nowhere",
-        [PLAN_GIVES_WAY] = "gives_way",
+        [PLAN_GIVES_WAY] = "gives_way", [PLAN_RETURNS] = "returns",
     };
 
     return names[reason < PLAN_REASON_COUNT ? reason : PLAN_NONE];

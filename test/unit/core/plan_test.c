@@ -13,6 +13,7 @@
 
 struct seen { /* directives of a run */
     uint32_t loads, unloads, load_node, load_model, unload_model, reason;
+    bool is_deaf; /* nobody does what they say */
 };
 
 static uint64_t next_id;
@@ -61,11 +62,14 @@ open_far(struct world *w)
     model_told(w, FAR_NODE, 0, MODEL_READY, 0);
 }
 
+/* What is to go goes at once; of loads nobody says anything. */
 static void
-look(const struct world *w, struct seen *s)
+look(struct world *w, struct seen *s)
 {
-    for (uint32_t i = 0; i < w->actions.count; i++) {
-        const struct action *a = &w->actions.list[i];
+    const struct actions actions = w->actions;
+
+    for (uint32_t i = 0; i < actions.count; i++) {
+        const struct action *a = &actions.list[i];
         if (a->kind == ACTION_LOAD) {
             s->loads++;
             s->load_node = a->plan.node;
@@ -74,6 +78,8 @@ look(const struct world *w, struct seen *s)
         } else if (a->kind == ACTION_UNLOAD) {
             s->unloads++;
             s->unload_model = a->plan.model;
+            if (!s->is_deaf)
+                model_told(w, a->plan.node, a->plan.model, MODEL_SLEEPING, 0);
         }
     }
 }
@@ -288,7 +294,6 @@ test_view(void)
           "the load, the last first");
     CHECK(views[1].load == 0 && views[1].model == 2 && views[1].reason == PLAN_GIVES_WAY,
           "and what gives way to it");
-    model_told(&w, 0, 2, MODEL_SLEEPING, 0);
     model_told(&w, 0, 0, MODEL_LOADING, 0);
     (void)core_view_plan(w.core, w.now_ns, 0, views, &next);
     CHECK(views[0].state == PLAN_LOADING && views[1].state == PLAN_DONE, "what became of them");
@@ -299,6 +304,95 @@ test_view(void)
     s = (struct seen){0};
     live(&w, 0, 5, 60, &s);
     CHECK(s.loads == 0, "who left is not asked");
+    world_close(&w);
+}
+
+static void
+size_told(struct world *w, uint16_t model, float weights_mib)
+{
+    struct event e = {.kind = EVENT_CURVE,
+                      .curve = {.model = model, .load_ms = LOAD_MS, .weights_mib = weights_mib}};
+
+    e.curve.curve = (struct curve){2.0f, 0.03f, 0.0f, 6.0f, 0.05f, 0.01f};
+    world_step(w, e);
+}
+
+/* Model 0 needs more than one of the others gives; node 0 has them all. */
+static const struct {
+    const char *label;
+    float sizes[4]; /* MiB */
+    float memory_mib;
+    uint32_t pinned; /* model 3 */
+    uint32_t loads, unloads;
+} several[] = {
+    {"two make room for one", {2000, 1000, 1000, 1000}, 3000, 0, 1, 2},
+    {"all of them, if need be", {3000, 1000, 1000, 1000}, 3000, 0, 1, 3},
+    {"what is large enough goes alone", {2000, 500, 2500, 500}, 3500, 0, 1, 1},
+    {"no more than it takes", {2000, 100, 1900, 1000}, 3000, 0, 1, 2},
+    {"what is free counts", {2000, 1000, 1000, 1000}, 4000, 0, 1, 1},
+    {"what is pinned does not", {3000, 1000, 1000, 1000}, 3000, 1, 0, 0},
+    {"nobody goes for what does not fit", {4000, 1000, 1000, 1000}, 3000, 0, 0, 0},
+};
+
+static void
+test_several(void)
+{
+    for (size_t i = 0; i < sizeof(several) / sizeof(several[0]); i++) {
+        struct world w;
+        struct seen s = {0};
+
+        open_far(&w);
+        for (uint16_t m = 0; m < 4; m++)
+            size_told(&w, m, several[i].sizes[m]);
+        node_told(&w, 0, 0, several[i].memory_mib, 1000.0f, NODE_READY);
+        for (uint16_t m = 1; m < 4; m++)
+            model_told(&w, 0, m, MODEL_READY, m == 3 ? several[i].pinned : 0);
+        live(&w, 0, 5, 25, &s);
+        CHECK(s.loads == several[i].loads && s.unloads == several[i].unloads, several[i].label);
+        world_close(&w);
+    }
+}
+
+/* Nothing is loaded before there is room; what gave way for nothing comes back, and no other goes
+ * for what can not be loaded. */
+static void
+test_fails(void)
+{
+    struct world w;
+    struct seen s = {.is_deaf = true};
+
+    open_far(&w);
+    size_told(&w, 0, 2000.0f);
+    node_told(&w, 0, 0, 2000.0f, 1000.0f, NODE_READY);
+    model_told(&w, 0, 1, MODEL_READY, 0);
+    model_told(&w, 0, 2, MODEL_READY, 0);
+    world_step(
+        &w,
+        (struct event){
+            .kind = EVENT_DEMAND,
+            .demand = {.model = 1, .region = 5, .requests_s = 0.05f, .usual_requests_s = 0.05f}});
+    live(&w, 0, 5, 25, &s);
+    CHECK(s.unloads == 2 && s.loads == 0, "both are to go; while they stay nothing loads");
+    model_told(&w, 0, 1, MODEL_SLEEPING, 0);
+    live(&w, 0, 5, 1, &s);
+    CHECK(s.loads == 0, "one of them is not enough");
+    model_told(&w, 0, 2, MODEL_SLEEPING, 0);
+    live(&w, 0, 5, 1, &s);
+    CHECK(s.loads == 1 && s.load_model == 0, "when there is room it is loaded");
+    model_told(&w, 0, 0, MODEL_LOADING, 0);
+    model_told(&w, 0, 0, MODEL_FAILED, 0);
+    s = (struct seen){0};
+    live(&w, 1, 0, 5, &s);
+    CHECK(s.loads == 1 && s.load_model == 1 && s.reason == PLAN_RETURNS,
+          "it can not be loaded: what gave way comes back at once");
+    model_told(&w, 0, 1, MODEL_LOADING, 0);
+    model_told(&w, 0, 1, MODEL_READY, 0);
+    model_told(&w, 0, 0, MODEL_ON_DISK, 0);
+    s = (struct seen){0};
+    live(&w, 0, 5, 60, &s);
+    CHECK(s.loads == 0 && s.unloads == 0, "and does not give way to it again");
+    live(&w, 0, 5, 600, &s);
+    CHECK(s.unloads == 1 && s.unload_model == 1, "until it may try once more");
     world_close(&w);
 }
 
@@ -345,6 +439,8 @@ main(void)
     test_headroom();
     test_at_once();
     test_view();
+    test_several();
+    test_fails();
     test_too_many();
     return tap_done();
 }
