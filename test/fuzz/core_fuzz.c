@@ -37,7 +37,8 @@ check_views(const struct core *core, uint64_t now_ns)
     }
     count = core_view_demand(core, now_ns, 0, demands, &next);
     for (uint32_t i = 0; i < count; i++)
-        must(isfinite(demands[i].ahead_requests_s) && demands[i].usual_output_tok_s >= 0.0f);
+        must(isfinite(demands[i].all.ahead_requests_s) && demands[i].all.requests_s >= 0.0f &&
+             isfinite(demands[i].told.requests_s) && demands[i].usual_output_tok_s >= 0.0f);
     count = core_view_plan(core, now_ns, 0, plans, &next);
     for (uint32_t i = 0; i < count; i++)
         must(plans[i].node < 16 && plans[i].model < 4 && plans[i].worth_ms_s >= 0.0f);
