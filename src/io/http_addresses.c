@@ -24,9 +24,9 @@ http_addresses_close(struct http_addresses *a)
     free(a);
 }
 
-/* What stands for a client: an IPv4 address, or the first half of an IPv6 one. */
-static uint64_t
-hash_of(const struct http_addresses *a, const struct sockaddr *peer)
+/* Of an IPv4 address, or the first half of an IPv6 one. */
+uint64_t
+http_addresses_hash(const struct http_addresses *a, const struct sockaddr *peer)
 {
     struct sockaddr_in6 v6;
     struct sockaddr_in v4;
@@ -50,7 +50,7 @@ counter_of(struct http_addresses *a, uint64_t hash, unsigned row)
 enum err
 http_addresses_enter(struct http_addresses *a, const struct sockaddr *peer, uint32_t max)
 {
-    uint64_t hash = hash_of(a, peer);
+    uint64_t hash = http_addresses_hash(a, peer);
     uint32_t first = atomic_fetch_add_explicit(counter_of(a, hash, 0), 1, memory_order_relaxed);
     uint32_t second = atomic_fetch_add_explicit(counter_of(a, hash, 1), 1, memory_order_relaxed);
 
@@ -64,7 +64,7 @@ http_addresses_enter(struct http_addresses *a, const struct sockaddr *peer, uint
 void
 http_addresses_leave(struct http_addresses *a, const struct sockaddr *peer)
 {
-    uint64_t hash = hash_of(a, peer);
+    uint64_t hash = http_addresses_hash(a, peer);
 
     for (unsigned row = 0; row < 2; row++)
         atomic_fetch_sub_explicit(counter_of(a, hash, row), 1, memory_order_relaxed);

@@ -26,5 +26,7 @@ void http_addresses_close(struct http_addresses *a); /* NULL: does nothing */
 /* One more of peer's. ERR_FULL: it has max already; nothing is counted. Any thread. */
 MUST_USE enum err http_addresses_enter(struct http_addresses *a, const struct sockaddr *peer,
                                        uint32_t max);
+/* What stands for this client in tables: equal for one, secret, and hard to aim at. */
+uint64_t http_addresses_hash(const struct http_addresses *a, const struct sockaddr *peer);
 void http_addresses_leave(struct http_addresses *a, const struct sockaddr *peer);
 #endif

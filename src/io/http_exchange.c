@@ -75,6 +75,12 @@ http_exchange_client_certificate(const struct http_exchange *x)
     return transport_client(&x->session->transport);
 }
 
+bool
+http_exchange_client_pin(const struct http_exchange *x, unsigned char *ret_pin)
+{
+    return transport_client_pin(&x->session->transport, ret_pin);
+}
+
 uint64_t
 http_exchange_began_ns(const struct http_exchange *x)
 {

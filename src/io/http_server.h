@@ -161,6 +161,8 @@ bool http_exchange_takes_trailers(const struct http_exchange *x);
 const char *http_exchange_protocol(const struct http_exchange *x); /* "HTTP/1.1", "HTTP/2" */
 /* Whose certificate the client has shown, and by what name (tls_client); "": none. */
 const char *http_exchange_client_certificate(const struct http_exchange *x);
+/* The pin of that certificate's key, TLS_PIN_BYTES. False: none was shown. */
+bool http_exchange_client_pin(const struct http_exchange *x, unsigned char *ret_pin);
 uint64_t http_exchange_began_ns(const struct http_exchange *x);   /* when the request was whole */
 unsigned http_exchange_status(const struct http_exchange *x);     /* of the answer; 0: none yet */
 uint64_t http_exchange_body_bytes(const struct http_exchange *x); /* of the answer, so far */

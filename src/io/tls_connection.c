@@ -581,6 +581,14 @@ tls_client(const struct tls *t)
     return t->client != NULL ? t->client : "";
 }
 
+bool
+tls_client_pin(const struct tls *t, unsigned char ret_pin[TLS_PIN_BYTES])
+{
+    const X509 *shown = t->peer == NULL && t->done ? SSL_get0_peer_certificate(t->ssl) : NULL;
+
+    return shown != NULL && tls_key_pin(shown, ret_pin);
+}
+
 /* ---- Data. */
 
 /* 1: go on; 0 and -1: what the call is to give back. */

@@ -100,6 +100,8 @@ bool tls_is_resumed(const struct tls *t);
 /* Of a server's, after the handshake: by tls_certificate_name, at most TLS_CLIENT_BYTES_MAX, whose
  * certificate the client has shown, which was good; now, or when its session began. "": none. */
 const char *tls_client(const struct tls *t);
+/* The pin of that certificate. False: none was shown, or there is no memory. */
+bool tls_client_pin(const struct tls *t, unsigned char ret_pin[TLS_PIN_BYTES]);
 ssize_t tls_recv(struct tls *t, void *data, size_t bytes);
 int tls_peek(struct tls *t);
 /* 0: none of it was taken, but some of what was kept before. count 0: sends what was kept. */

@@ -65,6 +65,12 @@ transport_client(const struct transport *t)
 }
 
 bool
+transport_client_pin(const struct transport *t, unsigned char *ret_pin)
+{
+    return t->tls != NULL && tls_client_pin(t->tls, ret_pin);
+}
+
+bool
 transport_has_pending(const struct transport *t)
 {
     return t->tls != NULL && tls_has_pending(t->tls);

@@ -41,6 +41,8 @@ MUST_USE enum err transport_handshake(struct transport *t);
 enum transport_protocol transport_protocol(const struct transport *t);
 /* Whose certificate the client has shown (tls_client), "": none. */
 const char *transport_client(const struct transport *t);
+/* Its pin (tls_client_pin), TLS_PIN_BYTES. False: there is none. */
+bool transport_client_pin(const struct transport *t, unsigned char *ret_pin);
 /* There is something to read, or the end, that the loop will not announce: go on reading until
  * EAGAIN, or ask again when there is room. */
 bool transport_has_pending(const struct transport *t);

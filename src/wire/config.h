@@ -34,10 +34,14 @@
  *   predict: {constants_scale: X}                   1 (0.1..10): shipped speeds times this
  *   rtt: FILE                                       none: the built-in table
  *   state: DIRECTORY                                none: $STATE_DIRECTORY, else no usage is kept
- *   bus: {nats: nats://HOST:PORT | [...], nkey: file:PATH | user, password: file:PATH, ca:
- * file:PATH} operators: {trust: [ed25519:...]}               none: every node is unproven models:
- * {NAME: {aliases: [NAME ...], params: 8B}} engines: [{url, name, key, region, operator, site, gpu,
- * kind, slots} ...] with https: pin: sha256:...  |  ca: file:PATH      the system's CAs
+ *   bus: {http: true}                               false: only the admin side takes messages
+ *   bus: {nats: nats://HOST:PORT | [...], nkey: file:PATH | user, password: file:PATH,
+ *         ca: file:PATH, reach: [10.0.0.0/8 ...]}    none
+ *   operators: {trust: [ed25519:...]}               none: every node is unproven
+ *   operators: {revoke: [ed25519:... | sha256:...]} none
+ *   models: {NAME: {aliases: [NAME ...], params: 8B}}
+ *   engines: [{url, name, key, region, operator, site, gpu, kind, slots} ...]
+ *     with https: pin: sha256:...  |  ca: file:PATH      the system's CAs
  *     client_cert: file:PATH, client_key: file:PATH      none: what we show when asked
  *
  * ${VAR} and ${VAR:-default} in a value come from the environment. A relative path is relative to
@@ -49,6 +53,7 @@
 #include "base/arena.h"
 #include "base/span.h"
 #include "core/event.h"
+#include "wire/net_range.h"
 #include "wire/signature.h"
 
 #define CONFIG_BYTES_MAX            16777216u
@@ -92,8 +97,14 @@ struct config_engine {
 #define CONFIG_SERVERS_MAX      8u
 #define CONFIG_SERVER_BYTES_MAX 255u
 #define CONFIG_OPERATORS_MAX    256u
+#define CONFIG_REVOKED_MAX      4096u
+#define CONFIG_REACH_MAX        64u
 
-struct config_bus {                       /* nats_count 0: none */
+struct config_bus {
+    bool http;               /* of a gateway: nodes' messages are taken on the public side, too */
+    struct net_range *reach; /* where nodes may be, beyond what is public */
+    size_t reach_count;
+    /* nats_count 0: no server */
     struct span nats[CONFIG_SERVERS_MAX]; /* nats:// or tls://, host[:port] */
     size_t nats_count;
     struct span nkey_file;           /* a user's seed; empty: none */
@@ -101,9 +112,16 @@ struct config_bus {                       /* nats_count 0: none */
     struct span ca_file;             /* with tls:// */
 };
 
+struct config_revoked { /* the key of a node or an operator, or a record by its hash */
+    bool is_record;
+    unsigned char bytes[SIGNATURE_KEY_BYTES];
+};
+
 struct config_operators {
     struct signature_key *trust;
     size_t trust_count;
+    struct config_revoked *revoke;
+    size_t revoke_count;
 };
 
 struct config_model {

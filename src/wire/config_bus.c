@@ -1,6 +1,8 @@
 /* config_bus - reading them; see config_bus.h. */
 #include "wire/config_bus.h"
 
+#include "wire/message.h"
+
 #define MEMBER(type_) ((type_ *)(void *)((char *)base + key->offset))
 
 /* nats://host[:port] or tls://host[:port], without user and path. */
@@ -51,6 +53,18 @@ read_servers(struct schema_reader *r, const struct schema_key *key,
     }
 }
 
+/* bool */
+static void
+read_http(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+          void *base)
+{
+    if (!schema_is_scalar(r, key, node))
+        return;
+    *MEMBER(bool) = span_eq_text(node->text, "true");
+    if (!*MEMBER(bool) && !span_eq_text(node->text, "false"))
+        schema_bad_value(r, key, node, "true or false");
+}
+
 /* struct span: without quotes and control characters */
 static void
 read_user(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
@@ -69,9 +83,48 @@ read_user(struct schema_reader *r, const struct schema_key *key, const struct ya
     *MEMBER(struct span) = node->text;
 }
 
+/* The first of at most max entries; NULL: there are none, or it is no such list, which was told. */
+static const struct yaml_tree_node *
+list_first(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+           size_t max, const char *what)
+{
+    if (node->type == YAML_TREE_SEQUENCE && node->count <= max)
+        return node->first;
+    config_problem(r->problems, node->line, node->column, false,
+                   "%s is a list of up to %zu %s; write for example `%s: [%s]`", key->name, max,
+                   what, key->name, key->example);
+    return NULL;
+}
+
+/* struct config_bus */
+static void
+read_reach(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+           void *base)
+{
+    struct config_bus *bus = base;
+    const struct yaml_tree_node *n = list_first(r, key, node, CONFIG_REACH_MAX,
+                                                "ranges of addresses");
+
+    bus->reach = arena_zeroed(r->arena, (node->count + 1) * sizeof(bus->reach[0]));
+    if (bus->reach == NULL) {
+        schema_out_of_memory(r, node);
+        return;
+    }
+    for (; n != NULL; n = n->next) {
+        if (!schema_is_scalar(r, key, n))
+            continue;
+        if (net_range_parse(n->text, &bus->reach[bus->reach_count]) != ERR_OK)
+            schema_bad_value(r, key, n, "a range of addresses (its first one, `/` and a length)");
+        else
+            bus->reach_count++;
+    }
+}
+
 #define BUS(member_) .offset = offsetof(struct config_bus, member_)
 
 const struct schema_key config_bus_keys[] = {
+    {.name = "http", .read = read_http, BUS(http), .example = "true"},
+    {.name = "reach", .read = read_reach, .example = "10.0.0.0/8"},
     {.name = "nats", .read = read_servers, .example = "nats://bus.example:4222"},
     {.name = "nkey",
      .read = schema_file,
@@ -96,7 +149,8 @@ check_bus(struct schema_reader *r, const struct config_bus *bus, const struct ya
                                 *ca = yaml_tree_get(node, "ca"), *any;
     bool tls = false;
 
-    if (yaml_tree_get(node, "nats") == NULL)
+    if (yaml_tree_get(node, "nats") == NULL &&
+        (nkey != NULL || user != NULL || password != NULL || ca != NULL || node->count == 0))
         config_problem(r->problems, node->line, node->column, false,
                        "a bus needs a server: `nats: nats://HOST:4222`");
     if ((user == NULL) != (password == NULL)) {
@@ -128,13 +182,18 @@ config_bus_read(struct schema_reader *r, const struct schema_key *key,
 
 /* ---- Operators. */
 
-/* Stands this key before the last of them? */
+/* Are the last `bytes` of count like ones those of another one, too? Told. */
 static bool
-is_repeated(const struct config_operators *o)
+is_repeated(struct schema_reader *r, const struct yaml_tree_node *node, const void *list,
+            size_t count, size_t bytes)
 {
-    for (size_t i = 0; i + 1 < o->trust_count; i++) {
-        if (signature_key_eq(&o->trust[i], &o->trust[o->trust_count - 1]))
-            return true;
+    const char *last = (const char *)list + (count - 1) * bytes;
+
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (memcmp((const char *)list + i * bytes, last, bytes) != 0)
+            continue;
+        config_problem(r->problems, node->line, node->column, false, "this stands there twice");
+        return true;
     }
     return false;
 }
@@ -145,35 +204,73 @@ read_trust(struct schema_reader *r, const struct schema_key *key, const struct y
            void *base)
 {
     struct config_operators *o = base;
+    const struct yaml_tree_node *n = list_first(
+        r, key, node, CONFIG_OPERATORS_MAX,
+        "operators' keys (`isochrone key operator` prints one)");
 
-    if (node->type != YAML_TREE_SEQUENCE || node->count > CONFIG_OPERATORS_MAX) {
-        config_problem(r->problems, node->line, node->column, false,
-                       "trust is a list of up to %u operators' keys (`isochrone key operator` "
-                       "prints one); write for example `trust: [%s]`",
-                       CONFIG_OPERATORS_MAX, key->example);
-        return;
-    }
     o->trust = arena_zeroed(r->arena, (node->count + 1) * sizeof(o->trust[0]));
     if (o->trust == NULL) {
         schema_out_of_memory(r, node);
         return;
     }
-    for (const struct yaml_tree_node *n = node->first; n != NULL; n = n->next) {
+    for (; n != NULL; n = n->next) {
         if (!schema_is_scalar(r, key, n))
             continue;
-        if (signature_key_parse(n->text, &o->trust[o->trust_count]) != ERR_OK) {
+        if (signature_key_parse(n->text, &o->trust[o->trust_count]) != ERR_OK)
             schema_bad_value(r, key, n, "a public key (ed25519: and 64 digits of 0-9a-f)");
-            continue;
-        }
-        o->trust_count++;
-        if (is_repeated(o))
-            config_problem(r->problems, n->line, n->column, false, "this key stands there twice");
+        else if (!is_repeated(r, n, o->trust, o->trust_count + 1, sizeof(o->trust[0])))
+            o->trust_count++;
     }
 }
 
+static enum err
+parse_revoked(struct span text, struct config_revoked *ret)
+{
+    struct signature_key key;
+
+    if (signature_key_parse(text, &key) == ERR_OK) {
+        memcpy(ret->bytes, key.bytes, sizeof(ret->bytes));
+        return ERR_OK;
+    }
+    ret->is_record = true;
+    return span_starts(text, SPAN_LIT("sha256:"))
+               ? message_unhex(span_from(text, 7), ret->bytes, sizeof(ret->bytes))
+               : ERR_PARSE;
+}
+
+/* struct config_operators */
+static void
+read_revoke(struct schema_reader *r, const struct schema_key *key,
+            const struct yaml_tree_node *node, void *base)
+{
+    struct config_operators *o = base;
+    const struct yaml_tree_node *n = list_first(r, key, node, CONFIG_REVOKED_MAX,
+                                                "keys and records");
+
+    o->revoke = arena_zeroed(r->arena, (node->count + 1) * sizeof(o->revoke[0]));
+    if (o->revoke == NULL) {
+        schema_out_of_memory(r, node);
+        return;
+    }
+    for (; n != NULL; n = n->next) {
+        struct config_revoked *one = &o->revoke[o->revoke_count];
+
+        if (!schema_is_scalar(r, key, n))
+            continue;
+        *one = (struct config_revoked){.is_record = false};
+        if (parse_revoked(n->text, one) != ERR_OK)
+            schema_bad_value(r, key, n,
+                             "the key of a node or an operator (ed25519:) or the hash of a record "
+                             "(sha256:), and 64 digits of 0-9a-f");
+        else if (!is_repeated(r, n, o->revoke, o->revoke_count + 1, sizeof(o->revoke[0])))
+            o->revoke_count++;
+    }
+}
+
+#define KEY_EXAMPLE "\"ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\""
+
 const struct schema_key config_operators_keys[] = {
-    {.name = "trust",
-     .read = read_trust,
-     .example = "\"ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\""},
+    {.name = "trust", .read = read_trust, .example = KEY_EXAMPLE},
+    {.name = "revoke", .read = read_revoke, .example = KEY_EXAMPLE},
     {.name = NULL},
 };

@@ -4,7 +4,9 @@
  * others, and whose signatures to believe. */
 #include "wire/schema.h"
 
-extern const struct schema_key config_bus_keys[];       /* into a struct config_bus */
+/* Into a struct config_bus. The first CONFIG_BUS_GATEWAY_KEYS are for gateways only. */
+#define CONFIG_BUS_GATEWAY_KEYS 2u
+extern const struct schema_key config_bus_keys[];
 extern const struct schema_key config_operators_keys[]; /* into a struct config_operators */
 
 /* struct config_bus, by key->keys; also what belongs together. */

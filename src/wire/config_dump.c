@@ -7,6 +7,7 @@
 
 #include "core/rule.h"
 #include "wire/config.h"
+#include "wire/message.h"
 
 #define TEXT_BYTES_START 4096u
 
@@ -233,15 +234,36 @@ put_tls(struct text *t, const char *name, const struct config_tls *tls)
     put(t, "}");
 }
 
+/* As it can be read again. */
+static void
+put_range(struct text *t, const struct net_range *range)
+{
+    static const struct net_range v4 = {{{[10] = 0xff, 0xff}}, 96};
+    const unsigned char *b = range->first.bytes;
+
+    if (range->bits >= v4.bits && net_range_has(&v4, &range->first)) {
+        put(t, "\"%u.%u.%u.%u/%" PRIu32 "\"", b[12], b[13], b[14], b[15], range->bits - v4.bits);
+        return;
+    }
+    for (size_t i = 0; i < NET_ADDRESS_BYTES; i += 2)
+        put(t, "%s%x", i == 0 ? "\"" : ":", b[i] << 8 | b[i + 1]);
+    put(t, "/%" PRIu32 "\"", range->bits);
+}
+
 static void
 put_bus(struct text *t, const struct config_bus *b)
 {
-    if (b->nats_count == 0)
+    if (!b->http && b->reach_count + b->nats_count == 0)
         return;
-    put(t, "bus: {nats: [");
+    put(t, "bus: {http: %s", b->http ? "true" : "false");
+    for (size_t i = 0; i < b->reach_count; i++) {
+        put(t, i > 0 ? ", " : ", reach: [");
+        put_range(t, &b->reach[i]);
+    }
+    put(t, b->reach_count > 0 ? "]" : "");
     for (size_t i = 0; i < b->nats_count; i++)
-        put_field(t, i > 0 ? ", " : "", b->nats[i], "");
-    put(t, "]");
+        put_field(t, i > 0 ? ", " : ", nats: [", b->nats[i], "");
+    put(t, b->nats_count > 0 ? "]" : "");
     put_file(t, ", nkey: ", b->nkey_file, "");
     put_field(t, ", user: ", b->user, "");
     put_file(t, ", password: ", b->password_file, "");
@@ -254,12 +276,18 @@ put_operators(struct text *t, const struct config_operators *o)
 {
     char key[SIGNATURE_KEY_TEXT_SIZE];
 
-    if (o->trust_count == 0)
+    if (o->trust_count + o->revoke_count == 0)
         return;
-    put(t, "operators: {trust: [");
+    put(t, "operators: {");
     for (size_t i = 0; i < o->trust_count; i++) {
         signature_key_text(&o->trust[i], key);
-        put_field(t, i > 0 ? ", " : "", span_of(key), "");
+        put_field(t, i > 0 ? ", " : "trust: [", span_of(key), "");
+    }
+    put(t, "%s", o->trust_count > 0 && o->revoke_count > 0 ? "], " : "");
+    for (size_t i = 0; i < o->revoke_count; i++) {
+        message_hex(o->revoke[i].bytes, sizeof(o->revoke[i].bytes), key);
+        put(t, "%s\"%s%s\"", i > 0 ? ", " : "revoke: [",
+            o->revoke[i].is_record ? "sha256:" : SIGNATURE_KEY_PREFIX, key);
     }
     put(t, "]}\n");
 }

@@ -184,7 +184,7 @@ static const struct schema_key node_keys[] = {
     {.name = "gateways", .read = read_gateways},
     {.name = "guard", .read = schema_mapping, .keys = guard_keys},
     {.name = "engines", .read = config_read_engines},
-    {.name = "bus", .read = config_bus_read, BASE(bus), .keys = config_bus_keys},
+    {.name = "bus", .read = config_bus_read, BASE(bus), .keys = config_bus_keys + CONFIG_BUS_GATEWAY_KEYS},
     {.name = "listen", .read = schema_mapping, .keys = config_listen_keys},
     {.name = "region", .read = schema_name, BASE(region), .example = "eu-west"},
     {.name = "keys",

@@ -212,12 +212,13 @@ static void
 take(struct bus_node *n, enum members_kind kind, struct span body)
 {
     struct members_answer answer;
+    const struct members_message message = {.kind = kind, .name = span_of(n->name), .body = body};
 
     f.last_kind = kind;
     f.last_bytes = body.bytes < sizeof(f.last) ? body.bytes : sizeof(f.last);
     if (f.last_bytes > 0 && body.data != f.last)
         memcpy(f.last, body.data, f.last_bytes);
-    members_take(f.gateway->members, kind, span_of(n->name), body, &answer);
+    members_take(f.gateway->members, &message, &answer);
     must(answer.verdict < MEMBERS_VERDICT_COUNT && answer.name[0] != '\0');
 }
 

@@ -35,8 +35,7 @@
  * "heard_ago_ms", "epoch", "messages", "refused", "models", "requests_s", "usual_requests_s"}],
  * "peers_refused": {reason: n}}
  *
- *   POST /network/v1/bus/KIND         a message of a node as on the bus: {"verdict", "words",
- *                                     "want": "hello", "full" or ""}; 200, or 409: refused
+ *   POST /network/v1/bus/KIND         see bus_http.h; on the public side, too, where it is on
  *
  *   POST /network/v1/explain          an OpenAI body: {"decision": decision}; nothing is sent
  *
@@ -102,7 +101,6 @@ void admin_metrics(struct admin_call *call);
 void admin_usage(struct admin_call *call);
 void admin_reload(struct admin_call *call);
 void admin_bus(struct admin_call *call);
-void admin_bus_take(struct admin_call *call);
 
 /* ---- admin_bus.c, for the other views. */
 /* What is known of a node over the bus, into its JSON. */

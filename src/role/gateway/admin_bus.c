@@ -1,8 +1,6 @@
-/* admin_bus - the bus and who came over it, for people; and messages of nodes over HTTP, the same
- * bytes as on the bus; see admin.h. */
+/* admin_bus - the bus and who came over it, for people; see admin.h. */
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "role/gateway/admin.h"
 #include "role/gateway/members.h"
@@ -54,47 +52,6 @@ admin_bus(struct admin_call *call)
     }
     admin_put_peers(json, call->lane->gateway);
     admin_send(call->exchange, 200, json);
-}
-
-/* The name is not said by who carries the message, as it is on NATS: so it is the message's own,
- * and what is signed proves it. */
-static struct span
-name_in(struct span body)
-{
-    static const char key[] = "\"node\":\"";
-    struct span rest = {NULL, 0};
-    const char *at = memmem(body.data, body.bytes, key, sizeof(key) - 1);
-
-    if (at != NULL) {
-        rest = span_from(body, (size_t)(at - body.data) + sizeof(key) - 1);
-        rest.bytes = span_find(rest, '"');
-    }
-    return rest;
-}
-
-void
-admin_bus_take(struct admin_call *call)
-{
-    struct members_answer answer;
-    struct span name = name_in(call->http->body);
-    enum members_kind kind;
-    cJSON *json;
-
-    if (members_kind_parse(call->word, &kind) != ERR_OK) {
-        admin_send_error(call->exchange, 404, "unknown_url",
-                         "messages are report, hello, gone and chain");
-        return;
-    }
-    if (!config_is_name(name)) {
-        admin_send_error(call->exchange, 400, "malformed", "the message says no name of a node");
-        return;
-    }
-    members_take(call->lane->gateway->members, kind, name, call->http->body, &answer);
-    json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "verdict", answer.name);
-    cJSON_AddStringToObject(json, "words", answer.words);
-    cJSON_AddStringToObject(json, "want", answer.want);
-    admin_send(call->exchange, answer.verdict <= REPORT_GAP ? 200 : 409, json);
 }
 
 void

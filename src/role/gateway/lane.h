@@ -18,6 +18,7 @@
 #include "io/notify.h"
 #include "io/tls_ticket.h"
 #include "io/worker.h"
+#include "role/gateway/bus_http.h"
 #include "role/gateway/decide.h"
 #include "role/gateway/fleet.h"
 #include "role/gateway/inbox.h"
@@ -99,6 +100,7 @@ struct gateway {
     int rule_override;          /* enum rule_id, or -1 */
     _Atomic size_t buffers_bytes;
     struct http_addresses *addresses; /* of the public side's clients */
+    struct bus_http bus_http;
     _Atomic bool draining;
     _Atomic uint64_t reloads, reload_failures;
     _Atomic uint32_t *node_uses; /* [nodes_max] attempts since the last read: who is busy */

@@ -28,6 +28,7 @@ struct member {
     bool is_over;       /* to be taken out of the fleet: it said that it is gone, or was
                            forgotten */
     enum identity_verdict identity;
+    unsigned char pin[IDENTITY_PIN_BYTES]; /* of its record; zeros: none */
     uint64_t expires_s;
     char operator_name[MEMBER_NAME_BYTES_MAX + 1];
     uint64_t reports;  /* taken */

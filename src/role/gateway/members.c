@@ -12,6 +12,7 @@
 #include "role/gateway/inbox.h"
 #include "role/gateway/members_state.h"
 #include "role/gateway/roster_bus.h"
+#include "wire/message_proof.h"
 
 #define FEW_MEMBERS_MAX 1024u /* room when there is no bus: they come over HTTP */
 
@@ -27,6 +28,11 @@ static const struct {
     [MEMBERS_NO_URL - MEMBERS_MALFORMED] = {"no_url",
                                             "there is nowhere to send requests to: its record has "
                                             "no url, or https without tls_pin"},
+    [MEMBERS_UNPROVEN - MEMBERS_MALFORMED] =
+        {"unproven", "nothing shows that the node said it: Isochrone-Signature by its key, or a "
+                     "certificate whose key its record names"},
+    [MEMBERS_BUSY_ADDRESS -
+        MEMBERS_MALFORMED] = {"busy_address", "too much comes from this address"},
 };
 
 const char *
@@ -278,6 +284,7 @@ note_hello(struct members *m, struct member *member, const struct report_hello *
 {
     member->identity = identity;
     member->expires_s = h->identity.expires_s;
+    memcpy(member->pin, h->identity.tls_pin, sizeof(member->pin));
     span_copy(h->identity.operator, member->operator_name, sizeof(member->operator_name));
     if (is_new_life) {
         member->life++;
@@ -300,10 +307,10 @@ note_hello(struct members *m, struct member *member, const struct report_hello *
 
 static uint32_t
 take_hello(struct members *m, struct member *member, struct span name, const struct report_hello *h,
-           const struct config_operators *trusted, uint64_t now_ns,
-           char words[IDENTITY_WORDS_BYTES])
+           const struct roster *roster, uint64_t now_ns, char words[IDENTITY_WORDS_BYTES])
 {
-    const struct identity_trust trust = {trusted->trust, trusted->trust_count};
+    const struct config_operators *operators = &roster->config.operators;
+    const struct identity_trust trust = {operators->trust, operators->trust_count};
     enum identity_verdict identity;
     enum report_verdict verdict;
     struct roster_member *node;
@@ -316,7 +323,8 @@ take_hello(struct members *m, struct member *member, struct span name, const str
         bucket_look(&member->sender.signed_checks, REPORT_SIGNED_PER_MINUTE_MAX, now_ns).left == 0)
         return REPORT_TOO_OFTEN;
     identity = identity_verify(&h->identity, name, &trust, clock_wall_s());
-    identity_words(identity, &h->identity, clock_wall_s(), words);
+    if (identity != IDENTITY_PROVEN && !identity_is_unproven(identity))
+        identity_words(identity, &h->identity, clock_wall_s(), words);
     if (!make_node(m, &h->identity, &node))
         return MEMBERS_NO_URL;
     if (is_stranger)
@@ -395,17 +403,19 @@ stranger_asked_ns(struct members *m, struct span name)
     return &s->asked_ns;
 }
 
-/* Count it, tell of it seldom, and ask for what is missing. */
+/* Count it, tell of it seldom, and ask for what is missing. words: NULL: the verdict's. */
 static void
-conclude(struct members *m, enum members_kind kind, struct span name, uint64_t now_ns,
-         struct members_answer *a)
+conclude(struct members *m, enum members_kind kind, struct span name, uint32_t verdict,
+         const char *words, struct members_answer *a)
 {
     struct member *member = member_find(&m->table, name);
     uint64_t *asked_ns = member != NULL ? &member->asked_ns : stranger_asked_ns(m, name);
-    bool taken = a->verdict <= REPORT_GAP;
+    uint64_t now_ns = clock_now_ns();
+    bool taken = verdict <= REPORT_GAP;
 
-    a->name = members_verdict_name(a->verdict);
-    a->want = "";
+    *a = (struct members_answer){
+        .verdict = verdict, .name = members_verdict_name(verdict), .want = ""};
+    snprintf(a->words, sizeof(a->words), "%s", words != NULL ? words : verdict_words(verdict));
     if (taken)
         m->counts.taken[kind]++;
     m->counts.verdicts[a->verdict]++;
@@ -421,8 +431,11 @@ conclude(struct members *m, enum members_kind kind, struct span name, uint64_t n
         return;
     if (m->logged_ns[a->verdict] == 0 || now_ns - m->logged_ns[a->verdict] >= MEMBERS_LOG_NS) {
         m->logged_ns[a->verdict] = now_ns;
-        log_warn("node %.*s: a %s is refused: %s", (int)name.bytes, name.data, kind_names[kind],
-                 a->words);
+        if (name.bytes > 0)
+            log_warn("node %.*s: a %s is refused: %s", (int)name.bytes, name.data, kind_names[kind],
+                     a->words);
+        else
+            log_warn("a message over HTTP is refused: %s", a->words);
     }
 }
 
@@ -448,41 +461,101 @@ parse(enum members_kind kind, struct span body, union said *ret, struct message_
     }
 }
 
+/* What a sender has shown beside a message, as far as it could be looked at without the lock. */
+struct proof {
+    bool is_needed;
+    bool is_known, is_good; /* the node is; it is the node's, if `key` is still */
+    struct signature_key key;
+};
+
+/* Signatures are dear: they are not looked at under the lock. */
+static void
+prove(struct members *m, const struct members_message *message, struct proof *ret)
+{
+    unsigned char pin[IDENTITY_PIN_BYTES] = {0};
+    const struct member *member;
+
+    *ret = (struct proof){.is_needed = message->is_public && message->kind == MEMBERS_REPORT};
+    if (!ret->is_needed)
+        return;
+    members_lock(m);
+    member = member_find(&m->table, message->name);
+    if (member != NULL) {
+        ret->is_known = true;
+        ret->key = member->sender.key;
+        memcpy(pin, member->pin, sizeof(pin));
+    }
+    members_unlock(m);
+    if (ret->is_known && message->pin != NULL && !message_is_zero(pin, sizeof(pin)))
+        ret->is_good = memcmp(pin, message->pin, sizeof(pin)) == 0;
+    if (ret->is_known && !ret->is_good && message->signature != NULL)
+        ret->is_good = message_proof_is_good(&ret->key, span_of(kind_names[message->kind]),
+                                             message->body, message->signature);
+}
+
+/* Is it the member's? Of somebody unknown a hello is wanted first. Under the lock. */
+static bool
+is_proven(const struct proof *proof, const struct member *member)
+{
+    return !proof->is_needed || member == NULL ||
+           (proof->is_good && signature_key_eq(&proof->key, &member->sender.key));
+}
+
+static uint32_t
+judge(struct members *m, const struct members_message *message, const union said *said,
+      const struct roster *roster, uint64_t now_ns, char words[IDENTITY_WORDS_BYTES])
+{
+    struct member *member = member_find(&m->table, message->name);
+
+    switch (message->kind) {
+    case MEMBERS_REPORT:
+        return take_report(m, member, message->name, &said->report, message->body, now_ns);
+    case MEMBERS_HELLO:
+        return take_hello(m, member, message->name, &said->hello, roster, now_ns, words);
+    case MEMBERS_GONE:
+        return take_gone(m, member, message->name, &said->gone, now_ns);
+    default:
+        return take_chain(member, message->name, &said->chain, now_ns);
+    }
+}
+
 void
-members_take(struct members *m, enum members_kind kind, struct span name, struct span body,
+members_take(struct members *m, const struct members_message *message,
              struct members_answer *ret_answer)
 {
     struct message_error error = {.text = ""};
     char words[IDENTITY_WORDS_BYTES] = "";
     union said said;
-    uint64_t now_ns = clock_now_ns();
-    enum err err = parse(kind, body, &said, &error);
-    struct fleet *fleet = kind == MEMBERS_HELLO ? decide_fleet(m->gateway->door) : NULL;
-    struct member *member;
+    struct proof proof;
+    struct fleet *fleet;
+    enum err err = parse(message->kind, message->body, &said, &error);
     uint32_t verdict;
 
+    if (err != ERR_OK) {
+        members_refuse(m, message->kind, message->name,
+                       err == ERR_FULL ? MEMBERS_OVERSIZED : MEMBERS_MALFORMED, error.text,
+                       ret_answer);
+        return;
+    }
+    fleet = message->kind == MEMBERS_HELLO ? decide_fleet(m->gateway->door) : NULL;
+    prove(m, message, &proof);
     members_lock(m);
-    member = member_find(&m->table, name);
-    if (err != ERR_OK)
-        verdict = err == ERR_FULL ? MEMBERS_OVERSIZED : MEMBERS_MALFORMED;
-    else if (kind == MEMBERS_REPORT)
-        verdict = take_report(m, member, name, &said.report, body, now_ns);
-    else if (kind == MEMBERS_HELLO)
-        verdict = take_hello(m, member, name, &said.hello, &fleet->roster->config.operators, now_ns,
-                             words);
-    else if (kind == MEMBERS_GONE)
-        verdict = take_gone(m, member, name, &said.gone, now_ns);
-    else
-        verdict = take_chain(member, name, &said.chain, now_ns);
-    ret_answer->verdict = verdict;
-    if (err != ERR_OK)
-        snprintf(ret_answer->words, sizeof(ret_answer->words), "%s", error.text);
-    else
-        snprintf(ret_answer->words, sizeof(ret_answer->words), "%s",
-                 verdict == REPORT_BAD_IDENTITY ? words : verdict_words(verdict));
-    conclude(m, kind, name, now_ns, ret_answer);
+    verdict = is_proven(&proof, member_find(&m->table, message->name))
+                  ? judge(m, message, &said, fleet != NULL ? fleet->roster : NULL, clock_now_ns(),
+                          words)
+                  : MEMBERS_UNPROVEN;
+    conclude(m, message->kind, message->name, verdict, words[0] != '\0' ? words : NULL, ret_answer);
     members_unlock(m);
     fleet_unref(fleet);
+}
+
+void
+members_refuse(struct members *m, enum members_kind kind, struct span name, uint32_t verdict,
+               const char *words, struct members_answer *ret_answer)
+{
+    members_lock(m);
+    conclude(m, kind, name, verdict, words, ret_answer);
+    members_unlock(m);
 }
 
 /* ---- The bus. */
@@ -502,10 +575,11 @@ static void
 on_message(const struct bus_message *message, enum members_kind kind, struct members *m)
 {
     struct members_answer answer;
-    struct span name = name_of(message->subject);
+    const struct members_message said = {
+        .kind = kind, .name = name_of(message->subject), .body = message->body};
 
-    if (config_is_name(name))
-        members_take(m, kind, name, message->body, &answer);
+    if (config_is_name(said.name))
+        members_take(m, &said, &answer);
 }
 
 /* Reports, and the chain over them, which alone has a head. */
@@ -551,7 +625,7 @@ bus_start(struct members *m, const struct roster *roster)
 uint32_t
 members_room(const struct config *config)
 {
-    return config->bus.nats_count > 0 ? MEMBERS_MAX : FEW_MEMBERS_MAX;
+    return config->bus.nats_count > 0 || config->bus.http ? MEMBERS_MAX : FEW_MEMBERS_MAX;
 }
 
 enum err

@@ -45,9 +45,22 @@ enum members_refusal {
     MEMBERS_MALFORMED = REPORT_VERDICT_COUNT,
     MEMBERS_OVERSIZED,
     MEMBERS_TABLE_FULL,
-    MEMBERS_NO_NODE, /* of a gateway or another role, which is no node */
-    MEMBERS_NO_URL,  /* nowhere to send requests to */
+    MEMBERS_NO_NODE,      /* of a gateway or another role, which is no node */
+    MEMBERS_NO_URL,       /* nowhere to send requests to */
+    MEMBERS_UNPROVEN,     /* over HTTP from anybody, and nothing shows that it is the node's */
+    MEMBERS_BUSY_ADDRESS, /* more than one client address may send over HTTP */
     MEMBERS_VERDICT_COUNT
+};
+
+struct members_message {
+    enum members_kind kind;
+    struct span name; /* under which it came */
+    struct span body;
+    /* It came over HTTP from anybody: a report, which is not signed itself, is taken only with one
+     * of these two. */
+    bool is_public;
+    const struct signature *signature; /* Isochrone-Signature; NULL: none */
+    const unsigned char *pin;          /* of the client's certificate, which was good; NULL: none */
 };
 
 struct members_answer {
@@ -83,9 +96,13 @@ void members_close(struct members *members);
 /* Index 0..members_first are the configuration's; members have those behind. */
 uint32_t members_room(const struct config *config);
 
-/* A message that came under this name. Any thread. */
-void members_take(struct members *members, enum members_kind kind, struct span name,
-                  struct span body, struct members_answer *ret_answer);
+/* A message that came. Any thread. */
+void members_take(struct members *members, const struct members_message *message,
+                  struct members_answer *ret_answer);
+/* One that is refused before it is looked at (name: may be empty): counted and told all the same.
+ * words: NULL: the verdict's. Any thread. */
+void members_refuse(struct members *members, enum members_kind kind, struct span name,
+                    uint32_t verdict, const char *words, struct members_answer *ret_answer);
 /* What rode on an answer of this node: told to the core when it is news. Any thread. */
 void members_take_piggyback(struct members *members, uint32_t node, struct span json);
 /* "report" "hello" "gone" "chain"; ERR_NOT_FOUND. */

@@ -8,6 +8,7 @@
 
 #define ARENA_BYTES (8u << 20)
 
+#define RECORD   "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define OPERATOR "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 
 static const char sample[] =
@@ -247,6 +248,14 @@ static const struct {
     {"bus: {nats: \"nats://a\", ca: file:c}", 1, 25, "no server begins with tls://"},
     {"bus: {nats: \"tls://a\"}", 1, 6, "vouches for the server"},
     {"bus: {nats: \"nats://a\", nkye: file:n}", 1, 25, "did you mean `nkey`"},
+    {"bus: {http: yes}", 1, 13, "not true or false"},
+    {"bus: {http: true, user: u, password: file:p}", 1, 6, "a bus needs a server"},
+    {"bus: {reach: 10.0.0.0/8}", 1, 14, "reach is a list of up to 64 ranges"},
+    {"bus: {reach: [10.0.0.1/8]}", 1, 15, "range of addresses"},
+    {"bus: {reach: [{a: b}]}", 1, 15, "reach takes one value"},
+    {"operators: {revoke: ed25519:12}", 1, 21, "revoke is a list"},
+    {"operators: {revoke: [\"sha256:12\"]}", 1, 22, "64 digits"},
+    {"operators: {revoke: [\"" OPERATOR "\", \"" OPERATOR "\"]}", 1, 98, "twice"},
     {"operators: {trust: ed25519:12}", 1, 20, "trust is a list"},
     {"operators: {trust: [\"ed25519:12\"]}", 1, 21, "64 digits"},
     {"operators: {trust: [\"" OPERATOR "\", \"" OPERATOR "\"]}", 1, 97, "twice"},
@@ -347,8 +356,9 @@ check_dump(void)
               "1500ms}\nlimits: {connect: 1001us}\nmodels: {\"m:1\": "
               "{aliases: [a, b], params: 500M}}\n"
               "log: {file: l.log, level: warn, format: json}\n"
-              "bus: {nats: [\"tls://b\", \"nats://c:1\"], user: u, password: file:w, ca: file:z}\n"
-              "operators: {trust: [\"" OPERATOR "\"]}\n"
+              "bus: {http: true, reach: [10.0.0.0/8, \"fd00:1::/32\", 1.2.3.4], nats: "
+              "[\"tls://b\", \"nats://c:1\"], user: u, password: file:w, ca: file:z}\n"
+              "operators: {trust: [\"" OPERATOR "\"], revoke: [\"" OPERATOR "\", \"" RECORD "\"]}\n"
               "listen: {tls: {cert: file:c, key: file:d, client_ca: file:e, client_auth: "
               "optional}}\n"
               "engines: [{url: \"http://a\", key: \"${SECRET}\"}, {url: \"https://c\", ca: file:f, "
@@ -370,8 +380,10 @@ check_dump(void)
           "and TLS");
     CHECK(strstr(copy, "log: {file: \"l.log\", level: warn, format: json}") != NULL, "and logs");
     CHECK(strstr(copy,
-                 "bus: {nats: [\"tls://b\", \"nats://c:1\"], user: \"u\", password: "
-                 "\"file:w\", ca: \"file:z\"}\noperators: {trust: [\"" OPERATOR "\"]}\n") != NULL,
+                 "bus: {http: true, reach: [\"10.0.0.0/8\", \"fd00:1:0:0:0:0:0:0/32\", "
+                 "\"1.2.3.4/32\"], nats: [\"tls://b\", \"nats://c:1\"], user: \"u\", password: "
+                 "\"file:w\", ca: \"file:z\"}\noperators: {trust: [\"" OPERATOR
+                 "\"], revoke: [\"" OPERATOR "\", \"" RECORD "\"]}\n") != NULL,
           "and the bus");
     CHECK(strstr(copy, "params: 0.5B") != NULL && strstr(copy, "body_bytes_max: 64MiB") != NULL,
           "and defaults");
