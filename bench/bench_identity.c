@@ -23,7 +23,7 @@ static struct identity record;
 static void
 verify(void)
 {
-    struct identity_trust trust = {&record.operator_key, 1};
+    struct identity_trust trust = {.operators = &record.operator_key, .count = 1};
 
     for (unsigned i = 0; i < VERIFIES; i++)
         must(identity_verify(&record, record.node, &trust, record.issued_s) == IDENTITY_PROVEN);

@@ -334,6 +334,8 @@ show_record(struct identity_command *k, const struct identity *r)
 {
     struct signature_file operator_ = {.owner = SIGNATURE_OWNER_NONE};
     char key[SIGNATURE_KEY_TEXT_SIZE], words[IDENTITY_WORDS_BYTES];
+    char text[8 + 2 * IDENTITY_HASH_BYTES];
+    unsigned char hash[IDENTITY_HASH_BYTES];
     uint64_t now_s = (uint64_t)time(NULL);
     enum identity_verdict verdict;
     cJSON *json, *labels = NULL;
@@ -357,12 +359,17 @@ show_record(struct identity_command *k, const struct identity *r)
         span_copy(r->labels.list[i].name, name, sizeof(name));
         tell(labels, name, r->labels.list[i].value);
     }
+    identity_hash(r, hash);
+    memcpy(text, "sha256:", 7);
+    message_hex(hash, sizeof(hash), text + 7);
+    tell(json, "record", span_of(text));
     tell_time(json, "issued", r->issued_s);
     tell_time(json, "expires", r->expires_s);
     /* without an operator's key to compare with: is it at least what its own signer says? */
     verdict = identity_verify(
         r, SPAN_LIT(""),
-        &(struct identity_trust){k->operator!= NULL ? &operator_.key : & r->operator_key, 1},
+        &(struct identity_trust){
+            .operators = k->operator!= NULL ? &operator_.key : & r->operator_key, .count = 1},
         now_s);
     identity_words(verdict, r, now_s, words);
     if (verdict == IDENTITY_PROVEN && k->operator== NULL) {

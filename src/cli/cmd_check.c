@@ -288,8 +288,9 @@ check_node(struct check *c)
         show(c, name, 0, 0, false, error.text);
         return;
     }
-    verdict = identity_verify(&record, c->node.name,
-                              &(struct identity_trust){&record.operator_key, 1}, now_s);
+    verdict = identity_verify(
+        &record, c->node.name,
+        &(struct identity_trust){.operators = &record.operator_key, .count = 1}, now_s);
     identity_words(verdict, &record, now_s, words);
     if (verdict != IDENTITY_PROVEN)
         show(c, name, 0, 0, identity_is_unproven(verdict), words);

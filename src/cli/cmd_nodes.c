@@ -12,7 +12,8 @@
 #include "cli/cli_table.h"
 #include "wire/config.h"
 
-#define NODES_MAX 1048576u
+#define NODES_MAX      1048576u
+#define REFUSED_AGO_MS 600000.0 /* what is older is no news */
 
 const char cmd_nodes_help[] =
     "Who is there, and what each can take.\n"
@@ -22,7 +23,9 @@ const char cmd_nodes_help[] =
     "  isochrone nodes --json\n"
     "\n" CLI_ADMIN_HELP "\n"
     "RUN and WAIT are requests as the engine told; KV is how full its cache is; FREE is what it\n"
-    "could write on top of what it does now; AGE is that of its last report.\n"
+    "could write on top of what it does now; AGE is that of its last report. Below: whose "
+    "messages\n"
+    "the gateway refused in the last ten minutes, and why.\n"
     "Exit status: 0 done, 1 no answer, 2 wrong use.\n";
 
 /* ---- One node in words. */
@@ -181,6 +184,38 @@ print_rows(const struct rows *rows)
     printf("\n%zu node%s, %zu ready\n", rows->count, rows->count == 1 ? "" : "s", rows->ready);
 }
 
+/* Who came over the bus lately and was refused, and why: they are no nodes, so no row has them. */
+static void
+print_refused(struct cli_admin *a)
+{
+    static const struct cli_column columns[] = {{"REFUSED", "", 24, true, false, 0},
+                                                {"TIMES", "", 0, false, false, 0},
+                                                {"LAST", "s", 0, false, false, 0},
+                                                {"WHY", "", 0, true, false, 0}};
+    struct span text;
+    cJSON *bus = cli_admin_json(a, "/network/v1/bus", (struct span){NULL, 0}, &text);
+    const cJSON *one;
+    struct cli_table t;
+    size_t count = 0;
+
+    cli_table_init(&t, columns, sizeof(columns) / sizeof(columns[0]), &a->arena);
+    cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(bus, "refused_nodes"))
+    {
+        if (cli_json_number(one, "ago_ms") > REFUSED_AGO_MS)
+            continue;
+        cli_table_text(&t, CLI_WARN, cli_json_text(one, "node"));
+        cli_table_number(&t, CLI_PLAIN, cli_json_number(one, "times"));
+        cli_table_number(&t, CLI_PLAIN, floor(cli_json_number(one, "ago_ms") / 1000.0));
+        cli_table_text(&t, CLI_PLAIN, cli_json_text(one, "words"));
+        count++;
+    }
+    if (count > 0) {
+        putchar('\n');
+        cli_table_print(&t);
+    }
+    cJSON_Delete(bus);
+}
+
 static int
 show_all(struct cli_admin *a)
 {
@@ -196,6 +231,8 @@ show_all(struct cli_admin *a)
         qsort(rows.list, rows.count, sizeof(*rows.list), row_order);
         print_rows(&rows);
     }
+    if (good && !rows.failed)
+        print_refused(a);
     good = good && !rows.failed;
     free(rows.list);
     return good ? CLI_OK : CLI_FAILED;

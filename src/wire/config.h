@@ -112,15 +112,10 @@ struct config_bus {
     struct span ca_file;             /* with tls:// */
 };
 
-struct config_revoked { /* the key of a node or an operator, or a record by its hash */
-    bool is_record;
-    unsigned char bytes[SIGNATURE_KEY_BYTES];
-};
-
 struct config_operators {
     struct signature_key *trust;
     size_t trust_count;
-    struct config_revoked *revoke;
+    struct signature_revoked *revoke;
     size_t revoke_count;
 };
 

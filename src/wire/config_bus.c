@@ -224,7 +224,7 @@ read_trust(struct schema_reader *r, const struct schema_key *key, const struct y
 }
 
 static enum err
-parse_revoked(struct span text, struct config_revoked *ret)
+parse_revoked(struct span text, struct signature_revoked *ret)
 {
     struct signature_key key;
 
@@ -253,11 +253,11 @@ read_revoke(struct schema_reader *r, const struct schema_key *key,
         return;
     }
     for (; n != NULL; n = n->next) {
-        struct config_revoked *one = &o->revoke[o->revoke_count];
+        struct signature_revoked *one = &o->revoke[o->revoke_count];
 
         if (!schema_is_scalar(r, key, n))
             continue;
-        *one = (struct config_revoked){.is_record = false};
+        *one = (struct signature_revoked){.is_record = false};
         if (parse_revoked(n->text, one) != ERR_OK)
             schema_bad_value(r, key, n,
                              "the key of a node or an operator (ed25519:) or the hash of a record "

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "wire/config.h"
+#include "wire/keys.h"
 
 _Static_assert(IDENTITY_PIN_BYTES == CONFIG_PIN_BYTES, "one kind of pin");
 
@@ -86,11 +87,36 @@ identity_sign(struct identity *identity, const struct signature_secret *operator
     return signature_sign(operator_secret, &data, &identity->signature);
 }
 
-static bool
-is_trusted(const struct identity_trust *trust, const struct signature_key *operator)
+void
+identity_hash(const struct identity *identity, unsigned char ret_hash[IDENTITY_HASH_BYTES])
+{
+    struct signature_data data;
+
+    identity_data(identity, &data);
+    keys_sha256((struct span){(const char *)data.data, data.bytes}, ret_hash);
+}
+
+bool
+identity_is_trusted(const struct identity_trust *trust, const struct signature_key *operator_)
 {
     for (size_t i = 0; i < trust->count; i++) {
-        if (signature_key_eq(&trust->operators[i], operator))
+        if (signature_key_eq(&trust->operators[i], operator_))
+            return true;
+    }
+    return false;
+}
+
+bool
+identity_is_revoked(const struct identity_trust *trust, const struct signature_key *node,
+                    const struct signature_key *operator_,
+                    const unsigned char hash[IDENTITY_HASH_BYTES])
+{
+    for (size_t i = 0; i < trust->revoked_count; i++) {
+        const struct signature_revoked *r = &trust->revoked[i];
+
+        if (r->is_record ? memcmp(r->bytes, hash, sizeof(r->bytes)) == 0
+                         : memcmp(r->bytes, node->bytes, sizeof(r->bytes)) == 0 ||
+                               memcmp(r->bytes, operator_->bytes, sizeof(r->bytes)) == 0)
             return true;
     }
     return false;
@@ -107,14 +133,20 @@ enum identity_verdict
 identity_verify(const struct identity *identity, struct span name,
                 const struct identity_trust *trust, uint64_t now_s)
 {
+    unsigned char hash[IDENTITY_HASH_BYTES];
     struct signature_data data;
 
     if (name.bytes > 0 && !span_eq(name, identity->node))
         return IDENTITY_OTHER_NAME;
+    if (trust->revoked_count > 0) {
+        identity_hash(identity, hash);
+        if (identity_is_revoked(trust, &identity->key, &identity->operator_key, hash))
+            return IDENTITY_REVOKED;
+    }
     if (message_is_zero(identity->signature.bytes, sizeof(identity->signature.bytes)) ||
         identity->operator.bytes == 0)
         return IDENTITY_UNSIGNED;
-    if (!is_trusted(trust, &identity->operator_key))
+    if (!identity_is_trusted(trust, &identity->operator_key))
         return IDENTITY_UNKNOWN_OPERATOR;
     if (!has_good_times(identity))
         return IDENTITY_BAD_TIMES;
@@ -143,6 +175,8 @@ static const struct {
     [IDENTITY_NOT_YET] = {"not_yet", "the record is from the future: a clock is off"},
     [IDENTITY_BAD_TIMES] = {"bad_times", "the record has no times, or they make no sense"},
     [IDENTITY_OTHER_NAME] = {"other_name", "the record is of another node"},
+    [IDENTITY_REVOKED] = {"revoked",
+                          "its key, its operator's or the record is among operators.revoke"},
 };
 
 const char *

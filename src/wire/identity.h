@@ -14,6 +14,7 @@
 #define IDENTITY_BYTES_MAX      3072u /* as JSON: it must fit into a hello */
 #define IDENTITY_URL_BYTES_MAX  255u
 #define IDENTITY_PIN_BYTES      32u
+#define IDENTITY_HASH_BYTES     SIGNATURE_KEY_BYTES /* one room for both in lists */
 #define IDENTITY_LIFETIME_S_MAX (10u * 366u * 86400u)
 #define IDENTITY_TRUST_MAX      256u
 #define IDENTITY_WORDS_BYTES    200u
@@ -58,14 +59,24 @@ enum identity_verdict {
     IDENTITY_NOT_YET,    /* issued in our future: one of the clocks is off */
     IDENTITY_BAD_TIMES,  /* no times, expires before issued, or after more than LIFETIME_S_MAX */
     IDENTITY_OTHER_NAME, /* a good record of another node */
+    IDENTITY_REVOKED,    /* its key, its operator's or the record is called back */
     IDENTITY_VERDICT_COUNT
 };
 
-/* Whom to trust. */
+/* Whom to trust, and whom no more, whoever signed. */
 struct identity_trust {
     const struct signature_key *operators;
     size_t count;
+    const struct signature_revoked *revoked;
+    size_t revoked_count;
 };
+
+/* By which a record is called back: SHA-256 over what the operator signs. */
+void identity_hash(const struct identity *identity, unsigned char ret_hash[IDENTITY_HASH_BYTES]);
+bool identity_is_revoked(const struct identity_trust *trust, const struct signature_key *node,
+                         const struct signature_key *operator_,
+                         const unsigned char hash[IDENTITY_HASH_BYTES]);
+bool identity_is_trusted(const struct identity_trust *trust, const struct signature_key *operator_);
 
 /* Judge a record that was shown under this name (empty: under any). now_s: since 1970. What is
  * cheap comes first: a signature is looked at only when all else is right. */

@@ -37,6 +37,11 @@ struct signature_secret {
     unsigned char bytes[SIGNATURE_SEED_BYTES + SIGNATURE_KEY_BYTES];
 };
 
+struct signature_revoked { /* what is called back: a key, or an identity record by its hash */
+    bool is_record;
+    unsigned char bytes[SIGNATURE_KEY_BYTES];
+};
+
 struct signature { /* all zeros: none */
     unsigned char bytes[SIGNATURE_BYTES];
 };

@@ -283,9 +283,13 @@ def check_failures():
             for word in ("capacity", "readiness", "demand", "status"):
                 check(run(word, "--admin", s.url)[0] == 0, "%s copes with %s" % (word, text))
     endless = json.dumps({"nodes": [], "next": 0})
-    with Server(**{"/network/v1/nodes": (200, endless)}) as s:
+    refused = json.dumps({"refused_nodes": [
+        {"node": "n1", "reason": "other_key", "words": "two nodes \x1b[2J", "times": 3, "ago_ms": 2100},
+        {"node": "n2", "reason": "malformed", "words": "long ago", "times": 1, "ago_ms": 3600000}, 7]})
+    with Server(**{"/network/v1/nodes": (200, endless), "/network/v1/bus": (200, refused)}) as s:
         code, out, _ = run("nodes", "--admin", s.url)
-        check(code == 0 and "no nodes" in out and len(s.handler.asked) == 1, "pages that go nowhere")
+        check(code == 0 and "no nodes" in out and len(s.handler.asked) == 2, "pages that go nowhere")
+        check("two nodes ?[2J" in out and "n2" not in out, "who was refused lately, and why", out)
 
 
 def check_token(s):

@@ -24,8 +24,9 @@ check_record(struct span text)
         must(size == size_again && memcmp(json, json_again, size) == 0);
     }
     /* the operator is believed, whoever it is: so all but the signature must be right */
-    verdict = identity_verify(&identity, SPAN_LIT(""),
-                              &(struct identity_trust){&identity.operator_key, 1}, 1800000000);
+    verdict = identity_verify(
+        &identity, SPAN_LIT(""),
+        &(struct identity_trust){.operators = &identity.operator_key, .count = 1}, 1800000000);
     must(verdict < IDENTITY_VERDICT_COUNT);
     identity_words(verdict, &identity, 1800000000, words);
     must(words[0] != '\0');

@@ -58,7 +58,7 @@ check_signed(struct report_sender *s, char kind, struct span text, uint64_t now_
 
     if (kind == 'h' && report_hello_parse(text, &hello, &error) == ERR_OK) {
         enum identity_verdict identity = identity_verify(
-            &hello.identity, SPAN_LIT("n1"), &(struct identity_trust){NULL, 0}, 1800000000);
+            &hello.identity, SPAN_LIT("n1"), &(struct identity_trust){.count = 0}, 1800000000);
 
         (void)report_sender_take_hello(s, SPAN_LIT("n1"), &hello, identity, now_ns);
         if (report_hello_write(&hello, json, &size) == ERR_OK)

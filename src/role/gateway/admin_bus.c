@@ -22,6 +22,26 @@ put_state(cJSON *json, const struct bus_state *s)
     cJSON_AddStringToObject(json, "error", s->connected ? "" : s->error);
 }
 
+/* Whose messages were refused lately, and why. */
+static void
+put_refused(cJSON *json, struct members *members)
+{
+    struct members_refused list[MEMBERS_REFUSED_MAX];
+    uint32_t count = members_refused(members, list);
+    cJSON *array = cJSON_AddArrayToObject(json, "refused_nodes");
+
+    for (uint32_t i = 0; i < count && array != NULL; i++) {
+        cJSON *one = cJSON_CreateObject();
+
+        cJSON_AddStringToObject(one, "node", list[i].name);
+        cJSON_AddStringToObject(one, "reason", members_verdict_name(list[i].verdict));
+        cJSON_AddStringToObject(one, "words", list[i].words);
+        cJSON_AddNumberToObject(one, "times", (double)list[i].count);
+        admin_put_number(one, "ago_ms", list[i].ago_ms);
+        admin_append(array, one);
+    }
+}
+
 void
 admin_bus(struct admin_call *call)
 {
@@ -50,6 +70,7 @@ admin_bus(struct admin_call *call)
         if (counts.verdicts[v] > 0)
             cJSON_AddNumberToObject(refused, members_verdict_name(v), (double)counts.verdicts[v]);
     }
+    put_refused(json, members);
     admin_put_peers(json, call->lane->gateway);
     admin_send(call->exchange, 200, json);
 }

@@ -322,15 +322,21 @@ fleet_clear(struct fleet *fleet, uint32_t node)
     draft_end(fleet, node, &d);
 }
 
-/* Is the node of this index the one it was in the former fleet? */
-static bool
-is_same_node(const struct fleet *f, const struct fleet *previous, uint32_t node)
+/* What the node of this index served in the former fleet, if it was the same node: perhaps by
+ * another index, when the configuration names a member now, or does no more. NULL: nothing. */
+static struct fleet_node_served *
+served_before(const struct fleet *f, const struct fleet *previous, uint32_t node)
 {
     const struct roster_node *now = roster_node(f->roster, node),
                              *then = roster_node(previous->roster, node);
 
-    return now != NULL && then != NULL &&
-           (now == then || (span_eq(now->name, then->name) && span_eq(now->url, then->url)));
+    if (now == NULL)
+        return NULL;
+    if (now != then && (then == NULL || !span_eq(now->name, then->name)))
+        then = roster_find(previous->roster, now->name);
+    return then != NULL && (now == then || span_eq(now->url, then->url))
+               ? previous->served[then->index]
+               : NULL;
 }
 
 /* Carry over what the nodes of the former fleet serve; the names may mean other models now. */
@@ -338,10 +344,10 @@ static void
 carry_served(struct fleet *f, const struct fleet *previous)
 {
     for (uint32_t i = 0; i < f->roster->node_bound; i++) {
-        const struct fleet_node_served *then = fleet_served(previous, i);
-        struct draft d = {.brought = then->brought};
+        const struct fleet_node_served *then = served_before(f, previous, i);
+        struct draft d = {.brought = then != NULL ? then->brought : 0};
 
-        if (then == &serves_nothing || !is_same_node(f, previous, i))
+        if (then == NULL)
             continue;
         for (uint32_t k = 0; k < then->count; k++)
             serve_one(f, &d, previous->names[then->list[k].name].text, then->list[k].state);
@@ -388,11 +394,13 @@ fleet_copy(const struct fleet *fleet, struct roster *roster, struct fleet **ret_
         f->models[i] = fleet->models[i];
         f->models[i].name = name_kept(f, fleet->models[i].name);
     }
-    for (uint32_t i = 0; i < f->roster->node_bound && i < fleet->roster->node_bound; i++) {
-        if (fleet->served[i] == NULL || !is_same_node(f, fleet, i))
+    for (uint32_t i = 0; i < f->roster->node_bound; i++) {
+        struct fleet_node_served *then = served_before(f, fleet, i);
+
+        if (then == NULL)
             continue;
-        f->served[i] = served_ref(fleet->served[i]);
-        f->ready_count += ready_of(f->served[i]);
+        f->served[i] = served_ref(then);
+        f->ready_count += ready_of(then);
     }
     *ret_fleet = f;
     return ERR_OK;

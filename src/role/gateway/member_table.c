@@ -41,9 +41,21 @@ member_add(struct member_table *t, struct span name)
         return NULL;
     span_copy(name, m->name, sizeof(m->name));
     m->index = MEMBER_NO_INDEX;
+    STAILQ_INIT(&m->pages);
     t->slots[slot_of(t, name)] = t->count + 1;
     t->list[t->count++] = m;
     return m;
+}
+
+void
+member_drop_changes(struct member_changes *changes)
+{
+    struct member_change *c;
+
+    while ((c = STAILQ_FIRST(changes)) != NULL) {
+        STAILQ_REMOVE_HEAD(changes, link);
+        free(c);
+    }
 }
 
 static void
@@ -51,6 +63,7 @@ member_free(struct member *m)
 {
     roster_member_unref(m->node);
     roster_member_unref(m->next);
+    member_drop_changes(&m->pages);
     free(m);
 }
 

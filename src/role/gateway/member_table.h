@@ -13,22 +13,39 @@
 #define MEMBERS_MAX           16384u
 #define MEMBER_NO_INDEX       UINT32_MAX
 
+struct member_change { /* models that a member told of, until they are in a fleet */
+    STAILQ_ENTRY(member_change) link;
+    char member[MEMBER_NAME_BYTES_MAX + 1];
+    bool all; /* these are all it has, so far */
+    uint32_t count;
+    struct {
+        uint16_t at, bytes; /* of its name, in text */
+        uint16_t state;
+        float ready_in_ms;
+    } models[REPORT_MODELS_MAX];
+    char *text; /* behind it */
+};
+STAILQ_HEAD(member_changes, member_change);
+
 struct member {
     char name[MEMBER_NAME_BYTES_MAX + 1];
     struct report_sender sender;
-    struct roster_member *node; /* of its last hello; a reference */
-    struct roster_member *next; /* the same, not looked up yet, or not published; NULL */
-    uint32_t index;             /* in the roster; MEMBER_NO_INDEX: none yet */
-    uint32_t life;              /* its epochs so far: the one that the core hears */
-    struct event_node about;    /* as the core knows it, when it is there */
-    uint32_t state, state_told; /* enum node_state: as it says, and as the core heard */
+    struct roster_member *node;  /* of its last hello; a reference */
+    struct roster_member *next;  /* the same, not looked up yet, or not published; NULL */
+    uint32_t index;              /* in the roster; MEMBER_NO_INDEX: none yet */
+    uint32_t life;               /* its epochs so far: the one that the core hears */
+    struct member_changes pages; /* of a full report that is coming in */
+    struct event_node about;     /* as the core knows it, when it is there */
+    uint32_t state, state_told;  /* enum node_state: as it says, and as the core heard */
     bool is_configured; /* the configuration names it too: its index and URL are from there */
     bool is_in_core;    /* published, so that what it says may be told */
     bool is_resolving;  /* its name is being looked up: it may not be freed */
     bool is_over;       /* to be taken out of the fleet: it said that it is gone, or was
                            forgotten */
+    bool wants_hello;   /* its operator is trusted now: its record is to be judged again */
     enum identity_verdict identity;
-    unsigned char pin[IDENTITY_PIN_BYTES]; /* of its record; zeros: none */
+    unsigned char record[IDENTITY_HASH_BYTES]; /* by which that is called back */
+    unsigned char pin[IDENTITY_PIN_BYTES];     /* of its record; zeros: none */
     uint64_t expires_s;
     char operator_name[MEMBER_NAME_BYTES_MAX + 1];
     uint64_t reports;  /* taken */
@@ -49,6 +66,7 @@ struct member_table {
 struct member *member_find(const struct member_table *t, struct span name); /* NULL: none */
 /* One that is not there yet. NULL: the table is full, or there is no memory. */
 struct member *member_add(struct member_table *t, struct span name);
+void member_drop_changes(struct member_changes *changes);
 void member_remove(struct member_table *t, struct member *member); /* and freed */
 void member_table_clear(struct member_table *t);
 #endif

@@ -16,55 +16,6 @@
 
 #define FEW_MEMBERS_MAX 1024u /* room when there is no bus: they come over HTTP */
 
-/* ---- Words. */
-
-static const struct {
-    const char *name, *words;
-} refusals[] = {
-    [MEMBERS_MALFORMED - MEMBERS_MALFORMED] = {"malformed", "it is no message"},
-    [MEMBERS_OVERSIZED - MEMBERS_MALFORMED] = {"oversized", "more than 4096 bytes"},
-    [MEMBERS_TABLE_FULL - MEMBERS_MALFORMED] = {"table_full", "there are too many members"},
-    [MEMBERS_NO_NODE - MEMBERS_MALFORMED] = {"no_node", "its role is not `node`"},
-    [MEMBERS_NO_URL - MEMBERS_MALFORMED] = {"no_url",
-                                            "there is nowhere to send requests to: its record has "
-                                            "no url, or https without tls_pin"},
-    [MEMBERS_UNPROVEN - MEMBERS_MALFORMED] =
-        {"unproven", "nothing shows that the node said it: Isochrone-Signature by its key, or a "
-                     "certificate whose key its record names"},
-    [MEMBERS_BUSY_ADDRESS -
-        MEMBERS_MALFORMED] = {"busy_address", "too much comes from this address"},
-};
-
-const char *
-members_verdict_name(uint32_t verdict)
-{
-    if (verdict < REPORT_VERDICT_COUNT)
-        return report_verdict_name((enum report_verdict)verdict);
-    return verdict < MEMBERS_VERDICT_COUNT ? refusals[verdict - REPORT_VERDICT_COUNT].name
-                                           : "unknown";
-}
-
-static const char *
-verdict_words(uint32_t verdict)
-{
-    return verdict < REPORT_VERDICT_COUNT ? report_verdict_words((enum report_verdict)verdict)
-                                          : refusals[verdict - REPORT_VERDICT_COUNT].words;
-}
-
-static const char *const kind_names[MEMBERS_KIND_COUNT] = {"report", "hello", "gone", "chain"};
-
-enum err
-members_kind_parse(struct span word, enum members_kind *ret_kind)
-{
-    for (uint32_t i = 0; i < MEMBERS_KIND_COUNT; i++) {
-        if (span_eq_text(word, kind_names[i])) {
-            *ret_kind = (enum members_kind)i;
-            return ERR_OK;
-        }
-    }
-    return ERR_NOT_FOUND;
-}
-
 /* ---- Telling the core. Under the lock, so that what one member says stays in order. */
 
 static void
@@ -142,23 +93,21 @@ note_heard(struct members *m, const struct member *member, uint64_t now_ns)
 
 /* ---- Reports. */
 
-/* Models wait for the next fleet. False: there is no room; the member is asked for all again. */
-static bool
-note_models(struct members *m, const struct member *member, const struct report *r)
+/* What it tells of models, in memory of its own. NULL: there is no room for more that waits. */
+static struct member_change *
+make_change(struct members *m, const struct member *member, const struct report *r)
 {
-    bool first = r->page == MESSAGE_UNKNOWN || r->page == 1;
-    struct member_change *c;
+    struct member_change *c = NULL;
     size_t bytes = 0, at = 0;
 
     for (size_t i = 0; i < r->model_count; i++)
         bytes += r->models[i].id.bytes;
-    if (m->change_count == MEMBERS_CHANGES_MAX)
-        return false;
-    c = malloc(sizeof(*c) + bytes);
+    if (m->change_count < MEMBERS_CHANGES_MAX)
+        c = malloc(sizeof(*c) + bytes);
     if (c == NULL)
-        return false;
+        return NULL;
     span_copy(span_of(member->name), c->member, sizeof(c->member));
-    c->all = r->full && first;
+    c->all = false;
     c->count = (uint32_t)r->model_count;
     c->text = (char *)(c + 1);
     for (size_t i = 0; i < r->model_count; i++) {
@@ -170,10 +119,42 @@ note_models(struct members *m, const struct member *member, const struct report 
         c->models[i].ready_in_ms = (float)model->ready_in_ms;
         at += model->id.bytes;
     }
-    STAILQ_INSERT_TAIL(&m->changes, c, link);
     m->change_count++;
+    return c;
+}
+
+void
+members_drop_pages(struct members *m, struct member *member)
+{
+    struct member_change *c;
+
+    STAILQ_FOREACH(c, &member->pages, link)
+    m->change_count--;
+    member_drop_changes(&member->pages);
+}
+
+/* Models wait for the next fleet: those of a full report only when all its pages are here, for what
+ * is on none of them is gone. */
+static void
+note_models(struct members *m, struct member *member, const struct report *r)
+{
+    bool is_page = r->full && (member->sender.whole || member->sender.pages > 0);
+    struct member_change *c = NULL;
+
+    if (!is_page || r->page == MESSAGE_UNKNOWN || r->page == 1)
+        members_drop_pages(m, member);
+    if (is_page || (!r->full && r->model_count > 0)) {
+        c = make_change(m, member, r);
+        member->sender.wants_full = member->sender.wants_full || c == NULL;
+    }
+    if (c == NULL)
+        return;
+    c->all = is_page && STAILQ_EMPTY(&member->pages);
+    STAILQ_INSERT_TAIL(&member->pages, c, link);
+    if (is_page && !member->sender.whole)
+        return;
+    STAILQ_CONCAT(&m->changes, &member->pages);
     members_gather_soon(m);
-    return true;
 }
 
 static void
@@ -182,8 +163,7 @@ note_report(struct members *m, struct member *member, const struct report *r, ui
     member->reports++;
     member->heard_ns = now_ns;
     member->state = r->state;
-    if ((r->full || r->model_count > 0) && !note_models(m, member, r))
-        member->sender.wants_full = true;
+    note_models(m, member, r);
     if (!member->is_in_core)
         return;
     note_heard(m, member, now_ns);
@@ -284,9 +264,12 @@ note_hello(struct members *m, struct member *member, const struct report_hello *
 {
     member->identity = identity;
     member->expires_s = h->identity.expires_s;
+    member->wants_hello = false;
     memcpy(member->pin, h->identity.tls_pin, sizeof(member->pin));
+    identity_hash(&h->identity, member->record);
     span_copy(h->identity.operator, member->operator_name, sizeof(member->operator_name));
     if (is_new_life) {
+        members_drop_pages(m, member);
         member->life++;
         member->state = NODE_READY;
         member->is_over = false;
@@ -305,12 +288,16 @@ note_hello(struct members *m, struct member *member, const struct report_hello *
     }
 }
 
+/* roster: the configuration's, without members. */
 static uint32_t
 take_hello(struct members *m, struct member *member, struct span name, const struct report_hello *h,
-           const struct roster *roster, uint64_t now_ns, char words[IDENTITY_WORDS_BYTES])
+           const struct roster *roster, uint64_t now_ns, char words[MEMBERS_WORDS_BYTES])
 {
     const struct config_operators *operators = &roster->config.operators;
-    const struct identity_trust trust = {operators->trust, operators->trust_count};
+    const struct identity_trust trust = {.operators = operators->trust,
+                                         .count = operators->trust_count,
+                                         .revoked = operators->revoke,
+                                         .revoked_count = operators->revoke_count};
     enum identity_verdict identity;
     enum report_verdict verdict;
     struct roster_member *node;
@@ -327,6 +314,11 @@ take_hello(struct members *m, struct member *member, struct span name, const str
         identity_words(identity, &h->identity, clock_wall_s(), words);
     if (!make_node(m, &h->identity, &node))
         return MEMBERS_NO_URL;
+    if (node->node.address.bytes > 0 && roster_find(roster, name) == NULL &&
+        !members_may_reach(roster, identity == IDENTITY_PROVEN, &node->node.address, words)) {
+        roster_member_unref(node);
+        return MEMBERS_BAD_PLACE;
+    }
     if (is_stranger)
         member = member_add(&m->table, name);
     if (member == NULL) {
@@ -374,70 +366,6 @@ take_chain(struct member *member, struct span name, const struct report_chain *c
 }
 
 /* ---- A message. */
-
-/* Ask it, over the bus, for what is missing; the answer to a message over HTTP says the same. */
-static void
-ask(struct members *m, struct span name, uint64_t *asked_ns, const char *want, uint64_t now_ns)
-{
-    char subject[BUS_SUBJECT_BYTES_MAX], body[64];
-
-    if (m->bus == NULL || (*asked_ns != 0 && now_ns - *asked_ns < MEMBERS_ASK_NS))
-        return;
-    *asked_ns = now_ns;
-    snprintf(subject, sizeof(subject), "iso.ctl.%.*s", (int)name.bytes, name.data);
-    snprintf(body, sizeof(body), "{\"v\":1,\"want\":\"%s\"}", want);
-    if (bus_publish(m->bus, span_of(subject), span_of(body)) != ERR_OK)
-        log_debug("node %.*s was not asked for %s: the bus does not take it", (int)name.bytes,
-                  name.data, want);
-}
-
-/* When this name was asked. Of two with one place each makes the other forgotten. */
-static uint64_t *
-stranger_asked_ns(struct members *m, struct span name)
-{
-    uint64_t hash = hash_span(m->table.key, name);
-    struct member_stranger *s = &m->strangers[hash % MEMBER_TABLE_SLOTS];
-
-    if (s->hash != hash)
-        *s = (struct member_stranger){.hash = hash};
-    return &s->asked_ns;
-}
-
-/* Count it, tell of it seldom, and ask for what is missing. words: NULL: the verdict's. */
-static void
-conclude(struct members *m, enum members_kind kind, struct span name, uint32_t verdict,
-         const char *words, struct members_answer *a)
-{
-    struct member *member = member_find(&m->table, name);
-    uint64_t *asked_ns = member != NULL ? &member->asked_ns : stranger_asked_ns(m, name);
-    uint64_t now_ns = clock_now_ns();
-    bool taken = verdict <= REPORT_GAP;
-
-    *a = (struct members_answer){
-        .verdict = verdict, .name = members_verdict_name(verdict), .want = ""};
-    snprintf(a->words, sizeof(a->words), "%s", words != NULL ? words : verdict_words(verdict));
-    if (taken)
-        m->counts.taken[kind]++;
-    m->counts.verdicts[a->verdict]++;
-    if (member != NULL && !taken)
-        member->refused++;
-    if (a->verdict == REPORT_UNANNOUNCED)
-        a->want = "hello";
-    else if (member != NULL && member->sender.wants_full)
-        a->want = "full";
-    if (a->want[0] != '\0')
-        ask(m, name, asked_ns, a->want, now_ns);
-    if (taken || a->verdict == REPORT_UNANNOUNCED || a->verdict == REPORT_REPEATED)
-        return;
-    if (m->logged_ns[a->verdict] == 0 || now_ns - m->logged_ns[a->verdict] >= MEMBERS_LOG_NS) {
-        m->logged_ns[a->verdict] = now_ns;
-        if (name.bytes > 0)
-            log_warn("node %.*s: a %s is refused: %s", (int)name.bytes, name.data, kind_names[kind],
-                     a->words);
-        else
-            log_warn("a message over HTTP is refused: %s", a->words);
-    }
-}
 
 union said {
     struct report report;
@@ -489,7 +417,7 @@ prove(struct members *m, const struct members_message *message, struct proof *re
     if (ret->is_known && message->pin != NULL && !message_is_zero(pin, sizeof(pin)))
         ret->is_good = memcmp(pin, message->pin, sizeof(pin)) == 0;
     if (ret->is_known && !ret->is_good && message->signature != NULL)
-        ret->is_good = message_proof_is_good(&ret->key, span_of(kind_names[message->kind]),
+        ret->is_good = message_proof_is_good(&ret->key, span_of(members_kind_names[message->kind]),
                                              message->body, message->signature);
 }
 
@@ -503,7 +431,7 @@ is_proven(const struct proof *proof, const struct member *member)
 
 static uint32_t
 judge(struct members *m, const struct members_message *message, const union said *said,
-      const struct roster *roster, uint64_t now_ns, char words[IDENTITY_WORDS_BYTES])
+      const struct roster *roster, uint64_t now_ns, char words[MEMBERS_WORDS_BYTES])
 {
     struct member *member = member_find(&m->table, message->name);
 
@@ -524,7 +452,7 @@ members_take(struct members *m, const struct members_message *message,
              struct members_answer *ret_answer)
 {
     struct message_error error = {.text = ""};
-    char words[IDENTITY_WORDS_BYTES] = "";
+    char words[MEMBERS_WORDS_BYTES] = "";
     union said said;
     struct proof proof;
     struct fleet *fleet;
@@ -541,10 +469,11 @@ members_take(struct members *m, const struct members_message *message,
     prove(m, message, &proof);
     members_lock(m);
     verdict = is_proven(&proof, member_find(&m->table, message->name))
-                  ? judge(m, message, &said, fleet != NULL ? fleet->roster : NULL, clock_now_ns(),
-                          words)
+                  ? judge(m, message, &said, fleet != NULL ? roster_base(fleet->roster) : NULL,
+                          clock_now_ns(), words)
                   : MEMBERS_UNPROVEN;
-    conclude(m, message->kind, message->name, verdict, words[0] != '\0' ? words : NULL, ret_answer);
+    members_conclude(m, message->kind, message->name, verdict, words[0] != '\0' ? words : NULL,
+                     ret_answer);
     members_unlock(m);
     fleet_unref(fleet);
 }
@@ -554,7 +483,7 @@ members_refuse(struct members *m, enum members_kind kind, struct span name, uint
                const char *words, struct members_answer *ret_answer)
 {
     members_lock(m);
-    conclude(m, kind, name, verdict, words, ret_answer);
+    members_conclude(m, kind, name, verdict, words, ret_answer);
     members_unlock(m);
 }
 
@@ -682,75 +611,4 @@ members_close(struct members *m)
     free(m->by_index);
     free(m->strangers);
     free(m);
-}
-
-/* ---- For people. */
-
-struct bus *
-members_bus_of(struct members *m)
-{
-    return m->bus;
-}
-
-bool
-members_bus(struct members *m, struct bus_state *ret_state)
-{
-    if (m->bus != NULL)
-        bus_read_state(m->bus, ret_state);
-    return m->bus != NULL;
-}
-
-void
-members_count(struct members *m, struct members_counts *ret_counts)
-{
-    uint64_t now_ns = clock_now_ns();
-
-    members_lock(m);
-    *ret_counts = m->counts;
-    ret_counts->known = m->table.count;
-    for (uint32_t i = 0; i < m->table.count; i++) {
-        const struct member *member = m->table.list[i];
-        ret_counts->in_fleet += member->is_in_core;
-        ret_counts->proven += member->is_in_core && member->sender.proven;
-        ret_counts->silent += member->is_in_core &&
-                              now_ns - member->heard_ns > MEMBERS_FRESH_MS * UINT64_C(1000000);
-    }
-    members_unlock(m);
-}
-
-static double
-ago_ms(uint64_t then_ns, uint64_t now_ns)
-{
-    return then_ns == 0 ? (double)NAN : (double)(now_ns - then_ns) / 1e6;
-}
-
-void
-members_look(struct members *m, struct span name, struct member_look *ret)
-{
-    const struct member *member;
-    uint64_t now_ns = clock_now_ns(), now_s = clock_wall_s();
-
-    *ret = (struct member_look){.report_age_ms = (double)NAN, .rival_ago_ms = (double)NAN};
-    members_lock(m);
-    member = member_find(&m->table, name);
-    if (member != NULL) {
-        struct identity about = {.expires_s = member->expires_s,
-                                 .operator_key = member->sender.operator_key};
-        ret->is_member = true;
-        ret->is_configured = member->is_configured;
-        ret->proven = member->sender.proven;
-        ret->gone = member->is_over;
-        memcpy(ret->operator_name, member->operator_name, sizeof(ret->operator_name));
-        identity_words(member->sender.proven && member->expires_s <= now_s ? IDENTITY_EXPIRED
-                                                                           : member->identity,
-                       &about, now_s, ret->why);
-        ret->epoch = member->sender.epoch;
-        ret->seq = member->sender.seq;
-        ret->signed_seq = member->sender.signed_seq;
-        ret->reports = member->reports;
-        ret->refused = member->refused;
-        ret->report_age_ms = ago_ms(member->heard_ns, now_ns);
-        ret->rival_ago_ms = ago_ms(member->rival_ns, now_ns);
-    }
-    members_unlock(m);
 }

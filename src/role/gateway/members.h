@@ -27,6 +27,7 @@
 #define MEMBERS_FORGET_NS   600000000000u /* of silence, when it does not answer either */
 #define MEMBERS_LOG_NS      10000000000u
 #define MEMBERS_WORDS_BYTES 240u
+#define MEMBERS_REFUSED_MAX 64u /* names that are kept for people */
 
 struct gateway;
 struct members;
@@ -45,9 +46,11 @@ enum members_refusal {
     MEMBERS_MALFORMED = REPORT_VERDICT_COUNT,
     MEMBERS_OVERSIZED,
     MEMBERS_TABLE_FULL,
-    MEMBERS_NO_NODE,      /* of a gateway or another role, which is no node */
-    MEMBERS_NO_URL,       /* nowhere to send requests to */
-    MEMBERS_UNPROVEN,     /* over HTTP from anybody, and nothing shows that it is the node's */
+    MEMBERS_NO_NODE,   /* of a gateway or another role, which is no node */
+    MEMBERS_NO_URL,    /* nowhere to send requests to */
+    MEMBERS_UNPROVEN,  /* over HTTP from anybody, and nothing shows that it is the node's */
+    MEMBERS_BAD_PLACE, /* its URL leads to where nodes may not be */
+    MEMBERS_REVOKED, /* its key, its operator's or its record was called back while it was there */
     MEMBERS_BUSY_ADDRESS, /* more than one client address may send over HTTP */
     MEMBERS_VERDICT_COUNT
 };
@@ -75,6 +78,14 @@ struct members_counts {
     uint64_t verdicts[MEMBERS_VERDICT_COUNT]; /* of all kinds */
     uint64_t piggybacks;
     uint32_t known, in_fleet, proven, silent; /* members now */
+};
+
+struct members_refused { /* a name under which something was refused */
+    char name[MEMBER_NAME_BYTES_MAX + 1];
+    uint32_t verdict; /* of the last time */
+    char words[MEMBERS_WORDS_BYTES];
+    uint64_t count; /* since it was heard of */
+    double ago_ms;
 };
 
 struct member_look { /* one member, for people */
@@ -119,6 +130,9 @@ void members_look(struct members *members, struct span name, struct member_look 
 const char *members_verdict_name(uint32_t verdict);
 /* Its bus, for others that speak on it until members_stop; NULL: there is none. */
 struct bus *members_bus_of(struct members *members);
+/* The names that were refused last, the newest first; how many. */
+uint32_t members_refused(struct members *members,
+                         struct members_refused ret_list[MEMBERS_REFUSED_MAX]);
 /* False: there is no bus. */
 bool members_bus(struct members *members, struct bus_state *ret_state);
 /* Did this node report lately? Any thread. */

@@ -53,19 +53,43 @@ members_gather_soon(struct members *m)
 
 /* ---- Looking names up. */
 
+/* Others wait for the worker, too: those whose turn does not come within some time wait for the
+ * next job. */
 static void
 on_resolve(struct worker_job *job)
 {
     struct members *m = CONTAINER_OF(job, struct members, job);
+    uint64_t begun_ns = clock_now_ns();
+    uint32_t i = 0;
 
-    for (uint32_t i = 0; i < m->resolving_count; i++)
+    for (; i < m->resolving_count && clock_now_ns() - begun_ns < MEMBERS_RESOLVE_NS; i++)
         m->resolved[i] = roster_member_resolve(m->resolving[i]);
+    m->looked_up_count = i;
+}
+
+/* Its name was looked up: may it be there? */
+static void
+end_resolve(struct members *m, struct member *member, bool has_address, const struct roster *base)
+{
+    const struct roster_node *n = &member->next->node;
+    char words[MEMBERS_WORDS_BYTES] = "the name in its url has no address";
+
+    if (has_address && (roster_find(base, n->name) != NULL ||
+                        members_may_reach(base, member->sender.proven, &n->address, words)))
+        return;
+    roster_member_unref(member->next);
+    member->next = NULL;
+    if (member->node == NULL)
+        members_end(m, member, MEMBERS_BAD_PLACE, words);
+    else /* it stays where it was; its next hello tries again */
+        members_note_refused(m, span_of(member->name), MEMBERS_BAD_PLACE, words);
 }
 
 static void
 on_resolved(struct worker_job *job)
 {
     struct members *m = CONTAINER_OF(job, struct members, job);
+    struct fleet *fleet = decide_fleet(m->gateway->door);
 
     m->is_resolving = false;
     members_lock(m);
@@ -73,16 +97,15 @@ on_resolved(struct worker_job *job)
         struct member *member = member_find(&m->table, m->resolving[i]->node.name);
         if (member != NULL)
             member->is_resolving = false;
-        if (!m->resolved[i] && member != NULL && member->next == m->resolving[i]) {
-            roster_member_unref(member->next); /* its next hello tries again */
-            member->next = NULL;
-        }
+        if (i < m->looked_up_count && member != NULL && member->next == m->resolving[i])
+            end_resolve(m, member, m->resolved[i], roster_base(fleet->roster));
         roster_member_unref(m->resolving[i]);
     }
     m->resolving_count = 0;
     m->is_changed = true;
     members_gather_soon(m);
     members_unlock(m);
+    fleet_unref(fleet);
 }
 
 /* Is the address of what it is to be known? If not it is asked for. */
@@ -141,6 +164,7 @@ place(struct members *m, struct member *member, const struct roster *base)
         member->is_configured = true;
     } else if (configured == NULL && member->is_configured) {
         leave_index(m, member);
+        member->sender.wants_full = true; /* what the engine said by itself is not what it says */
     }
     if (member->index == MEMBER_NO_INDEX)
         member->index = free_index(m);
@@ -167,6 +191,19 @@ settle(struct members *m, struct member *member, const struct roster *base)
     return member->node != NULL && place(m, member, base);
 }
 
+/* It was the configuration's for a while, and has another index now. */
+static bool
+make_anew(struct member *member)
+{
+    struct roster_member *again;
+
+    if (roster_member_again(member->node, &again) != ERR_OK)
+        return false;
+    roster_member_unref(member->node);
+    member->node = again;
+    return true;
+}
+
 /* All who are nodes by themselves, into list. */
 static uint32_t
 collect(struct members *m, const struct roster *base, struct roster_member **list)
@@ -177,9 +214,9 @@ collect(struct members *m, const struct roster *base, struct roster_member **lis
         struct member *member = m->table.list[i];
         if (!settle(m, member, base) || member->is_configured)
             continue;
-        if (member->node->placed && member->node->node.index != member->index) {
-            /* it was the configuration's for a while: made anew by its next hello */
-            leave_index(m, member);
+        if (member->node->placed && member->node->node.index != member->index &&
+            !make_anew(member)) {
+            leave_index(m, member); /* no memory: the next gathering tries again */
             continue;
         }
         member->node->node.index = member->index;
@@ -214,8 +251,12 @@ build(struct members *m, struct roster *from, const struct roster *base, struct 
 enum err
 members_add_to(struct members *m, struct roster *read, struct roster **ret_roster)
 {
-    enum err err = build(m, read, read, ret_roster);
+    enum err err;
 
+    members_lock(m);
+    members_judge_again(m, read);
+    members_unlock(m);
+    err = build(m, read, read, ret_roster);
     roster_unref(read);
     members_lock(m);
     m->is_changed = true; /* who has another index now enters the core with it */
@@ -265,21 +306,10 @@ apply_all(struct members *m, struct fleet *next, struct member_changes *taken)
     }
 }
 
-static void
-drop(struct member_changes *changes)
-{
-    struct member_change *c;
-
-    while ((c = STAILQ_FIRST(changes)) != NULL) {
-        STAILQ_REMOVE_HEAD(changes, link);
-        free(c);
-    }
-}
-
 void
 members_drop_changes(struct members *m)
 {
-    drop(&m->changes);
+    member_drop_changes(&m->changes);
     m->change_count = 0;
 }
 
@@ -316,9 +346,7 @@ next_fleet(struct members *m, const struct fleet *now, bool is_changed)
     struct fleet *next;
     struct member_changes taken = STAILQ_HEAD_INITIALIZER(taken);
 
-    if (is_changed &&
-        build(m, now->roster, now->roster->base != NULL ? now->roster->base : now->roster,
-              &roster) != ERR_OK)
+    if (is_changed && build(m, now->roster, roster_base(now->roster), &roster) != ERR_OK)
         return NULL;
     if (fleet_copy(now, roster, &next) != ERR_OK)
         return NULL;
@@ -328,7 +356,7 @@ next_fleet(struct members *m, const struct fleet *now, bool is_changed)
         STAILQ_CONCAT(&taken, &m->changes);
         STAILQ_CONCAT(&m->changes, &taken);
     } else {
-        drop(&taken);
+        member_drop_changes(&taken);
     }
     members_unlock(m);
     if (!next->incomplete)
@@ -414,13 +442,16 @@ on_sweep(struct loop_timer *timer)
     members_lock(m);
     for (uint32_t i = m->table.count; i-- > 0;) {
         struct member *member = m->table.list[i];
+        bool is_expired = member->sender.proven && member->expires_s <= clock_wall_s();
         bool is_past = member->is_over && now_ns - member->over_ns > MEMBERS_GONE_NS;
 
+        if (is_expired) {
+            member->sender.proven = false;
+            member->identity = IDENTITY_EXPIRED;
+            member->wants_hello = true;
+        }
         if (!member->is_over && is_lost(m, member, &bus, now_ns)) {
-            log_warn("node %s: forgotten: it neither reports nor answers", member->name);
-            member->is_over = m->is_changed = true;
-            member->over_ns = now_ns;
-            members_gather_soon(m);
+            members_end(m, member, REPORT_IS_GONE, "forgotten: it neither reports nor answers");
         } else if (is_past && member->index == MEMBER_NO_INDEX && !member->is_resolving) {
             member_remove(&m->table, member);
         }

@@ -2,7 +2,9 @@
 #define ROLE_GATEWAY_MEMBERS_STATE_H
 /* members_state - what the files of members share, and nobody else includes:
  *   members.c       what members say, judged
- *   members_join.c  how they become nodes of the fleet, and leave it */
+ *   members_join.c  how they become nodes of the fleet, and leave it
+ *   members_trust.c where they may be, and who of them is not believed any more
+ *   members_look.c  what is thought of messages: counted, told, kept for people */
 #include <pthread.h>
 
 #include "base/must.h"
@@ -10,25 +12,17 @@
 #include "role/gateway/lane.h"
 #include "role/gateway/members.h"
 
-#define MEMBERS_RESOLVE_MAX 256u   /* names that one job looks up */
-#define MEMBERS_CHANGES_MAX 65536u /* messages with models that wait to be in a fleet */
-
-struct member_change { /* models that a member told of, until they are in a fleet */
-    STAILQ_ENTRY(member_change) link;
-    char member[MEMBER_NAME_BYTES_MAX + 1];
-    bool all; /* these are all it has, so far */
-    uint32_t count;
-    struct {
-        uint16_t at, bytes; /* of its name, in text */
-        uint16_t state;
-        float ready_in_ms;
-    } models[REPORT_MODELS_MAX];
-    char *text; /* behind it */
-};
-STAILQ_HEAD(member_changes, member_change);
+#define MEMBERS_RESOLVE_MAX 256u        /* names that one job looks up */
+#define MEMBERS_RESOLVE_NS  2000000000u /* and no more after it */
+#define MEMBERS_CHANGES_MAX 65536u      /* messages with models that wait to be in a fleet */
 
 struct member_stranger { /* an unknown name that was asked for a hello */
     uint64_t hash, asked_ns;
+};
+
+struct members_refused_row { /* who was refused lately */
+    struct members_refused about;
+    uint64_t last_ns; /* 0: the row is free */
 };
 
 struct members {
@@ -44,6 +38,7 @@ struct members {
     bool is_changed; /* who is there is not who is in the roster */
     struct members_counts counts;
     uint64_t logged_ns[MEMBERS_VERDICT_COUNT];
+    struct members_refused_row refused[MEMBERS_REFUSED_MAX];
     struct member_stranger *strangers; /* [MEMBER_TABLE_SLOTS], by hash of the name */
     struct tls_context *pinned;        /* for members with a pin; NULL: nobody needed it */
     /* of the first lane: */
@@ -54,7 +49,7 @@ struct members {
     bool is_resolving; /* the job is under way */
     struct roster_member *resolving[MEMBERS_RESOLVE_MAX];
     bool resolved[MEMBERS_RESOLVE_MAX];
-    uint32_t resolving_count;
+    uint32_t resolving_count, looked_up_count;
     uint32_t index_fresh; /* indices that were never used begin here */
 };
 
@@ -78,4 +73,29 @@ void members_gather_open(struct members *m);
 void members_gather_close(struct members *m);
 /* Forget what waits. Under the lock, or when nobody else is there. */
 void members_drop_changes(struct members *m);
+/* Forget the pages of a full report that did not come whole. Under the lock. */
+void members_drop_pages(struct members *m, struct member *member);
+/* Ask it, over the bus, for what is missing ("hello", "full"), not too often; the answer to a
+ * message over HTTP says the same. Under the lock. */
+void members_ask(struct members *m, struct span name, uint64_t *asked_ns, const char *want,
+                 uint64_t now_ns);
+
+/* ---- members_trust.c. Under the lock. */
+/* May a node be there? Else *ret_words says why not. */
+bool members_may_reach(const struct roster *roster, bool proven,
+                       const struct roster_address *address, char ret_words[MEMBERS_WORDS_BYTES]);
+/* It is no member any more, until another hello. */
+void members_end(struct members *m, struct member *member, uint32_t verdict, const char *words);
+/* By this configuration: who is revoked leaves, and who was proven by whom is not trusted any more
+ * is unproven. */
+void members_judge_again(struct members *m, const struct roster *roster);
+
+/* ---- members_look.c. Under the lock. */
+const char *members_verdict_words(uint32_t verdict);
+extern const char *const members_kind_names[MEMBERS_KIND_COUNT];
+/* Count it, tell of it seldom, and ask for what is missing. words: NULL: the verdict's. */
+void members_conclude(struct members *m, enum members_kind kind, struct span name, uint32_t verdict,
+                      const char *words, struct members_answer *ret_answer);
+/* Keep for people that it was refused, and why. */
+void members_note_refused(struct members *m, struct span name, uint32_t verdict, const char *words);
 #endif

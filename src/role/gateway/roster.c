@@ -547,8 +547,9 @@ listeners_check(struct roster *r)
 
     if (err != ERR_OK)
         return err;
-    if (!roster_is_loopback(&public_address.any) && r->config.keys_file.bytes == 0 &&
-        !r->config.auth_none && !knows_callers(r)) {
+    r->is_local = roster_is_loopback(&public_address.any);
+    if (!r->is_local && r->config.keys_file.bytes == 0 && !r->config.auth_none &&
+        !knows_callers(r)) {
         log_error("listen.public %.*s is not a loopback address: set `keys: FILE`, or say `auth: "
                   "none` to let everybody in",
                   (int)r->config.public_listen.bytes, r->config.public_listen.data);

@@ -81,6 +81,7 @@ struct roster {
     struct roster_listener_tls tls, admin_tls; /* of the two listeners */
     struct roster_tls_context *tls_contexts;   /* of engines */
     uint32_t tls_context_count;
+    bool is_local; /* the public side is on loopback: nobody from elsewhere comes in */
     bool has_prefix_secret;
     struct hash_key prefix_secret;
     struct access access;
@@ -118,6 +119,12 @@ void roster_unref(struct roster *roster); /* NULL: does nothing */
 /* NULL: no such index. */
 const struct roster_node *roster_node(const struct roster *roster, uint32_t index);
 const struct roster_node *roster_find(const struct roster *roster, struct span name);
+/* The configuration's nodes alone. */
+static inline const struct roster *
+roster_base(const struct roster *roster)
+{
+    return roster->base != NULL ? roster->base : roster;
+}
 /* By its address, which every gateway writes alike. Never 0. */
 uint32_t roster_node_identity(const struct roster_node *node);
 /* Look up host:port, at most one address. ERR_NOT_FOUND: logged. Blocks. */

@@ -102,6 +102,29 @@ roster_member_make(const struct roster_member_said *said, struct roster_member *
     return ERR_OK;
 }
 
+enum err
+roster_member_again(const struct roster_member *was, struct roster_member **ret_member)
+{
+    const struct roster_member_said said = {
+        .name = was->node.name,
+        .url = was->node.url,
+        .region = was->region,
+        .gpu = was->gpu,
+        .site = was->site,
+        .operator= was->operator,
+        .pin = was->node.tls != NULL ? was->pin : NULL,
+        .tls = was->node.tls,
+    };
+    const char *why;
+    enum err err = roster_member_make(&said, ret_member, &why);
+
+    if (err != ERR_OK)
+        return err;
+    (*ret_member)->node.kind = was->node.kind;
+    (*ret_member)->node.address = was->node.address;
+    return ERR_OK;
+}
+
 struct roster_member *
 roster_member_ref(struct roster_member *member)
 {

@@ -31,6 +31,9 @@ struct roster_member_said { /* all spans are copied */
  * the url is none, or https without a pin: *ret_why says so. ERR_MEMORY. Any thread. */
 MUST_USE enum err roster_member_make(const struct roster_member_said *said,
                                      struct roster_member **ret_member, const char **ret_why);
+/* The same with nothing placed, for another index. ERR_MEMORY. Any thread. */
+MUST_USE enum err roster_member_again(const struct roster_member *was,
+                                      struct roster_member **ret_member);
 struct roster_member *roster_member_ref(struct roster_member *member);
 void roster_member_unref(struct roster_member *member); /* NULL: does nothing */
 /* Look its host up, unless it is an address. Blocks. False: it has none; logged. */

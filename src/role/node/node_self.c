@@ -120,9 +120,10 @@ take_record(struct node *n)
         return ERR_ARG;
     }
     /* Whom to trust is the gateways' to say; whether it is good in itself shows here already. */
-    verdict = identity_verify(&n->identity, n->name,
-                              &(struct identity_trust){&n->identity.operator_key, 1},
-                              clock_wall_s());
+    verdict = identity_verify(
+        &n->identity, n->name,
+        &(struct identity_trust){.operators = &n->identity.operator_key, .count = 1},
+        clock_wall_s());
     if (verdict != IDENTITY_PROVEN && !identity_is_unproven(verdict)) {
         identity_words(verdict, &n->identity, clock_wall_s(), words);
         log_error("%.*s: gateways will refuse this record: %s", (int)path.bytes, path.data, words);

@@ -250,7 +250,7 @@ static const struct {
 static void
 check_verdicts(void)
 {
-    const struct identity_trust trust = {&trusted, 1}, none = {NULL, 0};
+    const struct identity_trust trust = {.operators = &trusted, .count = 1}, none = {.count = 0};
     char text[IDENTITY_WORDS_BYTES];
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -268,6 +268,47 @@ check_verdicts(void)
           "nobody is trusted");
     CHECK(strcmp(identity_verdict_name(IDENTITY_UNKNOWN_OPERATOR), "unknown_operator") == 0,
           "a verdict's name");
+}
+
+/* Whatever is called back of a record, it is refused, well signed or not. */
+static void
+check_revoked(void)
+{
+    struct signature_revoked one[3] = {{.is_record = false}}, swapped[2];
+    char text[IDENTITY_WORDS_BYTES];
+
+    good_record();
+    memcpy(one[0].bytes, identity.key.bytes, sizeof(one[0].bytes));
+    memcpy(one[1].bytes, identity.operator_key.bytes, sizeof(one[1].bytes));
+    one[2].is_record = true;
+    identity_hash(&identity, one[2].bytes);
+    for (size_t i = 0; i < 3; i++) {
+        struct identity_trust trust = {
+            .operators = &trusted, .count = 1, .revoked = &one[i], .revoked_count = 1};
+
+        CHECK(identity_verify(&identity, SPAN_LIT(""), &trust, NOW) == IDENTITY_REVOKED,
+              "a key, its operator's, the record");
+        trust.count = 0;
+        CHECK(identity_verify(&identity, SPAN_LIT(""), &trust, NOW) == IDENTITY_REVOKED,
+              "of somebody unknown, too");
+    }
+    identity_words(IDENTITY_REVOKED, &identity, NOW, text);
+    CHECK(strstr(text, "operators.revoke") != NULL, text);
+    swapped[0] = one[2];
+    swapped[0].is_record = false;
+    swapped[1] = one[0];
+    swapped[1].is_record = true;
+    CHECK(identity_verify(
+              &identity, SPAN_LIT(""),
+              &(struct identity_trust){
+                  .operators = &trusted, .count = 1, .revoked = swapped, .revoked_count = 2},
+              NOW) == IDENTITY_PROVEN,
+          "a hash is no key, and a key no hash");
+    identity.expires_s++;
+    CHECK(identity_verify(&identity, SPAN_LIT(""),
+                          &(struct identity_trust){.revoked = &one[2], .revoked_count = 1},
+                          NOW) == IDENTITY_UNKNOWN_OPERATOR,
+          "another record is another one");
 }
 
 /* The vector of doc/identity.md. */
@@ -321,7 +362,8 @@ check_vector(void)
           "and its signature");
     CHECK(identity_write(&identity, json, &bytes) == ERR_OK, "written");
     CHECK(identity_parse((struct span){json, bytes}, &again, &error) == ERR_OK, "read again");
-    CHECK(identity_verify(&again, SPAN_LIT("ams1-gpu0"), &(struct identity_trust){&trusted, 1},
+    CHECK(identity_verify(&again, SPAN_LIT("ams1-gpu0"),
+                          &(struct identity_trust){.operators = &trusted, .count = 1},
                           NOW) == IDENTITY_PROVEN,
           "and good");
     identity.url = SPAN_LIT("https://a b");
@@ -334,6 +376,7 @@ main(void)
     check_texts();
     check_limits();
     check_verdicts();
+    check_revoked();
     check_vector();
     return tap_done();
 }

@@ -1,0 +1,528 @@
+/* members_test - who becomes a member and who is one no more, in a gateway whose time is the
+ * test's: pages of a full report, silence, revoked keys, places where no node may be, reloads. */
+#include "role/gateway/members.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "bus_node.h"
+#include "io/bus_nats.h"
+#include "io/clock.h"
+#include "io/log.h"
+#include "role/gateway/gateway.h"
+#include "role/gateway/members_state.h"
+#include "role/gateway/reload.h"
+#include "tap.h"
+
+#define SECOND_NS     UINT64_C(1000000000)
+#define WAIT_MS       30000               /* a guard: for other threads */
+#define POLL_PAUSE_NS (UINT64_C(1) << 60) /* nobody is asked: answers are the test's */
+#define PORT          1u                  /* nobody is there */
+
+/* ---- Time, instead of io/clock's. */
+
+static _Atomic uint64_t now_ns = 1000 * SECOND_NS;
+
+uint64_t
+clock_now_ns(void)
+{
+    return atomic_load(&now_ns);
+}
+
+uint64_t
+clock_wall_ms(void)
+{
+    return UINT64_C(1700000000000) + clock_now_ns() / 1000000u;
+}
+
+uint64_t
+clock_wall_s(void)
+{
+    return clock_wall_ms() / 1000u;
+}
+
+uint64_t
+clock_thread_cpu_ns(void)
+{
+    return 0;
+}
+
+/* ---- A gateway, on this thread. */
+
+static struct gateway *gateway;
+static char config_path[64];
+static struct signature_secret operator_secret;
+static char operator_key[SIGNATURE_KEY_TEXT_SIZE];
+
+static struct members *
+members(void)
+{
+    return gateway->members;
+}
+
+/* So much time, in steps in which the gateway does what is due. */
+static void
+pass(uint64_t ns)
+{
+    const uint64_t step_ns = ns < 50 * SECOND_NS ? 20000000u : 5 * SECOND_NS;
+
+    for (uint64_t gone_ns = 0; gone_ns < ns; gone_ns += step_ns) {
+        atomic_fetch_add(&now_ns, step_ns);
+        loop_pass(gateway->lanes[0].loop, 0);
+        loop_pass(gateway->lanes[0].loop, 0);
+    }
+}
+
+/* What joined or left is in the fleet. */
+static void
+gather(void)
+{
+    members()->gather_ns = 0;
+    pass(200000000u);
+}
+
+static void write_config(const char *format, ...) PRINTF_LIKE(1, 2);
+static void
+write_config(const char *format, ...)
+{
+    FILE *file = fopen(config_path, "we");
+    va_list list;
+
+    must(file != NULL);
+    fputs("listen: {public: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\n", file);
+    va_start(list, format);
+    vfprintf(file, format, list);
+    va_end(list);
+    must(fclose(file) == 0);
+}
+
+/* The configuration was written anew. */
+static void
+reload(void)
+{
+    uint64_t before = atomic_load(&gateway->reloads);
+
+    reload_start(gateway->reload, NULL);
+    for (int ms = 0; ms < WAIT_MS && atomic_load(&gateway->reloads) == before; ms++) {
+        pass(1);
+        usleep(1000);
+    }
+    CHECK(atomic_load(&gateway->reloads) == before + 1, "the configuration is read again");
+    gather();
+}
+
+static uint32_t
+say(enum members_kind kind, const struct bus_node *n, const char *text, size_t bytes)
+{
+    struct members_answer answer;
+    const struct members_message message = {
+        .kind = kind, .name = span_of(n->name), .body = {text, bytes}};
+
+    members_take(members(), &message, &answer);
+    return answer.verdict;
+}
+
+static uint32_t
+hello(struct bus_node *n)
+{
+    char text[MESSAGE_BYTES_MAX];
+
+    return say(MEMBERS_HELLO, n, text, bus_node_hello_text(n, text));
+}
+
+static uint32_t
+report(struct bus_node *n, bool full)
+{
+    char text[MESSAGE_BYTES_MAX];
+
+    return say(MEMBERS_REPORT, n, text, bus_node_report_text(n, full, text));
+}
+
+static void
+join(struct bus_node *n)
+{
+    CHECK(hello(n) == REPORT_NEWS, "a hello");
+    CHECK(report_verdict_is_taken(report(n, true)), "a full report");
+    gather();
+}
+
+static void
+leave(struct bus_node *n)
+{
+    members_lock(members());
+    members_end(members(), member_find(&members()->table, span_of(n->name)), REPORT_IS_GONE,
+                "test");
+    members_unlock(members());
+    gather();
+}
+
+/* ---- Looking at it. */
+
+/* How many models the node has; -1: it is no node. */
+static int
+models_of(const struct bus_node *n)
+{
+    struct fleet *fleet = decide_fleet(gateway->door);
+    const struct roster_node *node = roster_find(fleet->roster, span_of(n->name));
+    int count = node != NULL ? (int)fleet_served(fleet, node->index)->count : -1;
+
+    fleet_unref(fleet);
+    return count;
+}
+
+static bool
+serves(const struct bus_node *n, const char *model)
+{
+    struct fleet *fleet = decide_fleet(gateway->door);
+    const struct roster_node *node = roster_find(fleet->roster, span_of(n->name));
+    bool is_there =
+        node != NULL &&
+        fleet_engine_name(fleet, node->index, fleet_model_find(fleet, span_of(model))).bytes > 0;
+
+    fleet_unref(fleet);
+    return is_there;
+}
+
+static struct member_look
+look(const struct bus_node *n)
+{
+    struct member_look l;
+
+    members_look(members(), span_of(n->name), &l);
+    return l;
+}
+
+/* Was it refused for this reason last, in these words? */
+static bool
+was_refused(const struct bus_node *n, uint32_t verdict, const char *words)
+{
+    struct members_refused list[MEMBERS_REFUSED_MAX];
+    uint32_t count = members_refused(members(), list);
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(list[i].name, n->name) == 0)
+            return list[i].verdict == verdict && strstr(list[i].words, words) != NULL;
+    }
+    return false;
+}
+
+static struct bus_node
+new_node(unsigned number)
+{
+    struct bus_node n;
+
+    bus_node_init(&n, NULL, number, PORT);
+    n.model = "m";
+    return n;
+}
+
+/* ---- Full reports in pages. */
+
+static uint32_t
+page(struct bus_node *n, unsigned place, unsigned pages, const char *model)
+{
+    char text[MESSAGE_BYTES_MAX];
+    struct report r;
+    size_t bytes;
+
+    report_init(&r);
+    r.node = span_of(n->name);
+    r.epoch = n->epoch;
+    r.seq = ++n->seq;
+    r.at_us = n->seq;
+    r.full = pages > 0;
+    if (pages > 0) {
+        r.page = place;
+        r.pages = pages;
+    }
+    r.models[0].id = span_of(model);
+    r.models[0].state = MODEL_READY;
+    r.models[0].ready_in_ms = 0.0;
+    r.models[0].bytes = MESSAGE_UNKNOWN;
+    r.model_count = 1;
+    must(report_write(&r, text, &bytes) == ERR_OK);
+    return say(MEMBERS_REPORT, n, text, bytes);
+}
+
+static void
+test_pages(void)
+{
+    struct bus_node n = new_node(1);
+
+    CHECK(hello(&n) == REPORT_NEWS, "a hello");
+    CHECK(page(&n, 1, 3, "a") == REPORT_NEWS && page(&n, 2, 3, "b") == REPORT_NEWS, "two pages");
+    gather();
+    CHECK(models_of(&n) == 0, "two of three pages are nothing");
+    CHECK(page(&n, 3, 3, "c") == REPORT_NEWS, "the third");
+    gather();
+    CHECK(models_of(&n) == 3, "with it all are there");
+    CHECK(page(&n, 1, 2, "b") == REPORT_NEWS, "the next full report begins");
+    gather();
+    CHECK(models_of(&n) == 3 && serves(&n, "a"), "what it may lack stays until it is whole");
+    CHECK(page(&n, 2, 2, "c") == REPORT_NEWS, "and ends");
+    gather();
+    CHECK(models_of(&n) == 2 && !serves(&n, "a") && serves(&n, "b"), "what is on none is gone");
+    CHECK(page(&n, 1, 2, "d") == REPORT_NEWS && page(&n, 0, 0, "e") == REPORT_NEWS &&
+              page(&n, 2, 2, "f") == REPORT_NEWS,
+          "a delta between pages");
+    gather();
+    CHECK(models_of(&n) == 3 && serves(&n, "e") && !serves(&n, "d"),
+          "is taken by itself, the pages are not");
+    CHECK(member_find(&members()->table, span_of(n.name))->sender.wants_full, "all is wanted");
+    CHECK(page(&n, 1, 2, "g") == REPORT_NEWS && hello(&n) == REPORT_NEWS, "a page, then a hello");
+    n.epoch++;
+    n.seq = 0;
+    CHECK(hello(&n) == REPORT_NEWS && page(&n, 1, 1, "h") == REPORT_NEWS, "another life");
+    gather();
+    CHECK(models_of(&n) == 1 && serves(&n, "h"), "pages of the former one are forgotten");
+    CHECK(members()->change_count == 0, "nothing waits any more");
+    leave(&n);
+}
+
+/* ---- Silence. */
+
+static void
+note_failures(const struct bus_node *n, uint8_t failures)
+{
+    struct fleet *fleet = decide_fleet(gateway->door);
+
+    atomic_store(&gateway->node_failures[roster_find(fleet->roster, span_of(n->name))->index],
+                 failures);
+    fleet_unref(fleet);
+}
+
+static void
+test_silence(void)
+{
+    const struct bus_nats_options nowhere = {.name = SPAN_LIT("gw"),
+                                             .url = SPAN_LIT("nats://127.0.0.1:1")};
+    struct bus_node n = new_node(2);
+
+    join(&n);
+    must(bus_nats_open(&nowhere, &members()->bus) == ERR_OK);
+    note_failures(&n, 3);
+    pass(MEMBERS_FORGET_NS + 60 * SECOND_NS);
+    CHECK(models_of(&n) == 1, "without the bus nobody can say anything, and nobody is forgotten");
+    bus_close(members()->bus);
+    members()->bus = NULL;
+    pass(10 * SECOND_NS);
+    CHECK(models_of(&n) == -1, "who is silent for long and does not answer is forgotten");
+    CHECK(was_refused(&n, REPORT_IS_GONE, "neither reports nor answers"), "and people see why");
+    CHECK(report(&n, false) == REPORT_UNANNOUNCED, "when it reports again it is asked who it is");
+    join(&n);
+    CHECK(models_of(&n) == 1, "and is back, in the same life");
+    note_failures(&n, 0);
+    pass(MEMBERS_FORGET_NS + 60 * SECOND_NS);
+    CHECK(models_of(&n) == 1, "who answers is not forgotten");
+    CHECK(report(&n, false) == REPORT_NEWS, "it reports");
+    note_failures(&n, 3);
+    pass(MEMBERS_FORGET_NS - 60 * SECOND_NS);
+    CHECK(models_of(&n) == 1, "a moment is not long");
+    leave(&n);
+    pass(MEMBERS_GONE_NS + 60 * SECOND_NS);
+    CHECK(members()->table.count == 0, "names are not kept for ever");
+}
+
+/* ---- Trust. */
+
+static void
+test_trust(void)
+{
+    struct bus_node n = new_node(3);
+    char key[SIGNATURE_KEY_TEXT_SIZE];
+    struct signature_key public;
+
+    signature_key_of_secret(&n.secret, &public);
+    signature_key_text(&public, key);
+    n.operator_secret = &operator_secret;
+    join(&n);
+    CHECK(!look(&n).proven && strstr(look(&n).why, "not among operators.trust") != NULL,
+          "an operator whom nobody trusts yet");
+    write_config("operators: {trust: [\"%s\"]}\n", operator_key);
+    reload();
+    CHECK(report(&n, false) == REPORT_NEWS && !look(&n).proven, "its record is wanted again");
+    CHECK(hello(&n) == REPORT_NEWS && look(&n).proven, "and proves it now");
+    write_config("operators: {trust: []}\n");
+    reload();
+    CHECK(models_of(&n) == 1 && !look(&n).proven, "trusted no more: unproven at once");
+    write_config("operators: {revoke: [\"%s\"]}\n", key);
+    reload();
+    CHECK(models_of(&n) == -1 && was_refused(&n, MEMBERS_REVOKED, "operators.revoke"),
+          "its key is called back: it leaves at once");
+    CHECK(report(&n, false) == REPORT_UNANNOUNCED && hello(&n) == REPORT_BAD_IDENTITY,
+          "and does not come back");
+    CHECK(was_refused(&n, REPORT_BAD_IDENTITY, "operators.revoke"), "which people see");
+    write_config("operators: {revoke: [\"%s\"]}\n", operator_key);
+    reload();
+    CHECK(hello(&n) == REPORT_BAD_IDENTITY, "nor when its operator's is");
+    write_config("operators: {trust: [\"%s\"]}\n", operator_key);
+    reload();
+    join(&n);
+    CHECK(models_of(&n) == 1 && look(&n).proven, "forgiven");
+    member_find(&members()->table, span_of(n.name))->expires_s = clock_wall_s() + 5;
+    pass(20 * SECOND_NS);
+    CHECK(!look(&n).proven && strstr(look(&n).why, "expired") != NULL, "its record expires");
+    leave(&n);
+}
+
+/* ---- Places. */
+
+static void
+set_local(bool is_local)
+{
+    struct fleet *fleet = decide_fleet(gateway->door);
+
+    ((struct roster *)(uintptr_t)roster_base(fleet->roster))->is_local = is_local;
+    fleet_unref(fleet);
+}
+
+static uint32_t
+hello_from(struct bus_node *n, const char *url)
+{
+    snprintf(n->url, sizeof(n->url), "%s", url);
+    n->epoch++;
+    n->seq = 0;
+    pass(60 * SECOND_NS); /* so many lives a minute */
+    return hello(n);
+}
+
+static void
+test_places(void)
+{
+    struct bus_node n = new_node(4);
+
+    write_config("operators: {trust: [\"%s\"]}\nbus: {http: true, reach: [10.1.0.0/16, \"::1\"]}\n",
+                 operator_key);
+    reload();
+    set_local(false);
+    CHECK(
+        hello_from(&n, "http://127.0.0.1:4142") == MEMBERS_BAD_PLACE &&
+            was_refused(&n, MEMBERS_BAD_PLACE, "127.0.0.1, which is no public address: bus.reach"),
+        "this machine");
+    CHECK(hello_from(&n, "http://169.254.169.254") == MEMBERS_BAD_PLACE, "a cloud's metadata");
+    CHECK(hello_from(&n, "http://[::ffff:127.0.0.1]") == MEMBERS_BAD_PLACE, "in other clothes");
+    CHECK(hello_from(&n, "http://10.0.0.1") == MEMBERS_BAD_PLACE &&
+              was_refused(&n, MEMBERS_BAD_PLACE, "no trusted operator vouches"),
+          "a private network, for a stranger");
+    CHECK(members()->table.count == 0, "none of them is kept");
+    CHECK(hello_from(&n, "http://10.1.2.3") == REPORT_NEWS, "one that may be reached");
+    leave(&n);
+    CHECK(hello_from(&n, "http://[::1]:1") == REPORT_NEWS, "this machine, too");
+    leave(&n);
+    CHECK(hello_from(&n, "http://8.8.8.8") == REPORT_NEWS, "a public one");
+    leave(&n);
+    n.operator_secret = &operator_secret;
+    CHECK(hello_from(&n, "http://10.0.0.1") == REPORT_NEWS, "a private one by a trusted operator");
+    leave(&n);
+    CHECK(hello_from(&n, "http://127.0.0.1") == MEMBERS_BAD_PLACE, "this machine by nobody");
+}
+
+static void
+wait_resolved(struct bus_node *n)
+{
+    for (int ms = 0; ms < WAIT_MS; ms++) {
+        struct member *m;
+
+        gather();
+        members_lock(members());
+        m = member_find(&members()->table, span_of(n->name));
+        members_unlock(members());
+        if (m == NULL || m->next == NULL)
+            return;
+        usleep(1000);
+    }
+}
+
+static void
+test_names(void)
+{
+    struct bus_node n = new_node(5);
+
+    write_config("operators: {trust: [\"%s\"]}\n", operator_key);
+    reload();
+    CHECK(hello_from(&n, "http://localhost:1") == REPORT_NEWS, "a name");
+    wait_resolved(&n);
+    CHECK(report(&n, true) == REPORT_NEWS, "and a report");
+    gather();
+    CHECK(models_of(&n) == 1, "it is looked up, then it is a node");
+    leave(&n);
+    set_local(false);
+    CHECK(hello_from(&n, "http://localhost:1") == REPORT_NEWS, "where it leads is not known yet");
+    wait_resolved(&n);
+    CHECK(models_of(&n) == -1 && was_refused(&n, MEMBERS_BAD_PLACE, "which is no public address"),
+          "this machine, by a name");
+    set_local(true);
+    CHECK(hello_from(&n, "http://no-such-host.invalid:1") == REPORT_NEWS, "a name that is none");
+    wait_resolved(&n);
+    CHECK(models_of(&n) == -1 && was_refused(&n, MEMBERS_BAD_PLACE, "has no address"), "is told");
+}
+
+/* ---- The configuration names a member, and no more. */
+
+static void
+test_named(void)
+{
+    struct bus_node n = new_node(6);
+
+    write_config("operators: {trust: [\"%s\"]}\n", operator_key);
+    reload();
+    join(&n);
+    CHECK(models_of(&n) == 1 && !look(&n).is_configured, "a member");
+    write_config("engines: [{name: n6, url: \"%s\", kind: openai}]\n", n.url);
+    reload();
+    CHECK(models_of(&n) == 1 && look(&n).is_configured,
+          "it is the configuration's, models and all");
+    CHECK(report(&n, false) == REPORT_NEWS, "it goes on reporting");
+    write_config("models: {other: {}}\n");
+    reload();
+    CHECK(models_of(&n) == 1 && !look(&n).is_configured, "it is a member again, at once");
+    CHECK(report(&n, false) == REPORT_NEWS &&
+              member_find(&members()->table, span_of(n.name))->is_in_core,
+          "and heard");
+    write_config("engines: [{name: n6, url: \"http://127.0.0.1:2\", kind: openai}]\n");
+    reload();
+    CHECK(models_of(&n) == 0, "at another place: nothing is known of its models");
+    write_config("models: {other: {}}\n");
+    reload();
+    CHECK(models_of(&n) == 0 && member_find(&members()->table, span_of(n.name))->sender.wants_full,
+          "back at its own: all is wanted");
+    CHECK(report(&n, true) == REPORT_NEWS, "and told");
+    gather();
+    CHECK(models_of(&n) == 1, "it has its model");
+    leave(&n);
+}
+
+int
+main(void)
+{
+    static const unsigned char seed[SIGNATURE_SEED_BYTES] = {7};
+    struct gateway_options o = {.rule = -1, .seed = 1, .poll_ns = POLL_PAUSE_NS};
+    struct signature_key public;
+    char folder[] = "/tmp/isochrone-members-XXXXXX";
+
+    log_set_level(LOG_ERROR);
+    signature_secret_of_seed(seed, &operator_secret);
+    signature_key_of_secret(&operator_secret, &public);
+    signature_key_text(&public, operator_key);
+    must(mkdtemp(folder) != NULL);
+    snprintf(config_path, sizeof(config_path), "%s/gateway.yaml", folder);
+    write_config("models: {other: {}}\n");
+    o.config_path = config_path;
+    must(roster_load(config_path, 0, NULL, &o.roster) == ERR_OK);
+    must(gateway_open(&o, &gateway) == ERR_OK);
+    test_pages();
+    test_silence();
+    test_trust();
+    test_places();
+    test_names();
+    test_named();
+    gateway_close(gateway);
+    unlink(config_path);
+    rmdir(folder);
+    return tap_done();
+}
