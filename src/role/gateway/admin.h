@@ -33,8 +33,8 @@
  * "members", "in_fleet", "proven", "silent", "reports", "piggybacks", "hellos", "refused": {reason:
  * n}, "gateways": n, "peers": [{"gateway", "region", "key", "state": "alive", "silent" or "gone",
  * "heard_ago_ms", "epoch", "messages", "refused", "models", "requests_s", "usual_requests_s"}],
- * "peers_refused": {reason: n}, "refused_nodes": [{"node", "reason", "words", "times", "ago_ms"}]}: the
- * newest first
+ * "peers_refused": {reason: n}, "refused_nodes": [{"node", "reason", "words", "times", "ago_ms"}]}:
+ * the newest first
  *
  *   POST /network/v1/bus/KIND         see bus_http.h; on the public side, too, where it is on
  *

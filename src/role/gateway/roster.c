@@ -392,17 +392,18 @@ roster_put_name(struct roster *r, const struct roster_node *node)
 }
 
 /* Give every node an index: the one it had, else one that was never used, else a free one. A fresh
- * one first, because late news of a node that left may still be on its way. */
+ * one first, because late news of a node that left may still be on its way. What a member had is
+ * not the configuration's to give. */
 static enum err
 nodes_place(struct roster *r, struct roster_node *list, uint32_t nodes_max,
             const struct roster *previous)
 {
-    uint32_t fresh = previous != NULL ? previous->node_bound : 0;
+    const struct roster *base = previous != NULL ? roster_base(previous) : NULL;
+    uint32_t fresh = base != NULL ? base->node_bound : 0;
     uint32_t hole = 0;
 
     for (size_t i = 0; i < r->config.engine_count; i++) {
-        const struct roster_node *before = previous != NULL ? roster_find(previous, list[i].name)
-                                                            : NULL;
+        const struct roster_node *before = base != NULL ? roster_find(base, list[i].name) : NULL;
         list[i].index = before != NULL ? before->index : UINT32_MAX;
         if (before != NULL)
             r->nodes[before->index] = &list[i];
