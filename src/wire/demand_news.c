@@ -146,15 +146,19 @@ is_of_now(uint64_t issued_s, uint64_t now_s)
                              : issued_s - now_s <= SIGNATURE_CLOCK_SKEW_S_MAX;
 }
 
-/* By what it says of its life. A life that ended leaves its name to another key. */
+/* By what it says of its life. A life that ended leaves its name to another key; one that is heard
+ * without a key, since its way vouches for it, does not leave it to whoever comes over another way
+ * with a key of his own. */
 static enum demand_verdict
-check_life(const struct demand_sender *s, const struct demand_news *news)
+check_life(const struct demand_sender *s, const struct demand_news *news, bool needs_key)
 {
     if (news->epoch < s->epoch)
         return DEMAND_OLD_EPOCH;
     if (news->epoch == s->epoch && s->gone)
         return DEMAND_IS_GONE;
     if (has_key(&s->key) && !s->gone && !signature_key_eq(&s->key, &news->key))
+        return DEMAND_OTHER_KEY;
+    if (needs_key && s->epoch != 0 && !has_key(&s->key) && !s->gone)
         return DEMAND_OTHER_KEY;
     return news->epoch == s->epoch && news->seq <= s->seq ? DEMAND_REPEATED : DEMAND_NEWS;
 }
@@ -172,13 +176,13 @@ demand_sender_take(struct demand_sender *s, struct span name, const struct deman
         return DEMAND_UNSIGNED;
     if (!is_of_now(news->issued_s, now_s))
         return DEMAND_CLOCK;
-    verdict = check_life(s, news);
+    verdict = check_life(s, news, needs_key);
     if (verdict != DEMAND_NEWS)
         return verdict;
+    if (!is_signed(news)) /* first: what others forge is not counted against it */
+        return DEMAND_BAD_SIGNATURE;
     if (!bucket_take(&s->messages, DEMAND_NEWS_PER_MINUTE_MAX, 1, now_ns, &wait_ns))
         return DEMAND_TOO_OFTEN;
-    if (!is_signed(news))
-        return DEMAND_BAD_SIGNATURE;
     if (news->epoch != s->epoch &&
         !bucket_take(&s->lives, DEMAND_NEWS_LIVES_MAX, 1, now_ns, &wait_ns))
         return DEMAND_TOO_OFTEN;

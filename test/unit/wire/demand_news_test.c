@@ -180,6 +180,33 @@ test_limits(void)
               "words");
 }
 
+/* Others cannot mute a gateway, nor take its name, by a way that vouches for nobody. */
+static void
+test_strangers(void)
+{
+    struct demand_sender s = {.epoch = 0};
+    struct demand_news n = news_of(5, 1);
+
+    CHECK(demand_sender_take(&s, SPAN_LIT("gw1"), &n, false, 1, NOW_S) == DEMAND_NEWS,
+          "one without a key, on the bus");
+    n = news_of(6, 1);
+    CHECK(demand_news_sign(&n, &other_secret) == ERR_OK &&
+              demand_sender_take(&s, SPAN_LIT("gw1"), &n, true, 1, NOW_S) == DEMAND_OTHER_KEY,
+          "whoever has a key does not get its name over HTTP");
+    CHECK(demand_sender_take(&s, SPAN_LIT("gw1"), &n, false, 1, NOW_S) == DEMAND_NEWS,
+          "on the bus it has a key from now on");
+    n = news_of(7, 1);
+    CHECK(demand_news_sign(&n, &other_secret) == ERR_OK, "signed");
+    n.signature.bytes[0] ^= 1;
+    for (uint32_t i = 0; i < 2 * DEMAND_NEWS_PER_MINUTE_MAX; i++) {
+        if (demand_sender_take(&s, SPAN_LIT("gw1"), &n, true, 2, NOW_S) != DEMAND_BAD_SIGNATURE)
+            CHECK(false, "forged");
+    }
+    n.signature.bytes[0] ^= 1;
+    CHECK(demand_sender_take(&s, SPAN_LIT("gw1"), &n, true, 2, NOW_S) == DEMAND_NEWS,
+          "a flood of what is forged does not mute it");
+}
+
 int
 main(void)
 {
@@ -192,5 +219,6 @@ main(void)
     test_refused();
     test_life();
     test_limits();
+    test_strangers();
     return tap_done();
 }
