@@ -421,7 +421,7 @@ config_read_engines(struct schema_reader *r, const struct schema_key *key,
         if (n->type == YAML_TREE_MAPPING && yaml_tree_get(n, "url") == NULL)
             config_problem(r->problems, n->line, n->column, false,
                            "an engine needs a url; write for example `url: http://10.0.0.5:8000`");
-        config_tls_check_engine(r, engine, n);
+        config_tls_check_engine(r, engine, "pin", n);
         if (engine->name.bytes == 0 && engine->host.bytes > 0)
             engine_name(r, n, engine);
     }

@@ -3,6 +3,7 @@
 
 #include "wire/config_bus.h"
 #include "wire/config_parts.h"
+#include "wire/config_tls.h"
 #include "wire/schema.h"
 
 #define GUARD_LOADING_NS     120000000000u /* as long as gateways wait for a first token */
@@ -81,6 +82,34 @@ read_may(struct schema_reader *r, const struct schema_key *key, const struct yam
 
 /* struct config_gateway */
 static void
+read_url(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+         void *base)
+{
+    struct config_engine *at = &((struct config_gateway *)base)->at;
+    enum err err;
+
+    if (!schema_is_scalar(r, key, node))
+        return;
+    err = config_url(node->text, &at->host, &at->port);
+    if (err == ERR_PARSE) {
+        schema_bad_value(r, key, node,
+                         "the address of a gateway's public side (https://host:port, or http)");
+        return;
+    }
+    at->url = node->text;
+    at->tls = err == ERR_UNSUPPORTED;
+}
+
+/* struct config_gateway */
+static void
+read_url_pin(struct schema_reader *r, const struct schema_key *key,
+             const struct yaml_tree_node *node, void *base)
+{
+    config_tls_read_pin(r, key, node, &((struct config_gateway *)base)->at);
+}
+
+/* struct config_gateway */
+static void
 read_pin(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
          void *base)
 {
@@ -96,11 +125,10 @@ read_pin(struct schema_reader *r, const struct schema_key *key, const struct yam
                          "44 characters of base64, or 64 hexadecimal digits)");
 }
 
+#define GATEWAY(member_) .offset = offsetof(struct config_gateway, member_)
+
 static const struct schema_key gateway_keys[] = {
-    {.name = "name",
-     .read = schema_name,
-     .offset = offsetof(struct config_gateway, name),
-     .example = "ams-gw"},
+    {.name = "name", .read = schema_name, GATEWAY(name), .example = "ams-gw"},
     {.name = "key",
      .read = read_gateway_key,
      .example = "\"ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\""},
@@ -108,6 +136,22 @@ static const struct schema_key gateway_keys[] = {
     {.name = "pin",
      .read = read_pin,
      .example = "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
+    {.name = "url", .read = read_url, .example = "https://gateway.example:8443"},
+    {.name = "url_pin",
+     .read = read_url_pin,
+     .example = "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
+    {.name = "ca",
+     .read = schema_file,
+     GATEWAY(at.ca_file),
+     .example = "file:/etc/isochrone/ca.crt"},
+    {.name = "client_cert",
+     .read = schema_file,
+     GATEWAY(at.client_cert_file),
+     .example = "file:/etc/isochrone/node.crt"},
+    {.name = "client_key",
+     .read = schema_file,
+     GATEWAY(at.client_key_file),
+     .example = "file:/etc/isochrone/node.key"},
     {.name = NULL},
 };
 
@@ -135,6 +179,8 @@ read_gateways(struct schema_reader *r, const struct schema_key *key,
         struct config_gateway *g = &config->gateways[config->gateway_count++];
 
         schema_read(r, gateway_keys, "a gateway", n, g);
+        config_tls_check_engine(r, &g->at, "url_pin", n);
+        g->at.name = g->name;
         if (n->type == YAML_TREE_MAPPING &&
             (yaml_tree_get(n, "name") == NULL || yaml_tree_get(n, "key") == NULL ||
              yaml_tree_get(n, "may") == NULL))

@@ -8,8 +8,9 @@
  *   key: file:PATH                                  the node's secret key (`isochrone key node`)
  *   identity: file:PATH                             what its operator signed; none: unproven
  *   labels: {site: ams1, gpu: h100 ...}             what it says of itself
- *   gateways: [{name, key: ed25519:..., may: [infer, load, drain], pin: sha256:...} ...]
- *   guard: {requests_max: N, tokens_max: N}         what the engines get at once; as they say
+ *   gateways: [{name, key: ed25519:..., may: [infer, load, drain], pin: sha256:...,
+ *               url, url_pin, ca, client_cert, client_key} ...]      with a url: it is told over
+ * HTTP guard: {requests_max: N, tokens_max: N}         what the engines get at once; as they say
  *   guard: {loading: 120s}                          so long requests wait for a model's load
  *   engines: [{url, name, key, kind, slots ...} ...]        at least one
  *   bus: {nats ...}                                 none: gateways ask
@@ -31,6 +32,9 @@ struct config_gateway {
     uint32_t may;                               /* set of enum directive_right */
     unsigned char pin_sha256[CONFIG_PIN_BYTES]; /* of its certificate's SubjectPublicKeyInfo */
     struct span pin;                            /* as written; empty: none */
+    /* Where it hears what this node says of itself, without a bus; url empty: nowhere. Its pin is
+     * that of the listener. */
+    struct config_engine at;
 };
 
 struct config_node {

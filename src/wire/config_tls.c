@@ -240,10 +240,10 @@ config_tls_read_pin(struct schema_reader *r, const struct schema_key *key,
 
 void
 config_tls_check_engine(struct schema_reader *r, const struct config_engine *engine,
-                        const struct yaml_tree_node *node)
+                        const char *pin_key, const struct yaml_tree_node *node)
 {
-    static const char *const tls_keys[] = {"pin", "ca", "client_cert", "client_key"};
-    const struct yaml_tree_node *pin = yaml_tree_get(node, "pin");
+    const char *const tls_keys[] = {pin_key, "ca", "client_cert", "client_key"};
+    const struct yaml_tree_node *pin = yaml_tree_get(node, pin_key);
     const struct yaml_tree_node *cert = yaml_tree_get(node, "client_cert");
     const struct yaml_tree_node *key = yaml_tree_get(node, "client_key");
     const struct yaml_tree_node *any;
@@ -254,15 +254,15 @@ config_tls_check_engine(struct schema_reader *r, const struct config_engine *eng
         any = yaml_tree_get(node, tls_keys[i]);
         if (any != NULL) {
             config_problem(r->problems, any->key_line, any->key_column, false,
-                           "`%s` is about TLS, and the engine's url begins with http://: write "
-                           "https://, or leave it out",
+                           "`%s` is about TLS, and the url begins with http://: write https://, or "
+                           "leave it out",
                            tls_keys[i]);
             return;
         }
     }
     if (pin != NULL && yaml_tree_get(node, "ca") != NULL)
         config_problem(r->problems, pin->key_line, pin->key_column, false,
-                       "`pin` is instead of a CA: keep one of pin and ca");
+                       "`%s` is instead of a CA: keep one of %s and ca", pin_key, pin_key);
     if ((cert == NULL) != (key == NULL)) {
         any = cert != NULL ? cert : key;
         config_problem(r->problems, any->key_line, any->key_column, false,

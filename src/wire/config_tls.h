@@ -9,7 +9,8 @@ schema_read_fn config_tls_read_listener;                   /* struct config_tls 
 schema_read_fn config_tls_read_admin;                      /* the same, or `none` */
 schema_read_fn config_tls_read_pin;                        /* struct config_engine */
 
-/* Do the keys of an engine go together? */
+/* Do the keys of an engine, or of whoever else has a url, go together? pin_key: what its pin is
+ * called. */
 void config_tls_check_engine(struct schema_reader *r, const struct config_engine *engine,
-                             const struct yaml_tree_node *node);
+                             const char *pin_key, const struct yaml_tree_node *node);
 #endif

@@ -344,29 +344,16 @@ node_names(struct roster *r, const struct config_engine *engine, struct roster_n
     return ERR_OK;
 }
 
+/* Where it is, and how to speak with it. */
 static enum err
-node_build(struct roster *r, const struct config_engine *engine, const struct roster *previous,
+node_reach(struct roster *r, const struct config_engine *engine, const struct roster *previous,
            struct roster_node *node)
 {
-    struct span key = engine->key;
-    const struct adapter *adapter = adapter_by_name(engine->kind);
     bool v6 = span_find(engine->host, ':') < engine->host.bytes;
-    enum err err = node_names(r, engine, node);
+    enum err err;
 
-    if (err != ERR_OK)
-        return err;
     node->name = engine->name;
     node->url = engine->url;
-    node->slots = engine->slots;
-    node->kind = adapter != NULL ? adapter->kind : ENGINE_UNKNOWN;
-    if (engine->key_file.bytes > 0) {
-        err = roster_read_secret(r, engine->key_file, &key);
-        if (err != ERR_OK)
-            return err;
-    }
-    if (key.bytes > 0 && arena_printf(&r->arena, &node->authorization, "Bearer %.*s",
-                                      (int)key.bytes, key.data) != ERR_OK)
-        return ERR_FULL;
     if (arena_printf(&r->arena, &node->host, v6 ? "[%.*s]:%u" : "%.*s:%u", (int)engine->host.bytes,
                      engine->host.data, engine->port) != ERR_OK)
         return ERR_FULL;
@@ -379,6 +366,46 @@ node_build(struct roster *r, const struct config_engine *engine, const struct ro
     if (roster_resolve(engine->host, engine->port, &node->address) != ERR_OK)
         node->address.bytes = 0;
     return ERR_OK;
+}
+
+static enum err
+node_build(struct roster *r, const struct config_engine *engine, const struct roster *previous,
+           struct roster_node *node)
+{
+    struct span key = engine->key;
+    const struct adapter *adapter = adapter_by_name(engine->kind);
+    enum err err = node_names(r, engine, node);
+
+    if (err != ERR_OK)
+        return err;
+    node->slots = engine->slots;
+    node->kind = adapter != NULL ? adapter->kind : ENGINE_UNKNOWN;
+    if (engine->key_file.bytes > 0) {
+        err = roster_read_secret(r, engine->key_file, &key);
+        if (err != ERR_OK)
+            return err;
+    }
+    if (key.bytes > 0 && arena_printf(&r->arena, &node->authorization, "Bearer %.*s",
+                                      (int)key.bytes, key.data) != ERR_OK)
+        return ERR_FULL;
+    return node_reach(r, engine, previous, node);
+}
+
+/* The gateways that a node agent speaks to. */
+static enum err
+gateways_build(struct roster *r, const struct roster *previous)
+{
+    enum err err = ERR_OK;
+    size_t count = r->node->gateway_count;
+
+    r->node_gateways = arena_zeroed(&r->arena, (count + 1) * sizeof(*r->node_gateways));
+    if (r->node_gateways == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < count && err == ERR_OK; i++) {
+        if (r->node->gateways[i].at.url.bytes > 0)
+            err = node_reach(r, &r->node->gateways[i].at, previous, &r->node_gateways[i]);
+    }
+    return err;
 }
 
 void
@@ -612,6 +639,8 @@ build(struct roster *r, uint32_t nodes_max, const struct roster *previous)
         err = access_build(r, previous);
     if (err == ERR_OK)
         err = nodes_build(r, nodes_max, previous);
+    if (err == ERR_OK && r->node != NULL)
+        err = gateways_build(r, previous);
     if (err == ERR_OK)
         err = rtt_build(r);
     return err;

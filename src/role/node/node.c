@@ -241,6 +241,8 @@ setup(struct node *n, const struct node_options *o)
     if (err == ERR_OK)
         err = node_bus_open(n);
     if (err == ERR_OK)
+        err = node_post_open(n);
+    if (err == ERR_OK)
         err = node_report_open(n);
     return err;
 }
@@ -294,6 +296,7 @@ node_close(struct node *n)
     if (n->loop != NULL) {
         node_report_close(n);
         node_bus_close(n);
+        node_post_close(n);
         http_server_close(n->public_server);
         http_server_close(n->admin_server);
         node_control_close(n);

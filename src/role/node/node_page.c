@@ -152,6 +152,7 @@ put_all(FILE *out, const struct node *n)
     put(out, "directives_refused_total", "counter", "Directives that were refused.",
         (double)c->directives_refused);
     put_bus(out, n->bus);
+    node_post_metrics(n, out);
 }
 
 void

@@ -1,6 +1,7 @@
 /* node_report - what the node says of itself (wire/report): on change and each second, on the bus
- * where there is one, and to whoever asks over HTTP. Reports that nobody hears are made all the
- * same: seq and chain are those of the life of the node, not of who listens. */
+ * where there is one, to gateways that want it posted, and to whoever asks over HTTP. Reports that
+ * nobody hears are made all the same: seq and chain are those of the life of the node, not of who
+ * listens. */
 #include <math.h>
 #include <string.h>
 
@@ -157,6 +158,14 @@ fill_page(const struct node *n, uint64_t seq, uint32_t page, struct report *r)
 
 /* ---- Saying it. */
 
+/* kind: "report" "chain" "hello" "gone" */
+static void
+say(struct node *n, const char *kind, struct span bytes)
+{
+    node_bus_say(n, kind, bytes);
+    node_post_say(n, kind, bytes);
+}
+
 /* One more report of this life. */
 static bool
 publish(struct node *n, const struct report *r)
@@ -172,7 +181,7 @@ publish(struct node *n, const struct report *r)
     n->seq = r->seq;
     report_chain_add(n->head, (struct span){text, bytes});
     n->counts.reports++;
-    node_bus_say(n, "report", (struct span){text, bytes});
+    say(n, "report", (struct span){text, bytes});
     return true;
 }
 
@@ -236,11 +245,11 @@ publish_chain(struct node *n)
     report_chain_data(&chain, &data);
     if (signature_sign(&n->secret, &data, &chain.signature) == ERR_OK &&
         report_chain_write(&chain, text, &bytes) == ERR_OK)
-        node_bus_say(n, "chain", (struct span){text, bytes});
+        say(n, "chain", (struct span){text, bytes});
 }
 
-static enum err
-write_hello(const struct node *n, char text[MESSAGE_BYTES_MAX], size_t *ret_bytes)
+enum err
+node_hello_write(const struct node *n, char ret_text[MESSAGE_BYTES_MAX], size_t *ret_bytes)
 {
     struct report_hello hello = {.v = MESSAGE_VERSION,
                                  .epoch = n->epoch,
@@ -253,7 +262,7 @@ write_hello(const struct node *n, char text[MESSAGE_BYTES_MAX], size_t *ret_byte
 
     report_hello_data(&hello, &data);
     err = signature_sign(&n->secret, &data, &hello.signature);
-    return err == ERR_OK ? report_hello_write(&hello, text, ret_bytes) : err;
+    return err == ERR_OK ? report_hello_write(&hello, ret_text, ret_bytes) : err;
 }
 
 static enum err
@@ -261,10 +270,10 @@ say_hello(struct node *n)
 {
     char text[MESSAGE_BYTES_MAX];
     size_t bytes;
-    enum err err = write_hello(n, text, &bytes);
+    enum err err = node_hello_write(n, text, &bytes);
 
     if (err == ERR_OK)
-        node_bus_say(n, "hello", (struct span){text, bytes});
+        say(n, "hello", (struct span){text, bytes});
     else
         log_error("the node's hello could not be written: %s", err_name(err));
     return err;
@@ -353,7 +362,7 @@ node_hello_get(struct node *n, struct http_exchange *x)
     char text[MESSAGE_BYTES_MAX];
     size_t bytes;
 
-    if (write_hello(n, text, &bytes) != ERR_OK)
+    if (node_hello_write(n, text, &bytes) != ERR_OK)
         node_refuse(x, 500, "hello_failed", NAN, "the hello could not be written");
     else
         answer_body(x, 200, SPAN_LIT("application/json"), (struct span){text, bytes});
@@ -393,5 +402,5 @@ node_report_close(struct node *n)
     report_gone_data(&gone, &data);
     if (signature_sign(&n->secret, &data, &gone.signature) == ERR_OK &&
         report_gone_write(&gone, text, &bytes) == ERR_OK)
-        node_bus_say(n, "gone", (struct span){text, bytes});
+        say(n, "gone", (struct span){text, bytes});
 }

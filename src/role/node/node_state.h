@@ -10,10 +10,12 @@
  *   node_self.c     who it is: key, record, epoch
  *   node_report.c   what it says of itself
  *   node_bus.c      what it says, on the bus; what it hears there
+ *   node_post.c     what it says, to gateways over HTTP
  *   node_control.c  directives of gateways (node_control.h)
  *   node_page.c     /livez, /readyz, /metrics, models
  * All on one loop's thread. */
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include "base/list.h"
 #include "base/rng.h"
@@ -83,6 +85,7 @@ struct node_counts {
 };
 
 struct node_control;
+struct node_posts;
 struct node_request;
 TAILQ_HEAD(node_requests, node_request);
 
@@ -130,7 +133,8 @@ struct node {
     uint64_t reported_ns, chain_ns;
     bool is_announced;
     struct node_control *control;
-    struct bus *bus; /* NULL: none */
+    struct node_posts *posts; /* NULL: none */
+    struct bus *bus;          /* NULL: none */
     uint64_t bus_connects;
     _Atomic uint32_t asks;        /* that came over it and are on their way here */
     bool wants_hello, wants_full; /* somebody missed something: with the next report */
@@ -222,6 +226,8 @@ MUST_USE enum err node_report_piggyback(struct node *n, struct span gateway,
                                         char ret_text[MESSAGE_BYTES_MAX], size_t *ret_bytes);
 void node_report_get(struct node *n, struct http_exchange *x, const struct http_request *r);
 void node_hello_get(struct node *n, struct http_exchange *x);
+MUST_USE enum err node_hello_write(const struct node *n, char ret_text[MESSAGE_BYTES_MAX],
+                                   size_t *ret_bytes);
 /* This request of a gateway counts from now on. */
 void node_ack(struct node *n, struct span gateway, uint64_t number);
 void node_measure(struct node_speed *s, double value);
@@ -232,6 +238,12 @@ void node_bus_close(struct node *n);
 /* kind: "report" "chain" "hello" "gone" */
 void node_bus_say(struct node *n, const char *kind, struct span bytes);
 void node_bus_look(struct node *n); /* is it connected anew? */
+
+/* ---- node_post.c */
+MUST_USE enum err node_post_open(struct node *n);
+void node_post_close(struct node *n); /* when all is said; waits a moment until it was heard */
+void node_post_say(struct node *n, const char *kind, struct span bytes); /* as node_bus_say */
+void node_post_metrics(const struct node *n, FILE *out);
 
 /* ---- node_control.c */
 /* The state of a model at an engine, which may be about to change. */

@@ -33,8 +33,9 @@ check_whole(void)
                 "labels: {site: ams1, gpu: \"H100 80GB\"}\n"
                 "gateways:\n"
                 "  - {name: ams-gw, key: " KEY ", may: [infer, load, drain], pin: " PIN "}\n"
-                "  - {name: fra-gw, key: " OTHER_KEY ", may: [load]}\n"
-                "guard: {requests_max: 256, tokens_max: 400000}\n"
+                "  - {name: fra-gw, key: " OTHER_KEY ", may: [load], url: \"https://fra:8443\", "
+                "url_pin: " PIN ", client_cert: file:c, client_key: file:d}\n"
+                "guard: {requests_max: 256, tokens_max: 400000, loading: 5m}\n"
                 "engines: [{url: \"http://127.0.0.1:8000\", kind: vllm}]\n"
                 "bus: {nats: \"nats://bus:4222\", nkey: file:n}\n"
                 "limits: {idle: 30s}\n"
@@ -56,7 +57,14 @@ check_whole(void)
               node.gateways[1].may == DIRECTIVE_MAY_LOAD && node.gateways[1].key.bytes[0] == 0x3d &&
               node.gateways[0].pin.bytes > 0,
           "gateways");
-    CHECK(node.guard_requests_max == 256 && node.guard_tokens_max == 400000, "its guard");
+    CHECK(node.gateways[0].at.url.bytes == 0 && span_eq_text(node.gateways[1].at.name, "fra-gw") &&
+              span_eq_text(node.gateways[1].at.host, "fra") && node.gateways[1].at.port == 8443 &&
+              node.gateways[1].at.tls && node.gateways[1].at.pin.bytes > 0 &&
+              span_eq_text(node.gateways[1].at.client_key_file, "d"),
+          "where one is told over HTTP");
+    CHECK(node.guard_requests_max == 256 && node.guard_tokens_max == 400000 &&
+              node.guard_loading_ns == 300000000000u,
+          "its guard");
     CHECK(node.base.engine_count == 1 && node.base.bus.nats_count == 1 &&
               node.base.idle_ns == 30000000000u &&
               span_eq_text(node.base.keys_file, "gateways.yaml") &&
@@ -72,7 +80,7 @@ check_least(void)
           "the least, with a warning");
     CHECK(span_eq_text(node.base.public_listen, "127.0.0.1:4143") &&
               span_eq_text(node.base.admin_listen, "127.0.0.1:4144") &&
-              node.guard_requests_max == 0,
+              node.guard_requests_max == 0 && node.guard_loading_ns == 120000000000u,
           "and defaults");
     CHECK(parse("key: file:k\nidentity: file:i\nengines: []\n" GATEWAYS) == ERR_PARSE &&
               strstr(problems.list[0].text, "needs an engine") != NULL,
@@ -112,7 +120,17 @@ static const struct {
     {"gateways: [{name: g, key: " KEY ", may: []}, {name: h, key: " KEY ", may: []}]", 4, 128,
      "the gateway's key"},
     {"gateways: [{name: g, key: " KEY ", may: [infer], pin: " PIN "}]", 1, 1, "is about TLS"},
+    {"gateways: [{name: g, key: " KEY ", may: [], url: \"http://a/b\"}]", 4, 117,
+     "the address of a gateway"},
+    {"gateways: [{name: g, key: " KEY ", may: [], url: \"http://a\", url_pin: " PIN "}]", 4, 129,
+     "`url_pin` is about TLS"},
+    {"gateways: [{name: g, key: " KEY ", may: [], url: \"https://a\", url_pin: " PIN
+     ", ca: file:a}]",
+     4, 130, "`url_pin` is instead of a CA"},
+    {"gateways: [{name: g, key: " KEY ", may: [], url: \"https://a\", client_cert: file:a}]", 4,
+     130, "client_cert and client_key go together"},
     {"guard: {requests_max: 0}", 4, 23, "too small"},
+    {"guard: {loading: 2h}", 4, 18, "too large"},
     {"guard: {tokens_max: x}", 4, 21, "not a whole number"},
     {"guard: 3", 4, 8, "guard must be keys"},
     {"bus: {nkey: file:n}", 4, 6, "a bus needs a server"},
