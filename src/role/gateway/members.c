@@ -393,18 +393,42 @@ parse(enum members_kind kind, struct span body, union said *ret, struct message_
 struct proof {
     bool is_needed;
     bool is_known, is_good; /* the node is; it is the node's, if `key` is still */
+    bool is_forged;         /* not signed by whom it says */
     struct signature_key key;
 };
 
+/* A message with a signature of its own. What is forged is not to reach what is counted for the
+ * node: over HTTP anybody could use up what it may say in a minute. */
+static bool
+is_forged(const struct proof *proof, enum members_kind kind, const union said *said)
+{
+    const struct signature_key *key = &proof->key;
+    const struct signature *signature = &said->chain.signature;
+    struct signature_data data;
+
+    if (kind == MEMBERS_HELLO) {
+        report_hello_data(&said->hello, &data);
+        key = &said->hello.identity.key;
+        signature = &said->hello.signature;
+    } else if (kind == MEMBERS_GONE) {
+        report_gone_data(&said->gone, &data);
+        signature = &said->gone.signature;
+    } else {
+        report_chain_data(&said->chain, &data);
+    }
+    return (proof->is_known || kind == MEMBERS_HELLO) && !signature_is_good(key, &data, signature);
+}
+
 /* Signatures are dear: they are not looked at under the lock. */
 static void
-prove(struct members *m, const struct members_message *message, struct proof *ret)
+prove(struct members *m, const struct members_message *message, const union said *said,
+      struct proof *ret)
 {
     unsigned char pin[IDENTITY_PIN_BYTES] = {0};
     const struct member *member;
 
     *ret = (struct proof){.is_needed = message->is_public && message->kind == MEMBERS_REPORT};
-    if (!ret->is_needed)
+    if (!message->is_public)
         return;
     members_lock(m);
     member = member_find(&m->table, message->name);
@@ -414,6 +438,10 @@ prove(struct members *m, const struct members_message *message, struct proof *re
         memcpy(pin, member->pin, sizeof(pin));
     }
     members_unlock(m);
+    if (!ret->is_needed) {
+        ret->is_forged = is_forged(ret, message->kind, said);
+        return;
+    }
     if (ret->is_known && message->pin != NULL && !message_is_zero(pin, sizeof(pin)))
         ret->is_good = memcmp(pin, message->pin, sizeof(pin)) == 0;
     if (ret->is_known && !ret->is_good && message->signature != NULL)
@@ -466,12 +494,15 @@ members_take(struct members *m, const struct members_message *message,
         return;
     }
     fleet = message->kind == MEMBERS_HELLO ? decide_fleet(m->gateway->door) : NULL;
-    prove(m, message, &proof);
+    prove(m, message, &said, &proof);
     members_lock(m);
-    verdict = is_proven(&proof, member_find(&m->table, message->name))
-                  ? judge(m, message, &said, fleet != NULL ? roster_base(fleet->roster) : NULL,
-                          clock_now_ns(), words)
-                  : MEMBERS_UNPROVEN;
+    if (proof.is_forged)
+        verdict = REPORT_BAD_SIGNATURE;
+    else if (!is_proven(&proof, member_find(&m->table, message->name)))
+        verdict = MEMBERS_UNPROVEN;
+    else
+        verdict = judge(m, message, &said, fleet != NULL ? roster_base(fleet->roster) : NULL,
+                        clock_now_ns(), words);
     members_conclude(m, message->kind, message->name, verdict, words[0] != '\0' ? words : NULL,
                      ret_answer);
     members_unlock(m);

@@ -497,6 +497,42 @@ test_named(void)
     leave(&n);
 }
 
+/* ---- Over HTTP anybody can say anything. */
+
+static void
+test_forged(void)
+{
+    struct bus_node n = new_node(7);
+    char text[MESSAGE_BYTES_MAX];
+    struct members_answer answer;
+    struct members_message message = {
+        .kind = MEMBERS_HELLO, .name = span_of(n.name), .is_public = true};
+    bool good = true;
+
+    join(&n);
+    bus_node_begin_life(&n);
+    for (uint32_t i = 0; i < 2 * REPORT_SIGNED_PER_MINUTE_MAX; i++) {
+        message.body = (struct span){text, bus_node_hello_text(&n, text)};
+        message.kind = MEMBERS_HELLO;
+        text[message.body.bytes - 4] ^= 1; /* of the signature */
+        members_take(members(), &message, &answer);
+        good = good && answer.verdict == REPORT_BAD_SIGNATURE;
+        n.epoch--; /* the life that is known */
+        message.kind = MEMBERS_GONE;
+        message.body.bytes = bus_node_gone_text(&n, text);
+        text[message.body.bytes - 4] ^= 1;
+        members_take(members(), &message, &answer);
+        good = good && answer.verdict == REPORT_BAD_SIGNATURE;
+        n.epoch++;
+    }
+    CHECK(good, "what is forged is refused");
+    message.kind = MEMBERS_HELLO;
+    message.body.bytes = bus_node_hello_text(&n, text);
+    members_take(members(), &message, &answer);
+    CHECK(answer.verdict == REPORT_NEWS, "and does not mute the node");
+    leave(&n);
+}
+
 int
 main(void)
 {
@@ -521,6 +557,7 @@ main(void)
     test_places();
     test_names();
     test_named();
+    test_forged();
     gateway_close(gateway);
     unlink(config_path);
     rmdir(folder);
