@@ -22,6 +22,7 @@ static const struct {
     {"e7", "overload", experiment_e7},
     {"e11", "hedging", experiment_e11},
     {"e12", "decode-bound load", experiment_e12},
+    {"e13", "nodes that overstate", experiment_e13},
     {"ablations", "each part left out", experiment_ablations},
     {"e6-curves", "placement over the rate of requests; --quick: only by name",
      experiment_e6_curves},

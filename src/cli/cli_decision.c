@@ -16,7 +16,7 @@ struct candidate {
     const char *node, *region, *why;
     bool is_chosen, is_priced;
     double net_ms, ready_ms, queue_ms, prefill_ms, step_ms, first_ms, done_ms;
-    double ext_ms, late_ms, kv_ms, fail_ms, stick_ms, cost_ms, hit_tokens;
+    double ext_ms, late_ms, kv_ms, fail_ms, stick_ms, word_ms, cost_ms, hit_tokens;
 };
 
 struct weighed {
@@ -46,6 +46,7 @@ candidate_of(const cJSON *json)
         .kv_ms = cli_json_number(json, "kv_ms"),
         .fail_ms = cli_json_number(json, "fail_ms"),
         .stick_ms = cli_json_number(json, "stick_ms"),
+        .word_ms = cli_json_number(json, "word_ms"),
         .hit_tokens = cli_json_number(json, "hit_tokens"),
         .cost_ms = cli_json_number(json, "cost_ms"),
     };
@@ -305,7 +306,7 @@ static double
 writing_ms(const struct candidate *c)
 {
     double done_ms = c->cost_ms - c->first_ms - c->ext_ms - c->late_ms - c->kv_ms - c->fail_ms +
-                     c->stick_ms;
+                     c->stick_ms - c->word_ms;
 
     return c->done_ms > 0.0 ? done_ms * (1.0 - c->first_ms / c->done_ms) : 0.0;
 }
@@ -326,6 +327,7 @@ print_nearest(const struct candidate *nearest, const struct candidate *chosen)
         {"past the deadline", nearest->late_ms - chosen->late_ms},
         {"little KV room", nearest->kv_ms - chosen->kv_ms},
         {"fails more often", nearest->fail_ms - chosen->fail_ms},
+        {"its word counts less", nearest->word_ms - chosen->word_ms},
         {"has less of the prompt in its cache", chosen->stick_ms - nearest->stick_ms},
     };
     size_t worst = 0;
@@ -358,8 +360,8 @@ print_table(const struct weighed *w, struct arena *arena)
         {"FIRST", "ms", 0, false, true, 0},   {"DONE", "ms", 0, false, true, 3},
         {"EXT", "ms", 0, false, true, 1},     {"LATE", "ms", 0, false, true, 1},
         {"KV", "ms", 0, false, true, 1},      {"FAIL", "ms", 0, false, true, 4},
-        {"STICK", "ms", 0, false, true, 2},   {"COST", "ms", 0, false, true, 0},
-        {"WHY", "", 0, true, false, 0},
+        {"STICK", "ms", 0, false, true, 2},   {"WORD", "ms", 0, false, true, 2},
+        {"COST", "ms", 0, false, true, 0},    {"WHY", "", 0, true, false, 0},
     };
     const struct candidate *chosen = chosen_of(w);
     struct cli_table t;
@@ -386,6 +388,7 @@ print_table(const struct weighed *w, struct arena *arena)
         cli_table_number(&t, CLI_PLAIN, c->kv_ms + shown);
         cli_table_number(&t, CLI_PLAIN, c->fail_ms + shown);
         cli_table_number(&t, CLI_PLAIN, shown - c->stick_ms);
+        cli_table_number(&t, CLI_PLAIN, c->word_ms + shown);
         cli_table_number(&t, CLI_PLAIN, c->cost_ms + shown);
         cli_table_text(&t, c->is_chosen ? CLI_GOOD : CLI_PLAIN, words);
     }

@@ -23,9 +23,9 @@ const char cmd_nodes_help[] =
     "  isochrone nodes --json\n"
     "\n" CLI_ADMIN_HELP "\n"
     "RUN and WAIT are requests as the engine told; KV is how full its cache is; FREE is what it\n"
-    "could write on top of what it does now; AGE is that of its last report. Below: whose "
-    "messages\n"
-    "the gateway refused in the last ten minutes, and why.\n"
+    "could write on top of what it does now; AGE is that of its last report; WORD, where there is\n"
+    "one, what its word is worth after it said what was not so. Below: whose messages the gateway\n"
+    "refused in the last ten minutes, and why.\n"
     "Exit status: 0 done, 1 no answer, 2 wrong use.\n";
 
 /* ---- One node in words. */
@@ -77,6 +77,7 @@ struct row { /* texts in the arena */
     const char *node, *region, *engine, *gpu, *state, *from;
     enum cli_colour colour;
     double running, waiting, kv_percent, rtt_ms, free_tok_s, age_ms;
+    double word; /* NAN: it counts whole */
 };
 
 struct rows {
@@ -133,6 +134,7 @@ take_row(const cJSON *node, void *user)
         .rtt_ms = cli_json_number(node, "rtt_ms"),
         .free_tok_s = cli_json_number(node, "free_decode_tok_s"),
         .age_ms = cli_json_number(node, "report_age_ms"),
+        .word = cli_json_number(node, "word") < 1.0 ? cli_json_number(node, "word") : (double)NAN,
     };
     r->state = keep(rows, state_of(node, &r->colour));
     r->from = keep(rows, from_of(node));
@@ -160,6 +162,7 @@ print_rows(const struct rows *rows)
         {"RUN", "", 0, false, false, 0},       {"WAIT", "", 0, false, false, 0},
         {"KV", "%", 0, false, true, 0},        {"RTT", "ms", 0, false, false, 0},
         {"FREE", "tok/s", 0, false, false, 0}, {"AGE", "s", 0, false, true, 1},
+        {"WORD", "%", 0, false, true, 0},
     };
     struct cli_table t;
 
@@ -179,6 +182,7 @@ print_rows(const struct rows *rows)
         cli_table_number(&t, CLI_PLAIN, r->rtt_ms);
         cli_table_number(&t, CLI_PLAIN, floor(r->free_tok_s + 0.5));
         cli_table_number(&t, CLI_PLAIN, floor(r->age_ms / 100.0 + 0.5) / 10.0);
+        cli_table_number(&t, r->word < 0.5 ? CLI_BAD : CLI_WARN, floor(100.0 * r->word + 0.5));
     }
     cli_table_print(&t);
     printf("\n%zu node%s, %zu ready\n", rows->count, rows->count == 1 ? "" : "s", rows->ready);
@@ -317,6 +321,56 @@ print_figures(const cJSON *node)
     printf("  %-12s %.1f %% of requests\n", "fails", 100.0 * cli_json_number(node, "p_fail"));
 }
 
+/* The last that was broken: what it said, what came. */
+static void
+print_last(const cJSON *claims)
+{
+    static const struct {
+        const char *claim, *before, *between, *after;
+    } table[] = {
+        {"load", "it said that it had ", " requests, and answered ", " of ours alone then"},
+        {"tokens", "it counted ", " tokens while it answered ", " to us alone"},
+        {"ack", "it counted our requests up to number ", ", and we had sent ", ""},
+        {"room", "it said that it took ", " at once, and turned ours away when it had ", ""},
+        {"ready", "it said that a model was ready, and had none of it when it was asked", NULL,
+         NULL},
+    };
+    char said[CLI_NUMBER_BYTES], came[CLI_NUMBER_BYTES];
+    const char *last = cli_json_text(claims, "last");
+
+    cli_number(cli_json_number(claims, "said"), said);
+    cli_number(cli_json_number(claims, "came"), came);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if (strcmp(table[i].claim, last) != 0)
+            continue;
+        printf("  %-12s %s", "", table[i].before);
+        if (table[i].between != NULL)
+            printf("%s%s%s%s", said, table[i].between, came, table[i].after);
+        putchar('\n');
+    }
+}
+
+/* What its word is worth: nothing where it was never found to be wrong. */
+static void
+print_word(const cJSON *node)
+{
+    const cJSON *claims = cJSON_GetObjectItemCaseSensitive(node, "claims"), *count;
+    char first[CLI_NUMBER_BYTES], last[CLI_NUMBER_BYTES];
+    double broken = 0.0;
+
+    cJSON_ArrayForEach(count, cJSON_GetObjectItemCaseSensitive(claims, "broken"))
+        broken += cJSON_GetNumberValue(count);
+    if (!(broken > 0.0))
+        return;
+    cli_milliseconds(cli_json_number(claims, "first_ago_ms"), first);
+    cli_milliseconds(cli_json_number(claims, "last_ago_ms"), last);
+    printf("  %-12s counts %.0f %%: %.0f of %.0f times that it was tested it was wrong, first %s "
+           "ago, last %s ago\n",
+           "its word", 100.0 * cli_json_number(node, "word"), broken,
+           cli_json_number(claims, "tested"), first, last);
+    print_last(claims);
+}
+
 /* How it came, who vouches for it, and what it last said. */
 static void
 print_source(const cJSON *node)
@@ -393,6 +447,7 @@ show_one(struct cli_admin *a, const char *name)
         line("gpu", cli_json_text(node, "gpu"));
         print_source(node);
         print_figures(node);
+        print_word(node);
         print_models(&a->arena, cJSON_GetObjectItemCaseSensitive(node, "models"));
     }
     cJSON_Delete(node);

@@ -161,6 +161,7 @@ struct decision_candidate {
     float kv_ms;      /* price of little KV room */
     float fail_ms;    /* p_fail * (detect + redo elsewhere) */
     float stick_ms;   /* what leaving a node that holds the prompt's beginning would cost later */
+    float word_ms;    /* what its word's being worth less costs (claim) */
     float cost_ms;    /* J: first, a part of done, and the prices above, less stick */
 };
 

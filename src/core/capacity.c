@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/claim.h"
 #include "core/index.h"
 #include "core/isolation.h"
 #include "core/learn.h"
@@ -111,9 +112,11 @@ node_reset(struct core *core, uint32_t node)
 {
     struct node_hot *hot = &core->hot[node];
     struct node_cold *cold = &core->cold[node];
+    uint32_t serial = cold->serial;
 
     memset(hot, 0, sizeof(*hot));
     memset(cold, 0, sizeof(*cold));
+    cold->serial = serial; /* of all that was ever sent to this index: nobody may ack more */
     cold->first_placement = cold->first_attempt = NONE;
     cold->running = cold->waiting = cold->queue_tokens = cold->kv_tokens_used = NAN;
     cold->share = 1.0f;
@@ -162,8 +165,10 @@ capacity_node(struct core *core, const struct event_node *e)
     hot->state = (uint8_t)e->state;
     if (e->slots > 0)
         hot->slots = e->slots > 65535u ? 65535u : (uint16_t)e->slots;
-    if (e->epoch != cold->epoch) /* it restarted */
+    if (e->epoch != cold->epoch) { /* it restarted */
         prefix_forget_node(core, e->node);
+        claim_life(core, e->node);
+    }
     cold->epoch = e->epoch;
     cold->identity = e->identity != 0 ? e->identity : e->node + 1;
     cold->site = e->site;
@@ -319,6 +324,22 @@ report_heard(struct core *core, uint32_t node, uint64_t report_ns)
     hot->flags |= NODE_FLAG_REPORTS;
 }
 
+/* What others have at nodes of its class, as far as their word counts whole. */
+static void
+usual_others(struct core *core, uint32_t node)
+{
+    const struct node_hot *hot = &core->hot[node];
+    uint32_t p = core->cold[node].first_placement;
+    struct class_learned *c;
+
+    if (p == NONE || (hot->flags & NODE_FLAG_DOUBTED) != 0)
+        return;
+    c = &core->learned[(size_t)core->placements[p].model * core->config.classes_max + hot->class];
+    c->others_requests += HEARD_PART * (hot->others_requests - c->others_requests);
+    c->others_queue_tokens += HEARD_PART * (hot->others_queue_tokens - c->others_queue_tokens);
+    c->others_kv_tokens += HEARD_PART * (hot->others_kv_tokens - c->others_kv_tokens);
+}
+
 void
 capacity_report(struct core *core, const struct event_report *e)
 {
@@ -328,7 +349,7 @@ capacity_report(struct core *core, const struct event_report *e)
     uint64_t age_ns;
     float running = sane(e->running, 1e6f, NAN), waiting = sane(e->waiting, 1e6f, NAN);
     float queue = sane(e->prefill_tokens_in_flight, TOKENS_MAX, NAN);
-    float kv = sane(e->kv_tokens_used, TOKENS_MAX, NAN);
+    float kv = sane(e->kv_tokens_used, TOKENS_MAX, NAN), total = NAN;
 
     if (!node_known(core, e->node))
         return;
@@ -341,7 +362,7 @@ capacity_report(struct core *core, const struct event_report *e)
     if (isnan(running) && !isnan(waiting)) /* in-band news has only the queue */
         running = isnan(cold->running) ? max_f(0.0f, seen.requests - seen.waiting) : cold->running;
     if (!isnan(running) || !isnan(waiting)) {
-        float total = (isnan(running) ? 0.0f : running) + (isnan(waiting) ? 0.0f : waiting);
+        total = (isnan(running) ? 0.0f : running) + (isnan(waiting) ? 0.0f : waiting);
         hot->others_requests = max_f(0.0f, total - seen.requests);
         report_share(core, e->node, seen.requests, total);
     }
@@ -355,11 +376,15 @@ capacity_report(struct core *core, const struct event_report *e)
     hot->kv_tokens_cap = sane(e->kv_tokens_cap, TOKENS_MAX, hot->kv_tokens_cap);
     if (sane(e->slots, 65535.0f, 0.0f) >= 1.0f)
         hot->slots = (uint16_t)e->slots;
+    if (cold->claim.slots_had > 0 && hot->slots > cold->claim.slots_had)
+        hot->slots = cold->claim.slots_had;
     hot->own_recent_tokens = seen.recent_tokens;
     cold->running = running;
     cold->waiting = waiting;
     cold->queue_tokens = queue;
     cold->kv_tokens_used = kv;
+    claim_report(core, e, total);
+    usual_others(core, e->node);
     index_node(core, e->node);
 }
 
@@ -478,6 +503,22 @@ capacity_delivered(struct core *core, uint32_t node, float bytes_per_ms, bool li
         *ours += RATE_PART * (max_f(*ours / RATE_REACH, min_f(*ours * RATE_REACH, rate)) - *ours);
 }
 
+/* As far as its word is doubted the node may have what others of its class have, and hide it. */
+static void
+hidden_add(const struct core *core, uint32_t placement, float *queue_tokens, float *requests,
+           float *kv_tokens)
+{
+    uint32_t node = core->links[placement].node;
+    const struct class_learned *c =
+        &core->learned[(size_t)core->placements[placement].model * core->config.classes_max +
+                       core->hot[node].class];
+    float doubt = claim_doubt(core, node);
+
+    *queue_tokens = max_f(*queue_tokens, doubt * c->others_queue_tokens);
+    *requests = max_f(*requests, doubt * c->others_requests);
+    *kv_tokens = max_f(*kv_tokens, doubt * c->others_kv_tokens);
+}
+
 void
 capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
                   struct predict_node *ret_node)
@@ -490,6 +531,8 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
     float total = hot->others_requests, kv = hot->others_kv_tokens;
     float spread = hot->spread;
 
+    if ((hot->flags & NODE_FLAG_DOUBTED) != 0)
+        hidden_add(core, placement, &others, &total, &kv);
     /* The engine works on all that waits, in proportion. */
     if (others > TOKENS_LEAST && (core->tuning.without & WITHOUT_AGE_DRAIN) == 0)
         others = max_f(0.0f,
@@ -693,6 +736,7 @@ sweep_node(struct core *core, uint32_t node)
         core->now_ns - cold->dispatched_ns > CONNECTION_IDLE_NS)
         hot->connections = 1; /* the one that asks for its load */
     isolation_sweep(core, node);
+    claim_sweep(core, node);
     suspicion_look(core, node);
     sweep_requests(core, node);
     learn_apply(core, node); /* its class learned from others */

@@ -13,6 +13,7 @@
 #include "base/must.h"
 #include "core/admit.h"
 #include "core/capacity.h"
+#include "core/claim.h"
 #include "core/explain.h"
 #include "core/fallback.h"
 #include "core/goal.h"
@@ -110,7 +111,8 @@ pool_load(struct pool *pool, size_t from)
         c->weight = max_f(capacity_class(core, p->model, hot->class)->weight, 1e-6f);
         c->requests = hot->others_requests + (float)hot->own_requests;
         c->terms = (struct terms){0};
-        c->ext_ms = c->late_ms = c->kv_ms = c->fail_ms = c->stick_ms = c->cost_ms = 0.0f;
+        c->ext_ms = c->late_ms = c->kv_ms = c->fail_ms = c->stick_ms = c->word_ms = c->cost_ms =
+            0.0f;
         if (pool->rule->wants == RULE_WANTS_SEEN)
             capacity_seen(core, pool->now_ns, c->placement, &c->seen);
     }
@@ -618,7 +620,8 @@ price(const struct pool *pool, struct candidate *c)
     c->ext_ms = p.ext_ms;
     c->late_ms = p.late_ms;
     c->kv_ms = p.kv_ms;
-    c->cost_ms = p.cost_ms;
+    c->word_ms = claim_ms(core, c->node, p.cost_ms);
+    c->cost_ms = p.cost_ms + c->word_ms;
     if (goal_given(&pool->goal))
         goal_weigh(&pool->goal, &node, c);
     c->barred = has_room(pool, c, &node) ? WHY_CHOSEN : WHY_FULL;

@@ -11,6 +11,7 @@
 #include "core/admit.h"
 #include "core/capacity.h"
 #include "core/choose.h"
+#include "core/claim.h"
 #include "core/demand.h"
 #include "core/fair.h"
 #include "core/flight.h"
@@ -307,6 +308,7 @@ step_started(struct core *core, const struct event_started *e, struct actions *a
     load_time_started(core, r, a);
     capacity_delivered(core, a->node, e->path_bytes_per_ms, e->path_limited != 0);
     limit_started(core, r, a);
+    claim_started(core, r, a);
     capacity_started(core, r, a);
     hedge_started(core, r, a, actions);
     admit_freed(core, a->node, actions);
@@ -323,6 +325,7 @@ step_ended(struct core *core, const struct event_ended *e, struct actions *actio
         return;
     flight_observe(core, r, a, RULE_NEWS_ENDED, e);
     learn_ended(core, r, a, e);
+    claim_ended(core, a, e);
     demand_ended(core, r->arrived.model,
                  e->output_tokens > 0 ? (float)e->output_tokens : r->output_tokens);
     prefix_ended(core, r, a, e);
@@ -363,8 +366,11 @@ step_failed(struct core *core, const struct event_failed *e, struct actions *act
     if (node != NODE_ANY) {
         readiness_failed(core, node, r->arrived.model);
         if (e->failure == FAILURE_BUSY) {
+            claim_full(core, node);
             limit_busy(core, node);
             isolation_busy(core, node, e->retry_after_ms);
+        } else if (e->failure == FAILURE_MODEL) {
+            claim_no_model(core, node, r->arrived.model);
         } else if (isolation_charged(e->failure)) {
             isolation_result(core, node, e->failure, ns_to_ms(core->now_ns - a->dispatched_ns));
         }

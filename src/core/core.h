@@ -75,6 +75,16 @@ bool core_suspects_itself(const struct core *core);
 /* ---- Reading: short holds; at most CORE_VIEW_MAX nodes a call. */
 #define CORE_VIEW_MAX 64u
 
+/* What a node may be found to have said that was not so (claim.h). */
+enum claim_kind {
+    CLAIM_LOAD = 0, /* requests that it had */
+    CLAIM_TOKENS,   /* tokens that it answered */
+    CLAIM_ACK,      /* requests that we sent */
+    CLAIM_ROOM,     /* slots that were free */
+    CLAIM_READY,    /* a model that was ready */
+    CLAIM_KIND_COUNT
+};
+
 struct node_view {
     uint32_t node;
     uint16_t region, class, site, operator;
@@ -89,6 +99,11 @@ struct node_view {
     float prefill_tok_s, decode_tok_s;           /* at full load, by curve and residual */
     float free_prefill_tok_s, free_decode_tok_s; /* what it can take on top of now */
     uint32_t models_ready;
+    float word; /* what its word is worth, 0..1 */
+    uint32_t claims_tested, claims_broken[CLAIM_KIND_COUNT];
+    uint32_t claim;      /* enum claim_kind of the last that was broken; the rest is about it: */
+    float claimed, came; /* what it said; what was so */
+    float broken_first_ago_ms, broken_last_ago_ms; /* any of them; NAN: never */
 };
 
 struct placement_view {

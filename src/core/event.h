@@ -54,6 +54,7 @@ enum failure {
     FAILURE_REQUEST,    /* 4xx: the request's own fault; the node is not charged */
     FAILURE_LOCAL,      /* our own limit (no descriptor, no memory); the node is not charged */
     FAILURE_TLS,        /* no handshake, or whoever answered is not the node */
+    FAILURE_MODEL,      /* it has not got the model that it said it had: 404 */
     FAILURE_COUNT
 };
 
@@ -93,6 +94,7 @@ struct event_settings {
     float tpot_goal_ms;   /* slo.tpot_p90; NAN likewise */
     float first_limit_ms; /* limits.first_byte: the longest wait for a first byte */
     float idle_limit_ms;  /* limits.idle: the longest silence after it */
+    uint32_t gateways;    /* that are heard, this one counted; 0: not known */
 };
 
 /* Parts of a decision that can be left out, to see what each is worth. */
@@ -109,6 +111,7 @@ enum without {
     WITHOUT_LEARNING = 1u << 9,    /* curves and residuals stay as they began */
     WITHOUT_LOAD_TIMES = 1u << 10, /* what is told of loads is believed */
     WITHOUT_TREND = 1u << 11,      /* no more is expected than is now, or usual */
+    WITHOUT_CLAIMS = 1u << 12,     /* what nodes say is believed, whatever came of it before */
 };
 
 /* The weights of routing.md's J and of what stands around it; each in its unit, 0 leaves a term
@@ -187,7 +190,12 @@ struct event_report {
     float age_ms;                   /* how old the news is as it arrives; NAN: half a round trip */
     uint32_t acked; /* of our dispatches to it, the highest serial that these figures count; 0: they
                        do not say */
+    uint32_t is_word; /* 1: the node's own account of all it does, to which it is held (claim); 0:
+                         an engine's figures, read by us */
+    uint64_t accepted_total;           /* tokens since this life of the node began; TOTAL_UNKNOWN */
+    float prefill_tok_s, decode_tok_s; /* as it measured them, of one request; NAN unknown */
 };
+#define TOTAL_UNKNOWN UINT64_MAX
 
 struct event_rtt {
     uint32_t node;
@@ -246,6 +254,7 @@ struct event_ended {
     uint32_t prompt_tokens, cached_tokens, output_tokens; /* 0 unknown */
     uint32_t cached_known;                     /* 1: cached_tokens is what the engine said, 0 too */
     float engine_prefill_ms, engine_decode_ms; /* the engine's own timings; NAN none */
+    uint32_t held_up; /* 1: the client took it slowly, so its end says nothing of the node */
 };
 
 struct event_failed {

@@ -42,6 +42,7 @@ add(struct decision *d, const struct candidate *c, enum why_not why)
         .kv_ms = c->kv_ms,
         .fail_ms = c->fail_ms,
         .stick_ms = c->stick_ms,
+        .word_ms = c->word_ms,
         .cost_ms = c->cost_ms,
     };
 }
@@ -54,7 +55,7 @@ why_no_candidate(const struct core *core, uint32_t node, const struct decision *
 
     if (p == NONE)
         return WHY_ABSENT;
-    if (core->placements[p].state != MODEL_READY)
+    if (core->placements[p].state != MODEL_READY || core->placements[p].ready_at_ns > d->now_ns)
         return WHY_NOT_READY;
     if (isolation_verdict(core, node) != WHY_CHOSEN)
         return isolation_verdict(core, node);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/capacity.h"
+#include "core/claim.h"
 #include "core/limit.h"
 #include "core/price.h"
 #include "core/ring.h"
@@ -47,7 +48,7 @@ usual_cost_ms(const struct core *core, uint32_t placement)
     node.path = (struct predict_path){0};
     predict_terms(&node, &request, &terms);
     price_node(&core->tuning, INFINITY, &node, &request, &terms, &price);
-    return price.cost_ms;
+    return price.cost_ms + claim_ms(core, core->links[placement].node, price.cost_ms);
 }
 
 /* By how much it costs more there than where the model costs least. */
@@ -74,9 +75,11 @@ bucket_of(struct core *core, uint32_t placement)
     if (hot->state != NODE_READY || (hot->flags & NODE_FLAG_EJECTED) != 0)
         return BUCKET_OUT;
     if (busy)
-        return p->state == MODEL_READY ? BUCKET_FULL : BUCKET_OUT;
+        return p->state == MODEL_READY && p->ready_at_ns <= core->now_ns ? BUCKET_FULL : BUCKET_OUT;
     switch (p->state) {
     case MODEL_READY:
+        if (p->ready_at_ns > core->now_ns) /* it said so, and was not */
+            return BUCKET_LOADING;
         if (limit_reached(core, placement))
             return BUCKET_FULL;
         return bucket_of_ms(excess_ms(core, placement));

@@ -149,8 +149,8 @@ load_time_left_ms(const struct core *core, uint64_t now_ns, uint32_t placement)
     const struct placed *placed = &core->placed[placement];
     uint32_t node = core->links[placement].node, tier;
 
-    if (p->state == MODEL_READY)
-        return 0.0f;
+    if (p->state == MODEL_READY) /* until it is asked for again, if it was not (claim) */
+        return p->ready_at_ns > now_ns ? ns_to_ms(p->ready_at_ns - now_ns) : 0.0f;
     if (p->state == MODEL_LOADING && p->ready_at_ns != 0)
         return late_too_ms(now_ns, p->ready_at_ns);
     tier = p->state == MODEL_LOADING ? placed->tier : load_tier_of(p->state);

@@ -81,6 +81,7 @@ placement_add(struct core *core, uint32_t node, uint16_t model, uint32_t state)
     core->placement_free = core->placements[p].node_next;
     core->placements[p] = (struct placement){.model = model, .node_next = NONE};
     core->links[p].node = node;
+    core->placed[p].denials = 0;
     prefix_new(core, p);
     *link = p;
     core->models[model].placement_count++;

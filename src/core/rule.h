@@ -36,7 +36,7 @@ struct candidate {
     float requests;     /* running + waiting there as far as known, own ones counted */
     struct terms terms; /* zero unless the rule wants predictions */
     float hit_tokens;   /* of the prompt, expected in its prefix cache */
-    float ext_ms, late_ms, kv_ms, fail_ms, stick_ms, cost_ms;
+    float ext_ms, late_ms, kv_ms, fail_ms, stick_ms, word_ms, cost_ms;
     float load;            /* where there is a goal: part of what the node can hold that is taken */
     uint8_t fits;          /* 1: it meets the goal */
     struct rule_seen seen; /* zero unless it wants what is seen */

@@ -34,6 +34,7 @@
 #define NODE_FLAG_BUSY    4u  /* it said so: until busy_until_ns */
 #define NODE_FLAG_FRESH   8u  /* connections to it are never kept: each request pays a set-up */
 #define NODE_FLAG_REPORTS 16u /* has told its load at least once */
+#define NODE_FLAG_DOUBTED 64u /* it said what was not so: claim */
 #define NODE_FLAG_PROBED  32u /* asked since our last dispatch: that connection waits there */
 
 #define FIXED_ONE 4096.0f /* of node_hot's 16-bit factors: 0..16 */
@@ -88,6 +89,24 @@ struct load_learned { /* load_time: a running mean of ln(actual / told) */
     float ln, count;
 };
 
+struct claim {          /* what a node says, held against what comes of it (claim) */
+    float doubt;        /* 0: its word counts whole */
+    uint16_t slots_had; /* when it turned one of ours away; 0: it never did */
+    bool denied;        /* a model of its was not there when it was asked for */
+    uint32_t tests, broken[CLAIM_KIND_COUNT];
+    uint32_t kind; /* enum claim_kind of the last that was broken */
+    float said, came;
+    uint64_t first_ns, last_ns; /* when one was broken; 0: never */
+    uint64_t room_ns;           /* it told of its room then; 0: what it told was no word */
+    uint64_t swept_ns;
+    uint64_t word_ns;    /* what is judged now was true then; 0: nothing is */
+    uint64_t word_total; /* accepted_total in it */
+    float word_requests;
+    uint32_t word_acked;
+    uint32_t witnesses;
+    float witness_tokens;
+};
+
 struct node_cold {
     uint32_t epoch;
     uint32_t first_placement, first_attempt; /* attempts: newest first */
@@ -114,8 +133,9 @@ struct node_cold {
     uint64_t ejected_until_ns, busy_until_ns;
     float limit_tokens;             /* 0: never reached yet (limit) */
     float slowdown, slowdown_count; /* mean of actual over predicted */
-    struct load_learned load_told;  /* what it says of its loads */
-    struct {                        /* plan */
+    struct claim claim;
+    struct load_learned load_told; /* what it says of its loads */
+    struct {                       /* plan */
         bool steered;
         uint32_t loads_max, loading; /* models at once; now, as asked or told */
         float memory_mib, free_mib, fetch_mib_s;
@@ -132,7 +152,7 @@ struct placement { /* a model on a node */
     uint16_t model;
     uint8_t state, bucket;
     uint32_t node_next;   /* chain of its node */
-    uint64_t ready_at_ns; /* when loading; 0 unknown */
+    uint64_t ready_at_ns; /* when loading; 0 unknown. Ready: it was not, until then (claim) */
 };
 
 #define MODEL_LEAVING MODEL_STATE_COUNT /* a placement's: we asked for it to be unloaded */
@@ -149,6 +169,7 @@ struct placed {        /* beside each placement: what plan and load_time know of
     uint8_t asked_from;
     bool is_alone; /* nothing else loaded there */
     bool pinned;
+    uint8_t denials; /* requests in a row that found it not to be there (claim) */
 };
 
 struct link { /* beside each placement: what a walk over a bucket's ring reads */
@@ -181,6 +202,8 @@ struct class_learned { /* and how far that was off; all 0 until a node of it is 
     struct curve_filter filter;
     struct class_residual first, step;
     struct load_learned loads[LOAD_TIERS];
+    /* What others have at its nodes, a running mean over reports. */
+    float others_requests, others_queue_tokens, others_kv_tokens;
 };
 
 /* ---- The prefix index (prefix.c). */

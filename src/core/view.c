@@ -36,6 +36,28 @@ view_speed(const struct core *core, uint64_t now_ns, uint32_t placement, struct 
     v->kv_tokens_cap = n.kv_tokens_cap;
 }
 
+static float
+ago_ms(uint64_t then_ns, uint64_t now_ns)
+{
+    return then_ns != 0 && now_ns >= then_ns ? ns_to_ms(now_ns - then_ns) : NAN;
+}
+
+static void
+view_claims(const struct node_cold *cold, uint64_t now_ns, struct node_view *v)
+{
+    const struct claim *c = &cold->claim;
+
+    v->word = 1.0f - c->doubt;
+    v->claims_tested = c->tests;
+    for (uint32_t k = 0; k < CLAIM_KIND_COUNT; k++)
+        v->claims_broken[k] = c->broken[k];
+    v->claim = c->kind;
+    v->claimed = c->said;
+    v->came = c->came;
+    v->broken_first_ago_ms = ago_ms(c->first_ns, now_ns);
+    v->broken_last_ago_ms = ago_ms(c->last_ns, now_ns);
+}
+
 static void
 view_node(const struct core *core, uint64_t now_ns, uint32_t node, struct node_view *v)
 {
@@ -61,6 +83,7 @@ view_node(const struct core *core, uint64_t now_ns, uint32_t node, struct node_v
         .spread = hot->spread,
         .p_fail = (float)hot->p_fail / SHARE_ONE,
     };
+    view_claims(cold, now_ns, v);
     v->ejected = (hot->flags & NODE_FLAG_EJECTED) != 0;
     v->changes = cold->changes;
     v->changed_ago_ms = cold->changes > 0 && now_ns >= cold->changed_ns
@@ -69,7 +92,7 @@ view_node(const struct core *core, uint64_t now_ns, uint32_t node, struct node_v
     if ((hot->flags & NODE_FLAG_REPORTS) != 0 && now_ns >= hot->report_ns)
         v->report_age_ms = ns_to_ms(now_ns - hot->report_ns);
     for (uint32_t p = cold->first_placement; p != NONE; p = core->placements[p].node_next) {
-        if (core->placements[p].state != MODEL_READY)
+        if (core->placements[p].state != MODEL_READY || core->placements[p].ready_at_ns > now_ns)
             continue;
         v->models_ready++;
         view_speed(core, now_ns, p, v);

@@ -1,4 +1,6 @@
 /* sim_fault - what goes wrong, by plan. */
+#include <math.h>
+
 #include "sim/sim_state.h"
 
 /* More faults than one may keep a node down. */
@@ -32,6 +34,18 @@ apply(struct sim_world *w, const struct sim_fault *f, bool begins)
         break;
     case SIM_FAULT_NODE_MUTE:
         w->nodes[f->a].mute += begins ? 1u : -1u;
+        break;
+    case SIM_FAULT_NODE_TELLS_LESS:
+        w->nodes[f->a].tells.load = begins ? f->factor : 1.0;
+        break;
+    case SIM_FAULT_NODE_TELLS_FAST:
+        w->nodes[f->a].tells.speed = begins ? f->factor : 1.0;
+        break;
+    case SIM_FAULT_NODE_TELLS_SLOTS:
+        w->nodes[f->a].slots_kept = begins ? (uint32_t)ceil(SIM_SLOTS / f->factor) : 0;
+        break;
+    case SIM_FAULT_NODE_TELLS_READY:
+        w->nodes[f->a].tells.ready += begins ? 1u : -1u;
         break;
     case SIM_FAULT_REGION_DOWN:
         for (uint32_t i = 0; i < w->options.nodes; i++) {

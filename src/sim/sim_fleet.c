@@ -194,7 +194,7 @@ node_init(struct sim_world *w, uint32_t index)
 {
     struct sim_node *n = &w->nodes[index];
 
-    n->slow = 1.0;
+    n->slow = n->tells.load = n->tells.speed = 1.0;
     n->wake_ns = UINT64_MAX;
     n->first_attempt = SIM_NONE;
     n->epoch = 1;

@@ -80,8 +80,7 @@ tell_node(struct sim_world *w, struct sim_gateway *g, uint32_t node)
                                         .class = n->class,
                                         .site = (uint16_t)(node / 4),
                                         .operator=(uint16_t)(node % 4),
-                                        .slots = w->options.polls ? 0
-                                                                  : 256, /* vLLM does not tell */
+                                        .slots = w->options.polls ? 0 : SIM_SLOTS,
                                         .rtt_ms = rtt_ms};
     sim_gateway_tell(w, g);
     w->event.kind = EVENT_MODEL;
@@ -551,8 +550,12 @@ sim_gateway_news(struct sim_world *w, uint32_t gateway, const struct sim_report 
                                             .prefill_tokens_in_flight = report->queue_tokens,
                                             .kv_tokens_used = report->kv_tokens_used,
                                             .kv_tokens_cap = report->kv_tokens_cap,
-                                            .slots = NAN,
-                                            .age_ms = report->age_ms};
+                                            .slots = report->slots,
+                                            .age_ms = report->age_ms,
+                                            .is_word = w->options.agents && !w->options.polls,
+                                            .accepted_total = report->accepted_total,
+                                            .prefill_tok_s = report->prefill_tok_s,
+                                            .decode_tok_s = report->decode_tok_s};
     sim_gateway_tell(w, g);
 }
 

@@ -49,23 +49,41 @@ sim_report_free(struct sim_world *w, uint32_t report)
     w->report_free = report;
 }
 
+/* What an agent tells beside the load: as it measured them, with one request at a time. */
+static void
+report_measured(const struct sim_world *w, const struct sim_node *n, struct sim_report *r)
+{
+    const struct engine_speed *s = &w->classes[n->class].speed[n->model];
+    double factor = n->speed * n->tells.speed / n->slow, prompt = w->prompt_mean;
+    double prefill_ms = s->a_ms + s->b_ms * prompt + 0.5 * s->c_ms * prompt * prompt;
+
+    r->accepted_total = (uint64_t)((double)n->accepted_total * n->tells.load);
+    r->prefill_tok_s = (float)(1000.0 * prompt / prefill_ms * factor);
+    r->decode_tok_s = (float)(1000.0 / (s->t0_ms + s->tk_ms * prompt / 1000.0) * factor);
+    r->slots = n->slots_kept > 0 ? SIM_SLOTS : NAN;
+}
+
 uint32_t
 sim_node_report(struct sim_world *w, uint32_t node, uint32_t riders)
 {
+    const struct sim_node *n = &w->nodes[node];
     uint32_t i = report_take(w);
     struct engine_truth t;
 
-    engine_truth(w->nodes[node].engine, sim_now_ms(w), 0, &t);
+    engine_truth(n->engine, sim_now_ms(w), 0, &t);
     w->reports[i] = (struct sim_report){
         .node = node,
         .riders = riders,
-        .running = (float)t.running,
-        .waiting = (float)t.waiting,
-        .queue_tokens = w->options.agents ? (float)t.queue_tokens : NAN,
-        .kv_tokens_used = (float)t.kv_tokens_used,
+        .running = (float)floor(t.running * n->tells.load),
+        .waiting = (float)floor(t.waiting * n->tells.load),
+        .queue_tokens = w->options.agents ? (float)(t.queue_tokens * n->tells.load) : NAN,
+        .kv_tokens_used = (float)(t.kv_tokens_used * n->tells.load),
         .kv_tokens_cap = (float)t.kv_tokens_cap,
         .age_ms = NAN,
+        .slots = NAN,
     };
+    if (w->options.agents)
+        report_measured(w, n, &w->reports[i]);
     return i;
 }
 
@@ -148,6 +166,8 @@ output(struct sim_world *w, uint32_t node, const struct engine_output *o)
     if (!is_first && a->first_ns == 0)
         return; /* its beginning was lost: so is the connection */
     at_ns = (uint64_t)((o->at_ms + way_back_ms(w, node, r)) * 1e6);
+    if (!is_first)
+        w->nodes[node].accepted_total += r->prompt_tokens + r->output_tokens;
     if (is_first) {
         a->cached_tokens = engine_request_cached(w->nodes[node].engine, o->id);
         a->first_ns = at_ns;
@@ -301,6 +321,19 @@ sim_node_arrived(struct sim_world *w, uint32_t attempt)
     coming->uncached_tokens -= a->coming_tokens;
 }
 
+/* Has it as many as it takes, and says that it takes more? */
+static bool
+is_full(const struct sim_world *w, uint32_t node)
+{
+    const struct sim_node *n = &w->nodes[node];
+    struct engine_truth t;
+
+    if (n->slots_kept == 0)
+        return false;
+    engine_truth(n->engine, sim_now_ms(w), 0, &t);
+    return t.running + t.waiting >= n->slots_kept;
+}
+
 void
 sim_node_submit(struct sim_world *w, uint32_t attempt, uint32_t serial)
 {
@@ -316,6 +349,10 @@ sim_node_submit(struct sim_world *w, uint32_t attempt, uint32_t serial)
         answer_failure(w, attempt, serial, FAILURE_CONNECT);
         return;
     }
+    if (w->nodes[a->node].tells.ready > 0) {
+        answer_failure(w, attempt, serial, FAILURE_MODEL);
+        return;
+    }
     if (w->options.floor)
         floor_note(w, attempt, r);
     request = (struct engine_request){.id = engine_id(attempt, serial),
@@ -324,7 +361,8 @@ sim_node_submit(struct sim_world *w, uint32_t attempt, uint32_t serial)
     request.block_count = sim_load_blocks(w, r);
     request.blocks = w->blocks;
     run(w, a->node);
-    err = engine_submit(w->nodes[a->node].engine, sim_now_ms(w), &request);
+    err = is_full(w, a->node) ? ERR_FULL
+                              : engine_submit(w->nodes[a->node].engine, sim_now_ms(w), &request);
     if (err != ERR_OK) {
         answer_failure(w, attempt, serial, FAILURE_BUSY);
         return;

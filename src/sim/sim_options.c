@@ -120,7 +120,7 @@ sim_options_check_fault(const struct sim_options *o, const struct sim_fault *f,
     uint32_t max = o->regions, b = f->kind == SIM_FAULT_PARTITION ? f->b : 0;
     const char *what = "region";
 
-    if (f->kind <= SIM_FAULT_NODE_MUTE) {
+    if (f->kind <= SIM_FAULT_NODE_TELLS_READY) {
         max = o->nodes;
         what = "node";
     } else if (f->kind == SIM_FAULT_REPORTS_LOST) {
@@ -137,9 +137,12 @@ sim_options_check_fault(const struct sim_options *o, const struct sim_fault *f,
         return out_of_range(ret_error, "at", f->at_ms, 0.0, MS_MAX);
     if (!within(f->for_ms, 0.001, MS_MAX))
         return out_of_range(ret_error, "for", f->for_ms, 0.001, MS_MAX);
-    if (f->kind == SIM_FAULT_NODE_SLOW && !within(f->factor, 0.01, 1000.0))
+    if ((f->kind == SIM_FAULT_NODE_SLOW || f->kind == SIM_FAULT_NODE_TELLS_FAST ||
+         f->kind == SIM_FAULT_NODE_TELLS_SLOTS) &&
+        !within(f->factor, 0.01, 1000.0))
         return out_of_range(ret_error, "factor", f->factor, 0.01, 1000.0);
-    if (f->kind == SIM_FAULT_REPORTS_LOST && !within(f->factor, 0.0, 1.0))
+    if ((f->kind == SIM_FAULT_REPORTS_LOST || f->kind == SIM_FAULT_NODE_TELLS_LESS) &&
+        !within(f->factor, 0.0, 1.0))
         return out_of_range(ret_error, "factor", f->factor, 0.0, 1.0);
     return ERR_OK;
 }

@@ -19,9 +19,13 @@
 #define SIM_DURATION_MS_MAX 604800000.0 /* a week */
 
 enum sim_fault_kind {
-    SIM_FAULT_NODE_DOWN, /* connections are refused, what runs there is cut */
-    SIM_FAULT_NODE_SLOW, /* every step takes `factor` times as long */
-    SIM_FAULT_NODE_MUTE, /* it serves, but tells nothing */
+    SIM_FAULT_NODE_DOWN,        /* connections are refused, what runs there is cut */
+    SIM_FAULT_NODE_SLOW,        /* every step takes `factor` times as long */
+    SIM_FAULT_NODE_MUTE,        /* it serves, but tells nothing */
+    SIM_FAULT_NODE_TELLS_LESS,  /* `factor` of its load, and of what it answered */
+    SIM_FAULT_NODE_TELLS_FAST,  /* `factor` of its speed */
+    SIM_FAULT_NODE_TELLS_SLOTS, /* `factor` of its slots; an engine that is full says 429 */
+    SIM_FAULT_NODE_TELLS_READY, /* its model is being loaded, and it says it is ready */
     SIM_FAULT_REGION_DOWN,
     SIM_FAULT_PARTITION,    /* nothing passes between two regions */
     SIM_FAULT_REPORTS_LOST, /* `factor` of all reports to this gateway */

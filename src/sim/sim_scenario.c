@@ -17,9 +17,16 @@
 /* ---- Lists with tables of their own. */
 
 static const char *const fault_names[SIM_FAULT_KIND_COUNT] = {
-    [SIM_FAULT_NODE_DOWN] = "node_down", [SIM_FAULT_NODE_SLOW] = "node_slow",
-    [SIM_FAULT_NODE_MUTE] = "node_mute", [SIM_FAULT_REGION_DOWN] = "region_down",
-    [SIM_FAULT_PARTITION] = "partition", [SIM_FAULT_REPORTS_LOST] = "reports_lost",
+    [SIM_FAULT_NODE_DOWN] = "node_down",
+    [SIM_FAULT_NODE_SLOW] = "node_slow",
+    [SIM_FAULT_NODE_MUTE] = "node_mute",
+    [SIM_FAULT_REGION_DOWN] = "region_down",
+    [SIM_FAULT_PARTITION] = "partition",
+    [SIM_FAULT_REPORTS_LOST] = "reports_lost",
+    [SIM_FAULT_NODE_TELLS_LESS] = "node_tells_less",
+    [SIM_FAULT_NODE_TELLS_FAST] = "node_tells_fast",
+    [SIM_FAULT_NODE_TELLS_SLOTS] = "node_tells_slots",
+    [SIM_FAULT_NODE_TELLS_READY] = "node_tells_ready",
 };
 
 struct fault_text {                                     /* as it is written */
@@ -58,6 +65,10 @@ static const struct {
     [SIM_FAULT_NODE_DOWN] = {.node = true},
     [SIM_FAULT_NODE_SLOW] = {.node = true, .factor = true},
     [SIM_FAULT_NODE_MUTE] = {.node = true},
+    [SIM_FAULT_NODE_TELLS_LESS] = {.node = true, .factor = true},
+    [SIM_FAULT_NODE_TELLS_FAST] = {.node = true, .factor = true},
+    [SIM_FAULT_NODE_TELLS_SLOTS] = {.node = true, .factor = true},
+    [SIM_FAULT_NODE_TELLS_READY] = {.node = true},
     [SIM_FAULT_REGION_DOWN] = {.region = true},
     [SIM_FAULT_PARTITION] = {.region = true, .other_region = true},
     [SIM_FAULT_REPORTS_LOST] = {.gateway = true, .factor = true},
@@ -167,11 +178,11 @@ read_steps(struct schema_reader *r, const struct schema_key *key, const struct y
 }
 
 static const char *const without_names[] = {
-    "own_count", "release_first", "share",          "age_drain", "sigma",      "prefix",
-    "hedge",     "admission",     "self_suspicion", "learning",  "load_times", "trend",
+    "own_count", "release_first",  "share",    "age_drain",  "sigma", "prefix", "hedge",
+    "admission", "self_suspicion", "learning", "load_times", "trend", "claims",
 };
 #define WITHOUT_COUNT (sizeof(without_names) / sizeof(without_names[0]))
-_Static_assert(1u << (WITHOUT_COUNT - 1) == WITHOUT_TREND, "a name for each part");
+_Static_assert(1u << (WITHOUT_COUNT - 1) == WITHOUT_CLAIMS, "a name for each part");
 
 static void
 read_without(struct schema_reader *r, const struct schema_key *key,

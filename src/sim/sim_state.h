@@ -21,6 +21,7 @@
 #define SIM_NONE             UINT32_MAX
 #define SIM_IDLE_LIMIT_MS    60000.0 /* as gateways have them */
 #define SIM_CONNECT_LIMIT_MS 2000.0
+#define SIM_SLOTS            256u       /* vLLM's, which it does not tell */
 #define SIM_REQUESTS_MAX     (1u << 20) /* in flight */
 
 enum sim_kind {
@@ -48,7 +49,9 @@ struct sim_report { /* what a node says, on its way */
     uint32_t node, next_free;
     uint32_t riders; /* who will still hear it */
     float running, waiting, queue_tokens, kv_tokens_used, kv_tokens_cap;
-    float age_ms; /* as it arrives; NAN: nobody measured */
+    float age_ms;                             /* as it arrives; NAN: nobody measured */
+    float slots, prefill_tok_s, decode_tok_s; /* NAN: it does not say */
+    uint64_t accepted_total;
 };
 
 struct sim_attempt {
@@ -93,6 +96,12 @@ struct sim_node {
     double speed; /* hidden */
     double slow;
     uint32_t down, mute; /* by so many faults */
+    struct {             /* what it says, over what is so */
+        double load, speed;
+        uint32_t ready; /* by so many faults, and is not */
+    } tells;
+    uint32_t slots_kept;     /* it says 429 above; 0: its engine queues what comes */
+    uint64_t accepted_total; /* tokens of what it answered */
     uint32_t restarts;
     struct engine_truth before; /* sums of engines before the restarts */
     uint64_t wake_ns;           /* UINT64_MAX: asleep */

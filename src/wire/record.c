@@ -27,7 +27,7 @@ struct field {
 static const struct field settings_fields[] = {
     FIELD(U32, event, settings.rule),          FIELD(F32, event, settings.ttft_goal_ms),
     FIELD(F32, event, settings.tpot_goal_ms),  FIELD(F32, event, settings.first_limit_ms),
-    FIELD(F32, event, settings.idle_limit_ms),
+    FIELD(F32, event, settings.idle_limit_ms), FIELD(U32, event, settings.gateways),
 };
 static const struct field tuning_fields[] = {
     FIELD(F32, event, tuning.done_part),         FIELD(F32, event, tuning.ext_part),
@@ -72,7 +72,9 @@ static const struct field report_fields[] = {
     FIELD(F32, event, report.waiting),        FIELD(F32, event, report.prefill_tokens_in_flight),
     FIELD(F32, event, report.kv_tokens_used), FIELD(F32, event, report.kv_tokens_cap),
     FIELD(F32, event, report.slots),          FIELD(F32, event, report.age_ms),
-    FIELD(U32, event, report.acked),
+    FIELD(U32, event, report.acked),          FIELD(U32, event, report.is_word),
+    FIELD(U64, event, report.accepted_total), FIELD(F32, event, report.prefill_tok_s),
+    FIELD(F32, event, report.decode_tok_s),
 };
 static const struct field rtt_fields[] = {
     FIELD(U32, event, rtt.node),
@@ -107,6 +109,7 @@ static const struct field ended_fields[] = {
     FIELD(U32, event, ended.prompt_tokens),     FIELD(U32, event, ended.cached_tokens),
     FIELD(U32, event, ended.output_tokens),     FIELD(U32, event, ended.cached_known),
     FIELD(F32, event, ended.engine_prefill_ms), FIELD(F32, event, ended.engine_decode_ms),
+    FIELD(U32, event, ended.held_up),
 };
 static const struct field failed_fields[] = {
     FIELD(U64, event, failed.request),        FIELD(U32, event, failed.attempt),
@@ -211,6 +214,7 @@ static const struct field candidate_fields[] = {
     FIELD(F32, decision_candidate, kv_ms),
     FIELD(F32, decision_candidate, fail_ms),
     FIELD(F32, decision_candidate, stick_ms),
+    FIELD(F32, decision_candidate, word_ms),
     FIELD(F32, decision_candidate, cost_ms),
 };
 

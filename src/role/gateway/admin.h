@@ -52,16 +52,17 @@
  *
  * node: {"node", "index", "url", "engine", "region", "operator", "site", "gpu", "state", "ejected",
  * "slots", "own_outstanding", "report_age_ms", "running", "waiting", "queue_tokens",
- * "kv_tokens_used", "kv_tokens_cap", "rtt_ms", "residual", "p_fail", "prefill_tok_s",
- * "decode_tok_s", "free_prefill_tok_s", "free_decode_tok_s", "models_ready", "source": "config",
- * "bus" or "config+bus", "proven", "identity": words; of those on the bus also "operator_record",
- * "epoch", "seq", "signed_seq", "reports", "messages_refused", "bus_report_age_ms",
- * "rival_ago_ms"}; unknown figures are null. decision: {"attempt", "model", "rule", "mode", "node",
- * "considered", "prompt_tokens", "hit_tokens", "output_tokens", "predicted_first_ms",
- * "actual_first_ms", "actual_ms", "failure", "refusal", "class", "not_granted": words,
- * "candidates": [{"node", "region", "why", "terms":
+ * "kv_tokens_used", "kv_tokens_cap", "rtt_ms", "residual", "p_fail", "word": 0..1, "claims":
+ * {"tested", "broken": {claim: times}, "first_ago_ms", "last_ago_ms", and of the last that was
+ * broken "last": claim, "said", "came"}, "prefill_tok_s", "decode_tok_s", "free_prefill_tok_s",
+ * "free_decode_tok_s", "models_ready", "source": "config", "bus" or "config+bus", "proven",
+ * "identity": words; of those on the bus also "operator_record", "epoch", "seq", "signed_seq",
+ * "reports", "messages_refused", "bus_report_age_ms", "rival_ago_ms"}; unknown figures are null.
+ * decision: {"attempt", "model", "rule", "mode", "node", "considered", "prompt_tokens",
+ * "hit_tokens", "output_tokens", "predicted_first_ms", "actual_first_ms", "actual_ms", "failure",
+ * "refusal", "class", "not_granted": words, "candidates": [{"node", "region", "why", "terms":
  * {"net_ms", "ready_ms", "queue_ms", "prefill_ms", "step_ms", "first_ms", "done_ms", "sigma_ms"},
- * "hit_tokens", "ext_ms", "late_ms", "kv_ms", "fail_ms", "cost_ms"}]}.
+ * "hit_tokens", "ext_ms", "late_ms", "kv_ms", "fail_ms", "stick_ms", "word_ms", "cost_ms"}]}.
  *
  * Handlers run on the lane that has the exchange; what another lane knows is asked by loop_post. */
 #include <cjson/cJSON.h>

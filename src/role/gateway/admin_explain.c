@@ -47,6 +47,7 @@ candidate_json(const struct fleet *fleet, const struct decision_candidate *c)
     admin_put_number(json, "kv_ms", (double)c->kv_ms);
     admin_put_number(json, "fail_ms", (double)c->fail_ms);
     admin_put_number(json, "stick_ms", (double)c->stick_ms);
+    admin_put_number(json, "word_ms", (double)c->word_ms);
     admin_put_number(json, "cost_ms", (double)c->cost_ms);
     return json;
 }

@@ -116,7 +116,8 @@ by_word(FILE *out, const struct gateway *g, const char *name, const char *label,
 static void
 nodes(FILE *out, const struct gateway *g)
 {
-    uint32_t states[NODE_STATE_COUNT] = {0}, ejected = 0, changed = 0, from = 0;
+    uint32_t states[NODE_STATE_COUNT] = {0}, ejected = 0, changed = 0, doubted = 0, from = 0;
+    uint64_t broken[CLAIM_KIND_COUNT] = {0};
     struct node_view views[CORE_VIEW_MAX];
 
     while (from != UINT32_MAX) {
@@ -126,6 +127,9 @@ nodes(FILE *out, const struct gateway *g)
                 states[views[i].state]++;
             ejected += views[i].ejected != 0;
             changed += views[i].changed_ago_ms < CHANGED_LATELY_MS; /* NAN: never */
+            doubted += views[i].word < 1.0f;
+            for (uint32_t k = 0; k < CLAIM_KIND_COUNT; k++)
+                broken[k] += views[i].claims_broken[k];
         }
     }
     head(out, "nodes", "gauge", "Nodes by state.");
@@ -134,6 +138,11 @@ nodes(FILE *out, const struct gateway *g)
     gauge(out, "nodes_ejected", "Nodes that are out for failures.", ejected);
     gauge(out, "nodes_changed", "Nodes whose speed changed suddenly in the last ten minutes.",
           changed);
+    gauge(out, "nodes_doubted", "Nodes whose word does not count whole.", doubted);
+    head(out, "claims_broken", "gauge", "What nodes that are there said and was not so.");
+    for (uint32_t k = 0; k < CLAIM_KIND_COUNT; k++)
+        fprintf(out, "isochrone_claims_broken{claim=\"%s\"} %llu\n", metrics_claim_name(k),
+                (unsigned long long)broken[k]);
 }
 
 static void

@@ -229,6 +229,27 @@ admin_plan(struct admin_call *call)
 
 /* ---- Nodes. */
 
+/* What its word is worth, and why. */
+static void
+put_word(cJSON *json, const struct node_view *v)
+{
+    cJSON *claims, *broken;
+
+    admin_put_number(json, "word", (double)v->word);
+    claims = cJSON_AddObjectToObject(json, "claims");
+    cJSON_AddNumberToObject(claims, "tested", v->claims_tested);
+    broken = cJSON_AddObjectToObject(claims, "broken");
+    for (uint32_t k = 0; k < CLAIM_KIND_COUNT; k++)
+        cJSON_AddNumberToObject(broken, metrics_claim_name(k), v->claims_broken[k]);
+    admin_put_number(claims, "first_ago_ms", (double)v->broken_first_ago_ms);
+    admin_put_number(claims, "last_ago_ms", (double)v->broken_last_ago_ms);
+    if (isnan(v->broken_last_ago_ms))
+        return;
+    cJSON_AddStringToObject(claims, "last", metrics_claim_name(v->claim));
+    admin_put_number(claims, "said", (double)v->claimed);
+    admin_put_number(claims, "came", (double)v->came);
+}
+
 static cJSON *
 node_json(struct lane *lane, const struct fleet *fleet, const struct node_view *v)
 {
@@ -261,6 +282,7 @@ node_json(struct lane *lane, const struct fleet *fleet, const struct node_view *
     cJSON_AddNumberToObject(json, "changes", v->changes);
     admin_put_number(json, "changed_ago_ms", (double)v->changed_ago_ms);
     admin_put_number(json, "p_fail", (double)v->p_fail);
+    put_word(json, v);
     admin_put_number(json, "prefill_tok_s", (double)v->prefill_tok_s);
     admin_put_number(json, "decode_tok_s", (double)v->decode_tok_s);
     admin_put_number(json, "free_prefill_tok_s", (double)v->free_prefill_tok_s);

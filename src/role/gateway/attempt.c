@@ -102,11 +102,11 @@ retry_after_ms(const struct http_response *response)
 }
 
 /* Statuses of 4xx that say something about the engine, or about how it is set up, and not about the
- * request: our credential is refused there, or the model that it listed is gone. */
+ * request: our credential is refused there. (404: the model that it listed is gone.) */
 static bool
 is_engines_fault(unsigned status)
 {
-    return status == 401 || status == 403 || status == 404 || status == 407 || status == 408;
+    return status == 401 || status == 403 || status == 407 || status == 408;
 }
 
 /* "type", with or without parameters. */
@@ -225,6 +225,8 @@ on_head(struct http_call *call, const struct http_response *response, void *user
         accept_head(a, response);
     } else if (response->status == 429 || (response->status == 503 && asks_to_wait)) {
         attempt_fail(a, FAILURE_BUSY, retry_after_ms(response));
+    } else if (response->status == 404) {
+        attempt_fail(a, FAILURE_MODEL, NAN);
     } else if (response->status >= 500 || is_engines_fault(response->status)) {
         attempt_fail(a, FAILURE_STATUS_5XX, NAN);
     } else if (response->status >= 400) {

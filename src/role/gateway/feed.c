@@ -142,12 +142,12 @@ tell_nodes(const struct feed *f)
 }
 
 static void
-tell_model(const struct feed *f, uint32_t node, uint16_t model, uint16_t state)
+tell_model(const struct feed *f, uint32_t node, uint16_t model, uint16_t state, float ready_in_ms)
 {
-    struct event event = {.kind = EVENT_MODEL,
-                          .model = {.node = node, .model = model, .state = state}};
+    struct event event = {
+        .kind = EVENT_MODEL,
+        .model = {.node = node, .model = model, .state = state, .ready_in_ms = ready_in_ms}};
 
-    event.model.ready_in_ms = NAN;
     tell(f, &event);
 }
 
@@ -159,6 +159,14 @@ served_find(const struct fleet_node_served *served, uint16_t model)
             return &served->list[i];
     }
     return NULL;
+}
+
+/* Does it load, and will it take another time than it was said? */
+static bool
+is_later(const struct fleet_served *before, const struct fleet_served *now)
+{
+    return now->state == MODEL_LOADING && !isnan(now->ready_in_ms) &&
+           now->ready_in_ms != before->ready_in_ms;
 }
 
 static void
@@ -175,12 +183,13 @@ tell_served(const struct feed *f)
             continue;
         for (uint32_t k = 0; then != NULL && k < then->count; k++) {
             if (served_find(now, then->list[k].model) == NULL)
-                tell_model(f, i, then->list[k].model, MODEL_ABSENT);
+                tell_model(f, i, then->list[k].model, MODEL_ABSENT, NAN);
         }
         for (uint32_t k = 0; k < now->count; k++) {
             const struct fleet_served *before = served_find(then, now->list[k].model);
-            if (before == NULL || before->state != now->list[k].state)
-                tell_model(f, i, now->list[k].model, now->list[k].state);
+            if (before == NULL || before->state != now->list[k].state ||
+                is_later(before, &now->list[k]))
+                tell_model(f, i, now->list[k].model, now->list[k].state, now->list[k].ready_in_ms);
         }
     }
 }

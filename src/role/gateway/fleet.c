@@ -1,6 +1,7 @@
 /* fleet - snapshots of who serves what under which name; see fleet.h. */
 #include "role/gateway/fleet.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -208,7 +209,8 @@ configure(struct fleet *f, const struct fleet *previous)
 }
 
 static void
-serve_one(struct fleet *f, struct draft *d, struct span engine_name, uint16_t state)
+serve_one(struct fleet *f, struct draft *d, struct span engine_name, uint16_t state,
+          float ready_in_ms)
 {
     uint16_t model = fleet_model_find(f, engine_name);
     int name;
@@ -231,10 +233,10 @@ serve_one(struct fleet *f, struct draft *d, struct span engine_name, uint16_t st
             continue;
         /* the engine lists a model under two names: the readier one counts */
         if (state == MODEL_READY && d->list[i].state != MODEL_READY)
-            d->list[i] = (struct fleet_served){model, (uint16_t)name, state};
+            d->list[i] = (struct fleet_served){model, (uint16_t)name, state, ready_in_ms};
         return;
     }
-    d->list[d->count++] = (struct fleet_served){model, (uint16_t)name, state};
+    d->list[d->count++] = (struct fleet_served){model, (uint16_t)name, state, ready_in_ms};
 }
 
 static uint32_t
@@ -288,13 +290,14 @@ fleet_serve(struct fleet *fleet, uint32_t node, const struct adapter_models *mod
     for (size_t i = 0; i < models->count; i++) {
         struct span name = span_of(models->list[i].name);
         if (name.bytes > 0)
-            serve_one(fleet, &d, name, (uint16_t)models->list[i].state);
+            serve_one(fleet, &d, name, (uint16_t)models->list[i].state, NAN);
     }
     draft_end(fleet, node, &d);
 }
 
 void
-fleet_change(struct fleet *fleet, uint32_t node, struct span engine_name, uint32_t state)
+fleet_change(struct fleet *fleet, uint32_t node, struct span engine_name, uint32_t state,
+             float ready_in_ms)
 {
     struct draft d;
 
@@ -306,7 +309,7 @@ fleet_change(struct fleet *fleet, uint32_t node, struct span engine_name, uint32
             d.list[i--] = d.list[--d.count];
     }
     if (state != MODEL_ABSENT)
-        serve_one(fleet, &d, engine_name, (uint16_t)state);
+        serve_one(fleet, &d, engine_name, (uint16_t)state, ready_in_ms);
     draft_end(fleet, node, &d);
 }
 
@@ -350,7 +353,8 @@ carry_served(struct fleet *f, const struct fleet *previous)
         if (then == NULL)
             continue;
         for (uint32_t k = 0; k < then->count; k++)
-            serve_one(f, &d, previous->names[then->list[k].name].text, then->list[k].state);
+            serve_one(f, &d, previous->names[then->list[k].name].text, then->list[k].state,
+                      then->list[k].ready_in_ms);
         draft_end(f, i, &d);
     }
 }

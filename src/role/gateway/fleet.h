@@ -38,6 +38,7 @@ struct fleet_name { /* any name of a model */
 
 struct fleet_served {            /* one model on one node */
     uint16_t model, name, state; /* name: how the engine calls it; state: enum model_state */
+    float ready_in_ms;           /* when loading, as it was told; NAN unknown */
 };
 
 struct fleet_node_served { /* never changes; shared by snapshots, so a copy costs a pointer a node
@@ -77,8 +78,9 @@ MUST_USE enum err fleet_copy(const struct fleet *fleet, struct roster *roster,
  * then. */
 void fleet_serve(struct fleet *fleet, uint32_t node, const struct adapter_models *models);
 /* The same for one model, by the name that the engine has for it, among those it serves;
- * MODEL_ABSENT takes it out. */
-void fleet_change(struct fleet *fleet, uint32_t node, struct span engine_name, uint32_t state);
+ * MODEL_ABSENT takes it out. ready_in_ms: when loading; NAN unknown. */
+void fleet_change(struct fleet *fleet, uint32_t node, struct span engine_name, uint32_t state,
+                  float ready_in_ms);
 /* It serves nothing any more. */
 void fleet_clear(struct fleet *fleet, uint32_t node);
 /* What a node serves: count 0 when it is not there. */

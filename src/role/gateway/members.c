@@ -38,6 +38,8 @@ members_tell_node(struct members *m, struct member *member)
     member->state_told = member->state;
 }
 
+_Static_assert(TOTAL_UNKNOWN == MESSAGE_UNKNOWN, "accepted_total is told as it was read");
+
 /* What may not be known, in core's form. */
 static float
 figure(uint64_t number)
@@ -72,6 +74,10 @@ tell_load(struct members *m, uint32_t node, const struct report *r)
         .slots = figure(r->engine.slots),
         .age_ms = NAN,
         .acked = acked(m->gateway, r),
+        .is_word = 1,
+        .accepted_total = r->engine.accepted_total, /* not said: unknown in both */
+        .prefill_tok_s = (float)r->engine.prefill_tok_s,
+        .decode_tok_s = (float)r->engine.decode_tok_s,
     };
     tell(m, &event);
 }

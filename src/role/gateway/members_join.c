@@ -282,7 +282,7 @@ apply(struct members *m, struct fleet *next, const struct member_change *c)
     for (uint32_t i = 0; i < c->count; i++)
         fleet_change(next, member->index,
                      (struct span){c->text + c->models[i].at, c->models[i].bytes},
-                     c->models[i].state);
+                     c->models[i].state, c->models[i].ready_in_ms);
     return true;
 }
 

@@ -58,8 +58,19 @@ metrics_failure_name(uint32_t failure)
         [FAILURE_REQUEST] = "request",
         [FAILURE_LOCAL] = "local",
         [FAILURE_TLS] = "tls",
+        [FAILURE_MODEL] = "model",
     };
     return named(names, FAILURE_COUNT, failure);
+}
+
+const char *
+metrics_claim_name(uint32_t claim)
+{
+    static const char *const names[CLAIM_KIND_COUNT] = {
+        [CLAIM_LOAD] = "load", [CLAIM_TOKENS] = "tokens", [CLAIM_ACK] = "ack",
+        [CLAIM_ROOM] = "room", [CLAIM_READY] = "ready",
+    };
+    return named(names, CLAIM_KIND_COUNT, claim);
 }
 
 const char *

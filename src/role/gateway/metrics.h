@@ -72,5 +72,6 @@ const char *metrics_mode_name(uint32_t mode);
 const char *metrics_rule_name(uint32_t rule);
 const char *metrics_admission_name(uint32_t admission);
 const char *metrics_priority_name(uint32_t priority);
+const char *metrics_claim_name(uint32_t claim);
 const char *metrics_access_name(uint32_t verdict);
 #endif

@@ -401,6 +401,7 @@ request_ended(struct attempt *a)
         .output_tokens = u->output_tokens,
         .engine_prefill_ms = u->known ? (float)u->engine_prefill_ms : NAN,
         .engine_decode_ms = u->known ? (float)u->engine_decode_ms : NAN,
+        .held_up = r->stream.held_up,
     };
     tell(r, &event);
     if (r->first_ns == 0) /* a whole answer: its first token came with its last */

@@ -224,7 +224,7 @@ pass(struct attempt *a, const struct span *parts, size_t count)
     s->said_ns = a->source.heard_ns = loop_now_ns(r->lane->loop);
     watch(r);
     if (!s->paused && http_response_pending(r->exchange) > STREAM_HIGH_WATER_BYTES) {
-        s->paused = true;
+        s->paused = s->held_up = true;
         attempt_pause(a);
     }
     return ERR_OK;

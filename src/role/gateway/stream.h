@@ -45,6 +45,7 @@ struct stream {
     uint64_t said_ns;          /* when the client was told something last */
     bool early;                /* committed before a node had answered */
     bool paused;
+    bool held_up; /* it was paused ever: the client takes it slowly */
 };
 
 /* A new attempt with these limits: forget what a former one said. */
