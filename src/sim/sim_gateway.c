@@ -109,6 +109,9 @@ tell_start(struct sim_world *w, struct sim_gateway *g)
     w->event.kind = EVENT_TUNING;
     w->event.tuning = o->tuning;
     sim_gateway_tell(w, g);
+    w->event.kind = EVENT_GATEWAYS; /* they hear each other */
+    w->event.gateways.count = o->gateways;
+    sim_gateway_tell(w, g);
     tell_models(w, g);
     for (uint32_t i = 0; i < o->nodes; i++)
         tell_node(w, g, i);

@@ -283,6 +283,50 @@ test_lies(void)
           "a model that nobody here has is passed over");
 }
 
+/* ---- Over HTTP: what nothing vouches for has to be signed. */
+
+static void
+post(const struct demand_news *n, uint16_t port, unsigned status, const char *words)
+{
+    char text[MESSAGE_BYTES_MAX + 1];
+    struct e2e_reply reply;
+    size_t bytes;
+
+    must(demand_news_write(n, text, &bytes) == ERR_OK);
+    text[bytes] = '\0';
+    e2e_ask(port, "POST", "/network/v1/bus/demand", "", text, &reply);
+    CHECK(reply.status == status && strstr(reply.body, words) != NULL, words);
+    e2e_reply_fini(&reply);
+}
+
+static void
+test_http(void)
+{
+    static const unsigned char seed[SIGNATURE_SEED_BYTES] = {9};
+    struct demand_news n = {.v = MESSAGE_VERSION,
+                            .gateway = SPAN_LIT("gw-south"),
+                            .region = SPAN_LIT("south"),
+                            .epoch = 1,
+                            .seq = 1,
+                            .issued_s = clock_wall_s()};
+    struct signature_secret secret;
+
+    post(&n, here.admin_port, 409, "\"unsigned\"");
+    signature_secret_of_seed(seed, &secret);
+    must(demand_news_sign(&n, &secret) == ERR_OK);
+    post(&n, here.port, 404, "unknown_url");
+    post(&n, here.admin_port, 200, "\"news\"");
+    CHECK(
+        e2e_page_has(here.admin_port, "/network/v1/bus",
+                     "{\"gateway\":\"gw-south\",\"region\":\"south\",\"key\":\"fd1724385aa0c75b\""),
+        "it is heard, by its key");
+    n.seq++;
+    post(&n, here.admin_port, 409, "\"bad_signature\"");
+    n.gone = true;
+    must(demand_news_sign(&n, &secret) == ERR_OK);
+    post(&n, here.admin_port, 200, "\"news\"");
+}
+
 /* ---- Death. */
 
 static void
@@ -322,6 +366,7 @@ main(void)
     setup();
     test_heard(&west);
     test_lies();
+    test_http();
     test_death(&east, &west);
     e2e_gateway_stop(&here);
     for (unsigned i = 0; i < 2; i++)

@@ -353,14 +353,16 @@ shuffle_models(const struct emulate_options *o, uint32_t order[EMULATE_FLEET_MOD
     }
 }
 
-/* The three on its disk, the first in memory; or, of more, as many as a disk has, other ones from
- * round to round. Room for options.models_max. */
+/* The three on its disk, the first in memory; or, of more, as many as a disk has, and the memory
+ * full, other ones from node to node, so that all are somewhere. Room for options.models_max. */
 static void
 make_several(struct emulate_fleet_node *n, const struct emulate_options *o,
-             enum emulate_fleet_kind kind, uint32_t round)
+             enum emulate_fleet_kind kind, uint32_t index)
 {
     uint32_t order[EMULATE_FLEET_MODELS_MAX] = {0, 1, 2};
     bool is_more = o->models > EMULATE_FLEET_MODELS;
+    uint32_t ready = is_more ? o->models_max : 1;
+    uint32_t from = is_more ? index * o->models / o->nodes : 0;
 
     n->kind = kind;
     n->gpu = "a100x4"; /* the 70B fits there */
@@ -369,8 +371,8 @@ make_several(struct emulate_fleet_node *n, const struct emulate_options *o,
         shuffle_models(o, order);
     for (uint32_t i = 0; i < n->held_count; i++)
         n->held[i] = (struct emulate_fleet_held){
-            .model = order[is_more ? (round * n->held_count + i) % o->models : i],
-            .state = i == 0 ? ENGINE_MODEL_READY : ENGINE_MODEL_ON_DISK,
+            .model = order[(from + i) % o->models],
+            .state = i < ready ? ENGINE_MODEL_READY : ENGINE_MODEL_ON_DISK,
         };
 }
 
@@ -388,7 +390,7 @@ make_given(struct emulate_fleet_node *n, const struct emulate_options *o, struct
         break;
     case EMULATE_FLEET_LLAMA_ROUTER:
     case EMULATE_FLEET_OLLAMA:
-        make_several(n, o, kind, round);
+        make_several(n, o, kind, i);
         break;
     case EMULATE_FLEET_VLLM:
     case EMULATE_FLEET_SGLANG:

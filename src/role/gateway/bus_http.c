@@ -1,22 +1,25 @@
 /* bus_http - from a request to a message; see bus_http.h. */
 #include "role/gateway/bus_http.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "io/clock.h"
 #include "role/gateway/admin.h"
 #include "role/gateway/members.h"
+#include "role/gateway/peers.h"
 #include "wire/message_proof.h"
 
 /* The name is not said by who carries the message, as it is on NATS: so it is the message's own,
  * and what is signed proves it. */
 static struct span
-name_in(struct span body)
+name_in(struct span body, const char *key)
 {
-    static const char key[] = "\"node\":\"";
     struct span rest = {NULL, 0};
-    const char *at = memmem(body.data, body.bytes, key, sizeof(key) - 1);
+    const char *at = memmem(body.data, body.bytes, key, strlen(key));
 
     if (at != NULL) {
-        rest = span_from(body, (size_t)(at - body.data) + sizeof(key) - 1);
+        rest = span_from(body, (size_t)(at - body.data) + strlen(key));
         rest.bytes = span_find(rest, '"');
     }
     return rest;
@@ -36,7 +39,7 @@ struct said { /* a message, and what was shown beside it */
 static void
 take_member(const struct said *said, struct members_answer *ret_answer)
 {
-    struct members_message message = {.name = name_in(said->body),
+    struct members_message message = {.name = name_in(said->body, "\"node\":\""),
                                       .body = said->body,
                                       .is_public = said->is_public,
                                       .signature = said->signature,
@@ -49,14 +52,36 @@ take_member(const struct said *said, struct members_answer *ret_answer)
                        MEMBERS_MALFORMED, "the message says no name of a node", ret_answer);
 }
 
+/* What another gateway says of itself: the message is signed, or it is nobody's. */
+static void
+take_peer(const struct said *said, struct members_answer *ret_answer)
+{
+    struct span name = name_in(said->body, "\"gateway\":\"");
+    uint32_t verdict = PEERS_MALFORMED;
+
+    if (said->is_public) {
+        members_refuse(said->gateway->members, MEMBERS_REPORT, name, MEMBERS_UNPROVEN,
+                       "gateways are heard on the bus and on the admin side", ret_answer);
+        return;
+    }
+    if (config_is_name(name))
+        verdict = peers_take(said->gateway->peers, name, said->body, true);
+    *ret_answer = (struct members_answer){
+        .verdict = verdict == DEMAND_NEWS        ? REPORT_NEWS
+                   : verdict == PEERS_MALFORMED  ? MEMBERS_MALFORMED
+                   : verdict == DEMAND_TOO_OFTEN ? REPORT_TOO_OFTEN
+                                                 : REPORT_STALE,
+        .name = peers_verdict_name(verdict),
+        .want = ""};
+    snprintf(ret_answer->words, sizeof(ret_answer->words), "%s", peers_verdict_words(verdict));
+}
+
 static const struct {
     const char *name;
     void (*take)(const struct said *said, struct members_answer *ret_answer);
 } kinds[] = {
-    {"report", take_member},
-    {"hello", take_member},
-    {"gone", take_member},
-    {"chain", take_member},
+    {"report", take_member}, {"hello", take_member}, {"gone", take_member},
+    {"chain", take_member},  {"demand", take_peer},
 };
 
 /* ---- Who may say how much. */
@@ -182,7 +207,7 @@ bus_http_take(struct admin_call *call)
         i++;
     if (i == sizeof(kinds) / sizeof(kinds[0])) {
         admin_send_error(call->exchange, 404, "unknown_url",
-                         "messages are report, hello, gone and chain");
+                         "messages are report, hello, gone, chain and demand");
         return;
     }
     if (read_request(call, &said, &signature, pin)) {

@@ -598,13 +598,14 @@ test_many_models(void)
 {
     struct emulate_options o;
     struct emulate_fleet f;
-    uint32_t on_disk[EMULATE_FLEET_MODELS_MAX] = {0};
+    uint32_t on_disk[EMULATE_FLEET_MODELS_MAX] = {0}, ready[EMULATE_FLEET_MODELS_MAX] = {0};
     bool good = true;
 
     emulate_options_init(&o);
     o.nodes = 10;
     o.regions = 2;
     o.models = 40;
+    o.models_max = 4;
     CHECK(emulate_engines_parse("llama-router", &o) == ERR_OK, "routers");
     CHECK(emulate_fleet_init(&f, &o) == ERR_OK, "a fleet of them");
     for (uint32_t i = 0; i < f.node_count; i++) {
@@ -612,15 +613,17 @@ test_many_models(void)
         struct engine *engine;
 
         good = good && n->held_count == EMULATE_FLEET_MODELS_DISK &&
-               n->held[0].state == ENGINE_MODEL_READY && n->held[1].state == ENGINE_MODEL_ON_DISK;
-        for (uint32_t k = 0; k < n->held_count; k++)
+               n->held[3].state == ENGINE_MODEL_READY && n->held[4].state == ENGINE_MODEL_ON_DISK;
+        for (uint32_t k = 0; k < n->held_count; k++) {
             on_disk[n->held[k].model]++;
+            ready[n->held[k].model] += n->held[k].state == ENGINE_MODEL_READY;
+        }
         CHECK(emulate_fleet_engine(n, &engine) == ERR_OK, "an engine with all of them");
         engine_close(engine);
     }
-    CHECK(good, "each has a disk full, and one of them in memory");
+    CHECK(good, "each has a disk full, and four of them in memory");
     for (uint32_t m = 0; m < o.models; m++)
-        CHECK(on_disk[m] == 6, "each model is on as many disks");
+        CHECK(on_disk[m] == 6 && ready[m] == 1, "each model is on as many disks, and ready once");
     CHECK(strcmp(emulate_fleet_models[63].name, "own-63") == 0, "they have names");
     emulate_fleet_fini(&f);
     o.models = EMULATE_FLEET_MODELS_MAX + 1;
