@@ -130,13 +130,22 @@ make_change(struct members *m, const struct member *member, const struct report 
 }
 
 void
+members_drop_some(struct members *m, struct member_changes *some)
+{
+    const struct member_change *c;
+
+    STAILQ_FOREACH(c, some, link)
+    {
+        must(m->change_count > 0);
+        m->change_count--;
+    }
+    member_drop_changes(some);
+}
+
+void
 members_drop_pages(struct members *m, struct member *member)
 {
-    struct member_change *c;
-
-    STAILQ_FOREACH(c, &member->pages, link)
-    m->change_count--;
-    member_drop_changes(&member->pages);
+    members_drop_some(m, &member->pages);
 }
 
 /* Models wait for the next fleet: those of a full report only when all its pages are here, for what
@@ -356,6 +365,7 @@ take_gone(struct members *m, struct member *member, struct span name, const stru
         verdict = report_sender_take_gone(&member->sender, name, g, now_ns);
     if (verdict == REPORT_NEWS) {
         log_info("node %s: is gone: %.*s", member->name, (int)g->reason.bytes, g->reason.data);
+        members_drop_pages(m, member);
         member->over_ns = now_ns;
         member->is_over = true;
         m->is_changed = true;

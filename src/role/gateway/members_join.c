@@ -294,23 +294,19 @@ apply_all(struct members *m, struct fleet *next, struct member_changes *taken)
     struct member_change *c;
 
     STAILQ_CONCAT(&waiting, &m->changes);
-    m->change_count = 0;
     while ((c = STAILQ_FIRST(&waiting)) != NULL) {
         STAILQ_REMOVE_HEAD(&waiting, link);
-        if (apply(m, next, c)) {
+        if (apply(m, next, c))
             STAILQ_INSERT_TAIL(taken, c, link);
-        } else {
+        else
             STAILQ_INSERT_TAIL(&m->changes, c, link);
-            m->change_count++;
-        }
     }
 }
 
 void
 members_drop_changes(struct members *m)
 {
-    member_drop_changes(&m->changes);
-    m->change_count = 0;
+    members_drop_some(m, &m->changes);
 }
 
 /* ---- The gathering. */
@@ -356,7 +352,7 @@ next_fleet(struct members *m, const struct fleet *now, bool is_changed)
         STAILQ_CONCAT(&taken, &m->changes);
         STAILQ_CONCAT(&m->changes, &taken);
     } else {
-        member_drop_changes(&taken);
+        members_drop_some(m, &taken);
     }
     members_unlock(m);
     if (!next->incomplete)

@@ -73,6 +73,8 @@ void members_gather_open(struct members *m);
 void members_gather_close(struct members *m);
 /* Forget what waits. Under the lock, or when nobody else is there. */
 void members_drop_changes(struct members *m);
+/* Some of what waits, in a list of its own, is not waited for any more. Under the lock. */
+void members_drop_some(struct members *m, struct member_changes *some);
 /* Forget the pages of a full report that did not come whole. Under the lock. */
 void members_drop_pages(struct members *m, struct member *member);
 /* Ask it, over the bus, for what is missing ("hello", "full"), not too often; the answer to a

@@ -281,6 +281,16 @@ test_pages(void)
     gather();
     CHECK(models_of(&n) == 1 && serves(&n, "h"), "pages of the former one are forgotten");
     CHECK(members()->change_count == 0, "nothing waits any more");
+    CHECK(page(&n, 1, 2, "i") == REPORT_NEWS && members()->change_count == 1, "but a page");
+    members_lock(members());
+    members()->is_changed = true;
+    members_gather_soon(members());
+    members_unlock(members());
+    gather();
+    CHECK(members()->change_count == 1, "which a gathering leaves");
+    CHECK(page(&n, 1, 1, "h") == REPORT_NEWS, "all on one page instead");
+    gather();
+    CHECK(members()->change_count == 0 && models_of(&n) == 1, "is taken");
     leave(&n);
 }
 
