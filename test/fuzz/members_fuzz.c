@@ -21,6 +21,7 @@
 #include "role/gateway/gateway.h"
 #include "role/gateway/members_state.h"
 #include "role/gateway/peers.h"
+#include "wire/message_proof.h"
 
 #define HAPPENINGS_MAX 24u
 #define NODES          4u
@@ -43,6 +44,7 @@ static struct {
     struct bus_node nodes[NODES], honest;
     struct signature_secret trusted;
     unsigned left; /* requests that nobody ends */
+    unsigned way;  /* enum way */
     unsigned now;  /* under whose name messages come */
     enum members_kind last_kind;
     char last[MESSAGE_BYTES_MAX + 1];
@@ -208,12 +210,27 @@ ask(struct span model, uint32_t failure, bool is_left)
 
 /* ---- Messages. */
 
+/* How it comes: over the bus, or over HTTP, with what shows whose it is, or does not. */
+enum way { WAY_BUS, WAY_BARE, WAY_SIGNED, WAY_FORGED, WAY_PIN, WAY_COUNT };
+
 static void
 take(struct bus_node *n, enum members_kind kind, struct span body)
 {
+    static const char *const words[MEMBERS_KIND_COUNT] = {"report", "hello", "gone", "chain"};
+    static const unsigned char pin[TLS_PIN_BYTES] = {0x22, 0x22};
+    struct members_message message = {
+        .kind = kind, .name = span_of(n->name), .body = body, .is_public = f.way != WAY_BUS};
+    char text[MESSAGE_PROOF_TEXT_SIZE];
     struct members_answer answer;
-    const struct members_message message = {.kind = kind, .name = span_of(n->name), .body = body};
+    struct signature signature;
 
+    if (f.way == WAY_SIGNED || f.way == WAY_FORGED) {
+        message_proof_write(f.way == WAY_SIGNED ? &n->secret : &f.honest.secret,
+                            span_of(words[kind]), body, text);
+        must(message_proof_parse(span_of(text), &signature) == ERR_OK);
+        message.signature = &signature;
+    }
+    message.pin = f.way == WAY_PIN ? pin : NULL;
     f.last_kind = kind;
     f.last_bytes = body.bytes < sizeof(f.last) ? body.bytes : sizeof(f.last);
     if (f.last_bytes > 0 && body.data != f.last)
@@ -390,6 +407,9 @@ do_one(char letter, struct span body)
     case 'X': /* the last message again, from whoever speaks now */
         take(n, f.last_kind, (struct span){f.last, f.last_bytes});
         break;
+    case 'P':
+        f.way = (enum way)(number % WAY_COUNT);
+        break;
     case 'W': /* its clock is off by hours */
         n->clock_s = ((int64_t)number - 128) * 3600;
         break;
@@ -417,6 +437,22 @@ do_one(char letter, struct span body)
     }
 }
 
+/* Messages with models that wait to be in a fleet, or for more pages. */
+static uint32_t
+waiting(const struct members *m)
+{
+    const struct member_change *c;
+    uint32_t count = 0;
+
+    STAILQ_FOREACH(c, &m->changes, link)
+    count++;
+    for (uint32_t i = 0; i < m->table.count; i++) {
+        STAILQ_FOREACH(c, &m->table.list[i]->pages, link)
+        count++;
+    }
+    return count;
+}
+
 /* One that is as it should be joins, and is asked. */
 static void
 check_honest(void)
@@ -427,6 +463,7 @@ check_honest(void)
     struct member_look look;
     unsigned asks = 0;
 
+    f.way = WAY_BUS;
     begin_life(&f.honest);
     report(&f.honest, true);
     pass(SECOND_NS); /* a gathering, and one that waits longer as it was dear */
@@ -454,23 +491,26 @@ static void
 open_gateway(void)
 {
     const unsigned char seed[SIGNATURE_SEED_BYTES] = {0x77};
-    char config[400], key[SIGNATURE_KEY_TEXT_SIZE];
+    char config[600], key[SIGNATURE_KEY_TEXT_SIZE];
     struct signature_key trusted;
     struct gateway_options o = {.rule = -1, .seed = 1, .poll_ns = 100000 * SECOND_NS};
 
     signature_secret_of_seed(seed, &f.trusted);
     signature_key_of_secret(&f.trusted, &trusted);
     signature_key_text(&trusted, key);
-    snprintf(
-        config, sizeof(config),
-        "listen: {public: \"127.0.0.1:0\"}\nengines: []\nmodels: {m: {aliases: [engine-name]}}\n"
-        "operators: {trust: [\"%s\"]}\n",
-        key);
+    snprintf(config, sizeof(config),
+             "listen: {public: \"127.0.0.1:0\"}\nname: gw-fuzz\n"
+             "engines: [{name: n3, url: \"http://127.0.0.1:2\", kind: openai}]\n"
+             "models: {m: {aliases: [engine-name]}}\n"
+             "bus: {http: true, reach: [\"127.0.0.0/8\"]}\n"
+             "operators: {trust: [\"%s\"]}\n",
+             key);
     log_set_level(LOG_ERROR);
     fuzz_now_ns = 1000 * SECOND_NS;
     fuzz_sockets_real = true;
     o.admin_on_public = true;
     must(roster_read(span_of(config), "fuzz", 0, NULL, &o.roster) == ERR_OK);
+    o.roster->is_local = false; /* as one is that others reach */
     must(gateway_open(&o, &f.gateway) == ERR_OK);
     fuzz_sockets_real = false;
     for (unsigned i = 0; i < NODES; i++) {
@@ -485,6 +525,7 @@ open_gateway(void)
     f.last_bytes = 0;
     f.request = f.demand_seq = 0;
     f.left = 0;
+    f.way = WAY_BUS;
     begin_life(&f.nodes[0]);
 }
 
@@ -497,6 +538,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     for (unsigned i = 0; i < HAPPENINGS_MAX && rest.bytes > 0; i++) {
         size_t end = span_find(rest, '!');
         do_one(rest.data[0], (struct span){rest.data + 1, end > 0 ? end - 1 : 0});
+        must(waiting(f.gateway->members) == f.gateway->members->change_count);
         rest = span_from(rest, end + (end < rest.bytes));
         if (i % 4 == 3)
             pass(100 * MS);
