@@ -1,20 +1,19 @@
 /* cmd_emulate - isochrone emulate: options in, a fleet on loopback until SIGTERM or SIGINT, and at
  * the end the figure that tells whether the machine kept up. */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <getopt.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/span.h"
 #include "cli/cli.h"
 #include "io/log.h"
 #include "io/loop.h"
+#include "io/signals.h"
 #include "role/emulate/emulate.h"
 
 const char cmd_emulate_help[] =
@@ -268,41 +267,24 @@ parse(int argc, char **argv, struct request *ret)
 /* ---- Running. */
 
 static void
-on_signal(struct loop_watch *watch, unsigned ready)
+on_signal(int number, void *user)
 {
-    (void)ready;
-    loop_stop(watch->loop);
-}
-
-/* SIGTERM and SIGINT stop the loop. ERR_IO: logged. */
-static enum err
-watch_signals(struct loop *loop, struct loop_watch *watch)
-{
-    sigset_t set;
-    int fd;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 ||
-        (fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)) < 0) {
-        log_error("signals: %s", strerror(errno));
-        return ERR_IO;
-    }
-    return loop_add(loop, watch, fd, LOOP_READ, on_signal);
+    (void)number;
+    loop_stop(user);
 }
 
 static enum err
 run(const struct emulate_options *options)
 {
-    struct loop_watch signals = {0};
+    static const int numbers[] = {SIGTERM, SIGINT, 0};
+    struct signals signals = {.fn = NULL};
     struct emulate *emulate = NULL;
     struct loop *loop = NULL;
     enum err err = loop_open(&loop);
 
     if (err != ERR_OK)
         return err;
-    err = watch_signals(loop, &signals);
+    err = signals_open(&signals, loop, numbers, on_signal, loop);
     if (err == ERR_OK)
         err = emulate_open(loop, options, &emulate);
     if (err == ERR_OK) {
@@ -312,10 +294,7 @@ run(const struct emulate_options *options)
         printf("figure emulate_late_p99_ms %.2f ms\n", emulate_late_p99_ms(emulate));
     }
     emulate_close(emulate);
-    if (signals.loop != NULL) {
-        loop_remove(&signals);
-        close(signals.fd);
-    }
+    signals_close(&signals);
     loop_close(loop);
     return err;
 }

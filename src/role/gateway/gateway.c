@@ -3,19 +3,18 @@
  * the first lane, which runs on the caller's thread. */
 #include "role/gateway/gateway.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/must.h"
 #include "io/clock.h"
 #include "io/log.h"
 #include "io/log_file.h"
+#include "io/signals.h"
 #include "role/gateway/admin.h"
 #include "role/gateway/discover.h"
 #include "role/gateway/feed.h"
@@ -45,13 +44,12 @@
 /* What only the first lane's thread uses. */
 struct control {
     struct gateway gateway; /* first */
-    struct loop_watch signal_watch;
+    struct signals signals;
     struct loop_timer tick_timer, drain_timer;
     struct loop_post stop_post[2], reload_post;
     _Atomic uint32_t stop_calls;
     uint64_t drain_until_ns;
     bool stop_asked, stopping;
-    bool watching;
 };
 
 static struct control *
@@ -201,50 +199,18 @@ reopen_logs(struct gateway *g)
 }
 
 static void
-on_signal(struct loop_watch *watch, unsigned ready)
+on_signal(int number, void *user)
 {
-    struct control *c = CONTAINER_OF(watch, struct control, signal_watch);
-    struct signalfd_siginfo info;
+    struct control *c = user;
 
-    (void)ready;
-    while (read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        if (info.ssi_signo == SIGHUP)
-            reload(c);
-        else if (info.ssi_signo == SIGUSR1)
-            reopen_logs(&c->gateway);
-        else if (info.ssi_signo == SIGUSR2)
-            handover_begin(c->gateway.handover);
-        else
-            stop(c);
-    }
-}
-
-/* Block the signals in this and all later threads, and read them from a descriptor. */
-static enum err
-signals_open(struct control *c)
-{
-    sigset_t set;
-    int fd;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGUSR1);
-    sigaddset(&set, SIGUSR2);
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
-        return ERR_IO;
-    fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (fd < 0) {
-        log_error("signalfd: %s", strerror(errno));
-        return ERR_IO;
-    }
-    if (loop_add(c->gateway.lanes[0].loop, &c->signal_watch, fd, LOOP_READ, on_signal) != ERR_OK) {
-        close(fd);
-        return ERR_IO;
-    }
-    c->watching = true;
-    return ERR_OK;
+    if (number == SIGHUP)
+        reload(c);
+    else if (number == SIGUSR1)
+        reopen_logs(&c->gateway);
+    else if (number == SIGUSR2)
+        handover_begin(c->gateway.handover);
+    else
+        stop(c);
 }
 
 static void
@@ -418,6 +384,7 @@ others_open(struct gateway *g)
 static enum err
 setup(struct control *c, const struct gateway_options *o)
 {
+    static const int signals[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2, 0};
     struct gateway *g = &c->gateway;
     enum err err;
 
@@ -467,7 +434,7 @@ setup(struct control *c, const struct gateway_options *o)
     if (err == ERR_OK)
         err = discover_open(g, &g->discover);
     if (err == ERR_OK && o->signals) /* before the worker's thread: it inherits the mask */
-        err = signals_open(c);
+        err = signals_open(&c->signals, g->lanes[0].loop, signals, on_signal, c);
     if (err == ERR_OK)
         err = worker_open(&g->worker);
     if (err == ERR_OK)
@@ -567,11 +534,7 @@ gateway_close(struct gateway *g)
     members_stop(g->members);
     loop_timer_stop(&c->tick_timer);
     loop_timer_stop(&c->drain_timer);
-    if (c->watching) {
-        int fd = c->signal_watch.fd;
-        loop_remove(&c->signal_watch);
-        close(fd);
-    }
+    signals_close(&c->signals);
     if (g->lanes != NULL)
         take_last_posts(g);
     reload_close(g->reload);

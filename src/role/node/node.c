@@ -3,13 +3,10 @@
  * who asks: that it takes nothing new, and how much is left. */
 #include "role/node/node.h"
 
-#include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "io/clock.h"
@@ -105,43 +102,14 @@ node_stop(struct node *n)
 }
 
 static void
-on_signal(struct loop_watch *watch, unsigned ready)
+on_signal(int number, void *user)
 {
-    struct node *n = CONTAINER_OF(watch, struct node, signal_watch);
-    struct signalfd_siginfo info;
+    struct node *n = user;
 
-    (void)ready;
-    while (read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        if (info.ssi_signo == SIGUSR1 && n->log != NULL)
-            log_file_reopen(n->log, NULL);
-        else if (info.ssi_signo != SIGUSR1)
-            node_end(n);
-    }
-}
-
-static enum err
-signals_open(struct node *n)
-{
-    sigset_t set;
-    int fd;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGUSR1);
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
-        return ERR_IO;
-    fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (fd < 0) {
-        log_error("signalfd: %s", strerror(errno));
-        return ERR_IO;
-    }
-    if (loop_add(n->loop, &n->signal_watch, fd, LOOP_READ, on_signal) != ERR_OK) {
-        close(fd);
-        return ERR_IO;
-    }
-    n->is_watching = true;
-    return ERR_OK;
+    if (number != SIGUSR1)
+        node_end(n);
+    else if (n->log != NULL)
+        log_file_reopen(n->log, NULL);
 }
 
 /* ---- Listening. */
@@ -218,6 +186,7 @@ listeners_open(struct node *n)
 static enum err
 setup(struct node *n, const struct node_options *o)
 {
+    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, 0};
     enum err err = o->own_log ? gateway_log_open(n->roster, &n->log) : ERR_OK;
 
     if (notify_open(&n->notify, o->notify_path) != ERR_OK)
@@ -225,7 +194,7 @@ setup(struct node *n, const struct node_options *o)
     if (err == ERR_OK)
         err = loop_open(&n->loop);
     if (err == ERR_OK && o->signals) /* before there are threads: they inherit the mask */
-        err = signals_open(n);
+        err = signals_open(&n->signals, n->loop, signals, on_signal, n);
     if (err == ERR_OK)
         err = http_client_open(n->loop, &n->client);
     if (err == ERR_OK)
@@ -305,11 +274,7 @@ node_close(struct node *n)
         loop_undefer(&n->admit);
         loop_timer_stop(&n->drain_timer);
     }
-    if (n->is_watching) {
-        int fd = n->signal_watch.fd;
-        loop_remove(&n->signal_watch);
-        close(fd);
-    }
+    signals_close(&n->signals);
     loop_close(n->loop);
     http_addresses_close(n->addresses);
     node_self_close(n);

@@ -24,6 +24,7 @@
 #include "io/http_server.h"
 #include "io/loop.h"
 #include "io/notify.h"
+#include "io/signals.h"
 #include "io/tls_ticket.h"
 #include "role/asker.h"
 #include "role/node/node.h"
@@ -144,8 +145,7 @@ struct node {
     bool is_ending, is_over;
     struct loop_timer drain_timer;
     uint64_t drain_until_ns;
-    struct loop_watch signal_watch;
-    bool is_watching;
+    struct signals signals;
     struct loop_post stop_post[2];
     _Atomic uint32_t stop_calls;
 };
