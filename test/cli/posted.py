@@ -43,16 +43,16 @@ class Network:
         self.gateway = None
         self.key = KEY.search(self.run("key", "gateway", "--name", "gw", "-o", self.path("gw.key")))[0]
         t.write(self.path("gw.yaml"),
-                "listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\n" % (
+                "listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\nbus: {http: true}\n" % (
                     self.public, self.admin))
         for name in NAMES:
             self.run("key", "node", "--name", name, "-o", self.path(name + ".key"))
             t.write(self.path(name + ".yaml"),
                     "listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\n"
-                    "key: file:%s.key\nstate: .\nauth: none\nengines: [{url: \"%s\"}]\n"
+                    "key: file:%s.key\nstate: .\nauth: none\nengines: [{url: \"%s\", kind: vllm}]\n"
                     "gateways: [{name: gw, key: \"%s\", may: [infer], url: \"http://127.0.0.1:%d\"}]\n"
                     % (t.free_port(), self.admins[name], name, self.engines[name].url, self.key,
-                       self.admin))
+                       self.public))
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -108,6 +108,10 @@ def tell(network):
     t.check(network.ready(NAMES), "a gateway that knows no engine hears of both nodes",
             network.log("gw"), network.log("n0"))
     t.check("" not in network.answered_by(), "and has requests answered by them")
+    t.check(t.wait_for(lambda: all(n["rtt_ms"] is not None for n in network.nodes_seen().values()),
+                       "round trips"), "the way to each is measured at once", network.nodes_seen())
+    t.check(all(n["engine"] == "vllm" for n in network.nodes_seen().values()),
+            "and it is known what is behind each", network.nodes_seen())
     metrics = ask(network.admins["n0"], "/metrics")[2]
     t.check('isochrone_node_posts_total{gateway="gw",outcome="heard"}' in metrics,
             "the node counts what was heard", metrics)

@@ -8,6 +8,7 @@
 #include "e2e_node.h"
 #include "e2e_page.h"
 #include "tap.h"
+#include "wire/keys.h"
 
 #define YAML                                                                                       \
     "auth: none\nengines: [{url: \"http://127.0.0.1:%u\", name: e1, kind: openai, slots: 2}]\n"
@@ -273,6 +274,68 @@ test_failures(void)
     CHECK(comes(is_idle), "neither stays counted");
 }
 
+/* ---- What a key may. */
+
+static void
+add_key(char *text, size_t size, const char *name)
+{
+    unsigned char sha256[KEY_SHA256_BYTES];
+    char hex[2 * KEY_SHA256_BYTES + 1];
+    size_t at = strlen(text);
+
+    keys_sha256(span_of(name), sha256);
+    message_hex(sha256, sizeof(sha256), hex);
+    snprintf(text + at, size - at, "  - {name: %s, sha256: \"%s\"}\n", name, hex);
+}
+
+/* The status that this key's owner gets, and whether the words are there. */
+static unsigned
+ask_as(const char *key, const char *method, const char *path, const char *words)
+{
+    char header[128];
+    struct e2e_reply reply;
+    unsigned status;
+
+    snprintf(header, sizeof(header), "authorization: Bearer %s\r\n", key);
+    e2e_ask(node.port, method, path, header, strcmp(method, "POST") == 0 ? E2E_CHAT : "", &reply);
+    status = strstr(reply.body, words) != NULL ? reply.status : 0;
+    e2e_reply_fini(&reply);
+    return status;
+}
+
+static void
+test_keys(void)
+{
+    struct signature_secret secret;
+    char keys[1024] = "keys:\n", path[256], gw[SIGNATURE_KEY_TEXT_SIZE],
+         ops[SIGNATURE_KEY_TEXT_SIZE];
+    uint32_t calls;
+
+    add_key(keys, sizeof(keys), "gw");
+    add_key(keys, sizeof(keys), "ops");
+    add_key(keys, sizeof(keys), "stray");
+    e2e_write_file(e2e_path("keys.yaml", path, sizeof(path)), "%s", keys);
+    e2e_node_key(3, &secret, gw);
+    e2e_node_key(4, &secret, ops);
+    e2e_node_start(&node,
+                   "keys: file:%s\nengines: [{url: \"http://127.0.0.1:%u\", kind: openai}]\n"
+                   "gateways: [{name: gw, key: \"%s\", may: [infer]}, "
+                   "{name: ops, key: \"%s\", may: [load]}]\n",
+                   path, e2e_engine_port(engine), gw, ops);
+    e2e_engine_script(engine, e2e_good);
+    CHECK(ask_as("gw", "POST", "/v1/chat/completions", "hi there") == 200, "whose key may infer");
+    calls = e2e_engine_calls(engine);
+    CHECK(ask_as("ops", "POST", "/v1/chat/completions", "gateway ops has no `infer`") == 403,
+          "and whose may not, which is said");
+    CHECK(ask_as("ops", "GET", "/network/v1/report", "\"node\":\"n1\"") == 200,
+          "but may look, as all who come in");
+    CHECK(ask_as("stray", "POST", "/v1/chat/completions", "no gateway") == 403,
+          "a key of no gateway");
+    CHECK(ask_as("nobody", "POST", "/v1/chat/completions", "invalid_api_key") == 401, "no key");
+    CHECK(e2e_engine_calls(engine) == calls, "the engine hears of none of them");
+    e2e_node_stop(&node);
+}
+
 /* ---- With a gateway before it. */
 
 static void
@@ -373,6 +436,7 @@ main(void)
     CHECK(second == first + 10000001, "a life's epoch is higher than the last one's");
     test_gateway();
     test_drain();
+    test_keys();
     e2e_engine_stop(engine);
     return tap_done();
 }

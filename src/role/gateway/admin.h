@@ -105,8 +105,9 @@ void admin_reload(struct admin_call *call);
 void admin_bus(struct admin_call *call);
 
 /* ---- admin_bus.c, for the other views. */
-/* What is known of a node over the bus, into its JSON. */
-void admin_put_member(cJSON *json, struct gateway *gateway, struct span name);
+/* What it is and what is known of it over the bus, into its JSON. kind: of what answers there. */
+void admin_put_member(cJSON *json, struct gateway *gateway, struct span name,
+                      enum engine_kind kind);
 void admin_bus_metrics(FILE *out, const struct gateway *gateway);
 
 /* ---- admin_demand.c, likewise. */

@@ -76,11 +76,15 @@ admin_bus(struct admin_call *call)
 }
 
 void
-admin_put_member(cJSON *json, struct gateway *gateway, struct span name)
+admin_put_member(cJSON *json, struct gateway *gateway, struct span name, enum engine_kind kind)
 {
     struct member_look look;
 
     members_look(gateway->members, name, &look);
+    if (look.is_member && look.engine != ENGINE_UNKNOWN)
+        kind = look.engine; /* what we ask is its agent */
+    cJSON_AddStringToObject(json, "engine",
+                            kind != ENGINE_UNKNOWN ? adapter_of(kind)->name : "unknown");
     cJSON_AddStringToObject(json, "source",
                             !look.is_member      ? "config"
                             : look.is_configured ? "config+bus"

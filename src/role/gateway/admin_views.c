@@ -255,14 +255,13 @@ node_json(struct lane *lane, const struct fleet *fleet, const struct node_view *
 {
     const struct roster *roster = fleet->roster;
     const struct roster_node *n = roster_node(roster, v->node);
-    const struct adapter *adapter = adapter_of(
-        atomic_load_explicit(&lane->gateway->node_kinds[v->node], memory_order_relaxed));
+    enum engine_kind kind = (enum engine_kind)atomic_load_explicit(
+        &lane->gateway->node_kinds[v->node], memory_order_relaxed);
     cJSON *json = cJSON_CreateObject();
 
     admin_put_span(json, "node", n->name);
     cJSON_AddNumberToObject(json, "index", v->node);
     admin_put_span(json, "url", n->url);
-    cJSON_AddStringToObject(json, "engine", adapter != NULL ? adapter->name : "unknown");
     admin_put_span(json, "region", roster->regions.list[n->region]);
     admin_put_span(json, "operator", roster->operators.list[n->operator]);
     admin_put_span(json, "site", roster->sites.list[n->site]);
@@ -288,7 +287,7 @@ node_json(struct lane *lane, const struct fleet *fleet, const struct node_view *
     admin_put_number(json, "free_prefill_tok_s", (double)v->free_prefill_tok_s);
     admin_put_number(json, "free_decode_tok_s", (double)v->free_decode_tok_s);
     cJSON_AddNumberToObject(json, "models_ready", v->models_ready);
-    admin_put_member(json, lane->gateway, n->name);
+    admin_put_member(json, lane->gateway, n->name, kind);
     return json;
 }
 

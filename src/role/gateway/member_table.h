@@ -48,12 +48,13 @@ struct member {
     unsigned char pin[IDENTITY_PIN_BYTES];     /* of its record; zeros: none */
     uint64_t expires_s;
     char operator_name[MEMBER_NAME_BYTES_MAX + 1];
-    uint64_t reports;  /* taken */
-    uint64_t heard_ns; /* when the last one came; 0: none did */
-    uint64_t over_ns;  /* when it said gone */
-    uint64_t asked_ns; /* when it was last asked for something */
-    uint64_t rival_ns; /* when another one with this name was refused last; 0: never */
-    uint64_t refused;  /* of what came under its name */
+    enum engine_kind engine; /* as it said last; of several kinds: ENGINE_UNKNOWN */
+    uint64_t reports;        /* taken */
+    uint64_t heard_ns;       /* when the last one came; 0: none did */
+    uint64_t over_ns;        /* when it said gone */
+    uint64_t asked_ns;       /* when it was last asked for something */
+    uint64_t rival_ns;       /* when another one with this name was refused last; 0: never */
+    uint64_t refused;        /* of what came under its name */
 };
 
 struct member_table {

@@ -172,12 +172,21 @@ note_models(struct members *m, struct member *member, const struct report *r)
     members_gather_soon(m);
 }
 
+static enum engine_kind
+kind_of(const struct report *r)
+{
+    const struct adapter *adapter = adapter_by_name(r->engine.kind);
+
+    return adapter != NULL ? adapter->kind : ENGINE_UNKNOWN;
+}
+
 static void
 note_report(struct members *m, struct member *member, const struct report *r, uint64_t now_ns)
 {
     member->reports++;
     member->heard_ns = now_ns;
     member->state = r->state;
+    member->engine = kind_of(r);
     note_models(m, member, r);
     if (!member->is_in_core)
         return;

@@ -92,6 +92,7 @@ struct member_look { /* one member, for people */
     bool is_member, is_configured, proven, gone;
     char operator_name[MEMBER_NAME_BYTES_MAX + 1];
     char why[IDENTITY_WORDS_BYTES]; /* proven, or why not */
+    enum engine_kind engine;        /* behind its agent */
     uint64_t epoch, seq, signed_seq, reports, refused;
     double report_age_ms; /* NAN: none came */
     double rival_ago_ms;  /* another node with this name was refused; NAN: never */

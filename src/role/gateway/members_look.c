@@ -222,6 +222,7 @@ members_look(struct members *m, struct span name, struct member_look *ret)
         identity_words(member->sender.proven && member->expires_s <= now_s ? IDENTITY_EXPIRED
                                                                            : member->identity,
                        &about, now_s, ret->why);
+        ret->engine = member->engine;
         ret->epoch = member->sender.epoch;
         ret->seq = member->sender.seq;
         ret->signed_seq = member->sender.signed_seq;

@@ -16,8 +16,9 @@
 #include "role/gateway/members.h"
 #include "role/gateway/upstream.h"
 
-#define ROUND_NS    20000000u
-#define ROUND_READS 8u /* at most, in one round of one lane */
+#define ROUND_NS      20000000u
+#define ROUND_READS   8u /* at most, in one round of one lane */
+#define JOIN_ASKS_MAX 4u /* until the way to who tells everything else by itself is measured */
 
 struct poll_node {
     struct poller *poller;
@@ -26,6 +27,8 @@ struct poll_node {
     uint64_t identity; /* of name and URL: another engine starts anew */
     uint32_t failures; /* since a whole cycle went well */
     bool settled;      /* a whole cycle went well, or failed */
+    bool measured;     /* its round trip */
+    uint32_t asked;    /* questions */
     uint64_t due_ns, asked_ns;
     uint64_t models_hash;
     struct upstream *upstream; /* of the question in progress */
@@ -85,6 +88,7 @@ tell_rtt(struct poll_node *n)
     event.rtt = (struct event_rtt){
         .node = n->index, .rtt_ms = (float)((double)(n->asker.head_ns - n->asker.sent_ns) / 1e6)};
     tell(n, &event);
+    n->measured = true;
 }
 
 static void
@@ -227,6 +231,7 @@ ask(struct poll_node *n)
     enum err err = upstream_take(p->lane, p->roster, node, &n->upstream);
 
     n->asked_ns = loop_now_ns(p->lane->loop);
+    n->asked++;
     metrics_add(&p->lane->metrics.polls, 1);
     n->asker.status = 0;
     if (err == ERR_OK)
@@ -249,7 +254,8 @@ urgency(const struct poll_node *n, uint64_t now_ns)
 
     if (n->asker.call != NULL || n->due_ns > now_ns)
         return 0.0;
-    if (is_told(n, now_ns) && (uses == 0 || now_ns - n->asked_ns < POLL_REPORTING_NS))
+    if (is_told(n, now_ns) && (n->measured || n->asked >= JOIN_ASKS_MAX) &&
+        (uses == 0 || now_ns - n->asked_ns < POLL_REPORTING_NS))
         return 0.0;
     return (1.0 + (double)uses) * (1e6 + (double)(now_ns - n->due_ns));
 }

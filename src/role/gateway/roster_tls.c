@@ -110,7 +110,7 @@ take_pins(struct roster *r, const struct config_tls *c, struct tls_server_option
         return ERR_MEMORY;
     for (size_t i = 0; i < r->node->gateway_count; i++) {
         const struct config_gateway *g = &r->node->gateways[i];
-        if (g->pin.bytes > 0 && (g->may & DIRECTIVE_MAY_INFER) != 0)
+        if (g->pin.bytes > 0)
             memcpy(pins[o->client_pin_count++], g->pin_sha256, TLS_PIN_BYTES);
     }
     o->client_pins = (const unsigned char(*)[TLS_PIN_BYTES])pins;
@@ -129,6 +129,8 @@ listen_one(struct roster *r, const struct config_tls *c, const char *realm,
     enum err err = list != NULL ? take_pins(r, c, &o) : ERR_MEMORY;
 
     ret->content = hash_fnv(HASH_FNV_START, &c->client_optional, sizeof(c->client_optional));
+    for (size_t i = 0; i < o.client_pin_count; i++)
+        ret->content = hash_fnv(ret->content, o.client_pins[i], TLS_PIN_BYTES);
     for (size_t i = 0; i < c->certificate_count && err == ERR_OK; i++) {
         err = read_listed(r, &c->certificates[i].cert, ROSTER_FILE_PLAIN, &list[i].cert,
                           &ret->content);

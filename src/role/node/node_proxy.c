@@ -479,9 +479,8 @@ node_admit(struct loop_task *task)
 
 /* ---- The beginning. */
 
-/* Which gateway asks, by its name, or by its key, of which the configuration has the name. */
-static struct span
-gateway_of(const struct node *n, const struct http_request *r)
+struct span
+node_gateway_name(const struct node *n, const struct http_request *r)
 {
     struct span said = http_request_header(r, SPAN_LIT("isochrone-gateway"));
     const struct config_node *c = n->config;
@@ -561,7 +560,7 @@ node_proxy_begin(struct node *n, const struct node_api *api, struct http_exchang
     q->tokens = q->ask.prompt_tokens;
     if (api->has_output)
         q->tokens += q->ask.output_tokens != 0 ? q->ask.output_tokens : (uint64_t)n->output_mean;
-    q->gateway = gateway_of(n, r);
+    q->gateway = node_gateway_name(n, r);
     http_exchange_set_user(x, q);
     enter(q);
     if (q->gateway.bytes > 0 && http_exchange_user(x) == q &&

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "io/clock.h"
 #include "role/gateway/answer.h"
@@ -49,12 +50,12 @@ is_get(const struct http_request *r, const char *path)
 
 /* May it come in? Whom TLS let in comes in; with keys a key is asked for. False: answered. */
 static bool
-may_enter(struct node *n, struct http_exchange *x, const struct http_request *r)
+may_enter(struct node *n, struct http_exchange *x, const struct http_request *r,
+          struct access_grant *ret_grant)
 {
     struct origin_refusal refusal;
-    struct access_grant grant;
 
-    if (access_who(&n->roster->access, r, clock_wall_s(), &grant) != ACCESS_GRANTED) {
+    if (access_who(&n->roster->access, r, clock_wall_s(), ret_grant) != ACCESS_GRANTED) {
         node_refuse(x, 401, "invalid_api_key", NAN,
                     "this node wants a key of a gateway: `Authorization: Bearer KEY`");
         return false;
@@ -66,23 +67,101 @@ may_enter(struct node *n, struct http_exchange *x, const struct http_request *r)
     return true;
 }
 
+static const struct config_gateway *
+by_name(const struct config_node *c, struct span name)
+{
+    for (size_t i = 0; i < c->gateway_count; i++) {
+        if (span_eq(c->gateways[i].name, name))
+            return &c->gateways[i];
+    }
+    return NULL;
+}
+
+static const struct config_gateway *
+by_pin(const struct config_node *c, const struct http_exchange *x)
+{
+    unsigned char pin[TLS_PIN_BYTES];
+
+    if (!http_exchange_client_pin(x, pin))
+        return NULL;
+    for (size_t i = 0; i < c->gateway_count; i++) {
+        if (c->gateways[i].pin.bytes > 0 &&
+            memcmp(c->gateways[i].pin_sha256, pin, sizeof(pin)) == 0)
+            return &c->gateways[i];
+    }
+    return NULL;
+}
+
+/* The common name of the certificate that was shown; empty: none. */
+static struct span
+common_name(const struct http_exchange *x)
+{
+    const char *text = http_exchange_client_certificate(x), *at = strstr(text, "CN=");
+
+    if (at == NULL || (at != text && at[-1] != ','))
+        return (struct span){NULL, 0};
+    return (struct span){at + 3, strcspn(at + 3, ",")};
+}
+
+/* Which of the gateways of the configuration asks: by the name of its key, by its certificate, or,
+ * where anybody comes in, as it says itself. NULL: none of them. */
+static const struct config_gateway *
+caller_of(const struct node *n, const struct http_exchange *x, const struct http_request *r,
+          const struct access_grant *grant)
+{
+    const struct config_gateway *found;
+
+    if (grant->key != NULL)
+        return by_name(n->config, grant->key->name);
+    found = by_pin(n->config, x);
+    if (found == NULL)
+        found = by_name(n->config, common_name(x));
+    if (found == NULL)
+        found = by_name(n->config, node_gateway_name(n, r));
+    return found;
+}
+
+/* May it have the engines answer? False: answered. */
+static bool
+may_infer(const struct node *n, struct http_exchange *x, const struct http_request *r,
+          const struct access_grant *grant)
+{
+    const struct config_gateway *caller;
+
+    if (n->config->gateway_count == 0)
+        return true;
+    caller = caller_of(n, x, r, grant);
+    if (caller != NULL && (caller->may & DIRECTIVE_MAY_INFER) == 0)
+        node_refuse(
+            x, 403, "may_not_infer", NAN,
+            "`may` of the gateway %.*s has no `infer` at this node: it may send no requests",
+            (int)caller->name.bytes, caller->name.data);
+    else if (caller == NULL && grant->key != NULL)
+        node_refuse(x, 403, "may_not_infer", NAN, "the key %.*s has the name of no gateway here",
+                    (int)grant->key->name.bytes, grant->key->name.data);
+    else
+        return true; /* who is let in and is none of them: everybody may, or whom the CA knows */
+    return false;
+}
+
 static void
 route_public(struct http_exchange *x, const struct http_request *r, void *user)
 {
     struct node *n = user;
+    struct access_grant grant;
 
     if (is_get(r, "/livez")) {
         node_livez(x);
         return;
     }
-    if (!may_enter(n, x, r))
+    if (!may_enter(n, x, r, &grant))
         return;
     for (size_t i = 0; i < sizeof(apis) / sizeof(apis[0]); i++) {
         if (!span_eq_text(r->path, apis[i].path))
             continue;
-        if (span_eq(r->method, SPAN_LIT("POST")))
+        if (span_eq(r->method, SPAN_LIT("POST")) && may_infer(n, x, r, &grant))
             node_proxy_begin(n, &apis[i], x, r);
-        else
+        else if (!span_eq(r->method, SPAN_LIT("POST")))
             node_refuse(x, 405, "method_not_allowed", NAN, "POST a request here");
         return;
     }

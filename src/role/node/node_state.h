@@ -168,6 +168,9 @@ struct node_api { /* a path of the model API */
 };
 void node_proxy_begin(struct node *n, const struct node_api *api, struct http_exchange *x,
                       const struct http_request *r);
+/* Which gateway it says it is, by its name, or by its key, of which the configuration has the name;
+ * empty: none that is known. It lives as long as the request. */
+struct span node_gateway_name(const struct node *n, const struct http_request *r);
 void node_proxy_gone(struct http_exchange *x);
 void node_proxy_drained(struct http_exchange *x);
 loop_task_fn node_admit; /* let those that wait go, as many as may */
