@@ -13,6 +13,7 @@
 #include "wire/prometheus.h"
 
 #define ORCA_BYTES_MAX 8192u
+#define BYTES_MAX      1e15 /* of a model */
 
 /* In the order in which detection asks. What others imitate comes late: SGLang speaks Ollama's API,
  * and everybody has OpenAI's list of models. */
@@ -334,7 +335,19 @@ adapter_models_add(struct adapter_models *models, struct span name, enum model_s
     }
     span_copy(name, models->list[models->count].name, ADAPTER_MODEL_BYTES_MAX);
     models->list[models->count].state = state;
+    models->list[models->count].bytes = 0;
     models->count++;
+}
+
+void
+adapter_models_size(struct adapter_models *models, struct span name, const struct cJSON *size)
+{
+    if (!cJSON_IsNumber(size) || !(size->valuedouble >= 1.0 && size->valuedouble <= BYTES_MAX))
+        return;
+    for (size_t i = 0; i < models->count; i++) {
+        if (span_eq_text(name, models->list[i].name))
+            models->list[i].bytes = (uint64_t)size->valuedouble;
+    }
 }
 
 enum err
@@ -352,9 +365,14 @@ adapter_parse_openai_models(struct span body, struct adapter_models *ret_models)
     {
         const cJSON *id = cJSON_GetObjectItemCaseSensitive(item, "id");
 
-        if (cJSON_IsString(id))
-            adapter_models_add(ret_models, span_of(id->valuestring),
-                               state_of(cJSON_GetObjectItemCaseSensitive(item, "status")));
+        if (!cJSON_IsString(id))
+            continue;
+        adapter_models_add(ret_models, span_of(id->valuestring),
+                           state_of(cJSON_GetObjectItemCaseSensitive(item, "status")));
+        adapter_models_size(/* llama.cpp's */
+                            ret_models, span_of(id->valuestring),
+                            cJSON_GetObjectItemCaseSensitive(
+                                cJSON_GetObjectItemCaseSensitive(item, "meta"), "size"));
     }
     err = ERR_OK;
 out:

@@ -35,6 +35,7 @@ enum engine_kind {
 struct adapter_model {
     char name[ADAPTER_MODEL_BYTES_MAX];
     enum model_state state;
+    uint64_t bytes; /* of its weights; 0: not told */
 };
 
 struct adapter_models {
@@ -127,6 +128,8 @@ MUST_USE enum err adapter_parse_fields(const struct adapter_metric *table, const
 /* One more model; one that is there already stays as it is. What is no good as a name, or one too
  * many, is left out (cut). */
 void adapter_models_add(struct adapter_models *models, struct span name, enum model_state state);
+/* How large it is: a number of bytes, of a model that was added. What is none is passed over. */
+void adapter_models_size(struct adapter_models *models, struct span name, const struct cJSON *size);
 /* Everything unknown. */
 void adapter_load_init(struct adapter_load *ret_load);
 /* The document parsed, for the rows: free it with cJSON_Delete. NULL: empty, longer than

@@ -190,6 +190,46 @@ read_gateways(struct schema_reader *r, const struct schema_key *key,
     }
 }
 
+/* ---- Models. */
+
+static const struct schema_key node_model_keys[] = {
+    {.name = "bytes",
+     .read = schema_size,
+     .offset = offsetof(struct config_node_model, bytes),
+     .example = "16GiB",
+     .min = 1,
+     .max = CONFIG_NODE_BYTES_MAX},
+    {.name = NULL},
+};
+
+/* struct config_node */
+static void
+read_models(struct schema_reader *r, const struct schema_key *key,
+            const struct yaml_tree_node *node, void *base)
+{
+    struct config_node *config = base;
+
+    (void)key;
+    if (node->type != YAML_TREE_MAPPING || node->count > CONFIG_MODELS_MAX) {
+        config_problem(r->problems, node->line, node->column, false,
+                       "models are up to %u names with settings; write for example `models: "
+                       "{\"qwen3:8b\": {bytes: 5GiB}}`",
+                       CONFIG_MODELS_MAX);
+        return;
+    }
+    config->models = arena_zeroed(r->arena, (node->count + 1) * sizeof(config->models[0]));
+    if (config->models == NULL) {
+        schema_out_of_memory(r, node);
+        return;
+    }
+    for (const struct yaml_tree_node *n = node->first; n != NULL; n = n->next) {
+        struct config_node_model *model = &config->models[config->model_count++];
+
+        model->name = n->key;
+        schema_read(r, node_model_keys, "a model's settings", n, model);
+    }
+}
+
 /* ---- The whole. */
 
 #define AT(member_)   .offset = offsetof(struct config_node, member_)
@@ -228,6 +268,13 @@ static const struct schema_key node_keys[] = {
      .example = "file:/etc/isochrone/node.identity"},
     {.name = "labels", .read = read_labels, .example = "{site: ams1, gpu: h100}"},
     {.name = "gateways", .read = read_gateways},
+    {.name = "memory",
+     .read = schema_size,
+     AT(memory_bytes),
+     .example = "80GiB",
+     .min = 1,
+     .max = CONFIG_NODE_BYTES_MAX},
+    {.name = "models", .read = read_models},
     {.name = "guard", .read = schema_mapping, .keys = guard_keys},
     {.name = "engines", .read = config_read_engines},
     {.name = "bus",

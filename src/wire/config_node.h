@@ -10,7 +10,10 @@
  *   labels: {site: ams1, gpu: h100 ...}             what it says of itself
  *   gateways: [{name, key: ed25519:..., may: [infer, load, drain], pin: sha256:...,
  *               url, url_pin, ca, client_cert, client_key} ...]      with a url: it is told over
- * HTTP guard: {requests_max: N, tokens_max: N}         what the engines get at once; as they say
+ * HTTP
+ *   memory: 80GiB                                   for weights; none: it is not steered
+ *   models: {NAME: {bytes: 16GiB}}                  how large those are that no engine tells of
+ *   guard: {requests_max: N, tokens_max: N}         what the engines get at once; as they say
  *   guard: {loading: 120s}                          so long requests wait for a model's load
  *   engines: [{url, name, key, kind, slots ...} ...]        at least one
  *   bus: {nats ...}                                 none: gateways ask
@@ -24,7 +27,8 @@
 
 #define CONFIG_GUARD_REQUESTS_MAX   65536u
 #define CONFIG_GUARD_TOKENS_MAX     1000000000000u
-#define CONFIG_GUARD_LOADING_NS_MAX 3600000000000u /* an hour */
+#define CONFIG_GUARD_LOADING_NS_MAX 3600000000000u      /* an hour */
+#define CONFIG_NODE_BYTES_MAX       ((uint64_t)1 << 50) /* of memory, or of a model */
 
 struct config_gateway {
     struct span name;
@@ -37,6 +41,11 @@ struct config_gateway {
     struct config_engine at;
 };
 
+struct config_node_model {
+    struct span name; /* as its engine has it */
+    uint64_t bytes;   /* of its weights; 0: not said */
+};
+
 struct config_node {
     struct config base; /* listen to engines, and bus; public is 127.0.0.1:4143, admin :4144 */
     struct span name;   /* empty: as the key file says */
@@ -44,7 +53,10 @@ struct config_node {
     struct span identity_file;    /* empty: none */
     struct message_labels labels; /* region is base.region */
     struct config_gateway *gateways;
-    size_t gateway_count;        /* at most DIRECTIVE_GATEWAYS_MAX */
+    size_t gateway_count;  /* at most DIRECTIVE_GATEWAYS_MAX */
+    uint64_t memory_bytes; /* for weights; 0: not known */
+    struct config_node_model *models;
+    size_t model_count;
     uint32_t guard_requests_max; /* 0: as the engines say */
     uint64_t guard_tokens_max;   /* prompts and answers under way; 0: as the engines say */
     uint64_t guard_loading_ns;   /* so long a request waits for its model to be loaded or woken */

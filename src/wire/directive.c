@@ -21,6 +21,14 @@ static const char *const verdict_names[DIRECTIVE_VERDICT_COUNT] = {
     [DIRECTIVE_REPLAYED] = "replayed",
     [DIRECTIVE_BAD_SIGNATURE] = "bad_signature",
     [DIRECTIVE_TOO_MANY] = "too_many",
+    [DIRECTIVE_MALFORMED] = "malformed",
+};
+
+const char *const directive_results[DIRECTIVE_RESULT_COUNT] = {
+    [DIRECTIVE_BEGUN] = "begun",
+    [DIRECTIVE_DONE] = "done",
+    [DIRECTIVE_REFUSED] = "refused",
+    [DIRECTIVE_FAILED] = "failed",
 };
 
 #define AT(member_) .offset = offsetof(struct directive, member_)
@@ -116,22 +124,33 @@ static const struct message_field reply_fields[] = {
      AT(epoch),
      .min = 1,
      .max = MESSAGE_NUMBER_MAX},
-    {.name = "nonce",
-     .type = MESSAGE_HEX,
-     .required = true,
-     AT(nonce),
-     .max = DIRECTIVE_NONCE_BYTES},
+    {.name = "nonce", .type = MESSAGE_HEX, AT(nonce), .max = DIRECTIVE_NONCE_BYTES},
     {.name = "verdict",
      .type = MESSAGE_WORD,
      .required = true,
      AT(verdict),
      .words = verdict_names,
      .min = DIRECTIVE_VERDICT_COUNT},
-    {.name = "failed", .type = MESSAGE_BOOL, AT(failed)},
+    {.name = "result",
+     .type = MESSAGE_WORD,
+     .required = true,
+     AT(result),
+     .words = directive_results,
+     .min = DIRECTIVE_RESULT_COUNT},
     {.name = "ready_in_ms", .type = MESSAGE_F64, AT(ready_in_ms), .max = DIRECTIVE_READY_IN_MS_MAX},
-    {.name = "text", .type = MESSAGE_TEXT, AT(text), .max = DIRECTIVE_WORDS_BYTES},
+    {.name = "words", .type = MESSAGE_TEXT, AT(words), .max = DIRECTIVE_REPLY_WORDS_BYTES - 1},
     {.name = NULL},
 };
+
+void
+directive_plain(const char *words, char ret_text[DIRECTIVE_REPLY_WORDS_BYTES])
+{
+    span_copy(span_of(words), ret_text, DIRECTIVE_REPLY_WORDS_BYTES);
+    for (size_t i = 0; ret_text[i] != '\0'; i++) {
+        if (!message_is_text((struct span){ret_text + i, 1}, 1))
+            ret_text[i] = '?';
+    }
+}
 
 enum err
 directive_reply_parse(struct span json, struct directive_reply *ret_reply,
@@ -299,6 +318,7 @@ static const char *const verdict_words[DIRECTIVE_VERDICT_COUNT] = {
     [DIRECTIVE_REPLAYED] = "it was obeyed before",
     [DIRECTIVE_BAD_SIGNATURE] = "the gateway's signature does not fit",
     [DIRECTIVE_TOO_MANY] = "more directives than this node remembers: wait",
+    [DIRECTIVE_MALFORMED] = "it is no directive",
 };
 
 const char *

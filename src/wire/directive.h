@@ -10,13 +10,14 @@
 #include "wire/message.h"
 #include "wire/signature.h"
 
-#define DIRECTIVE_DOMAIN          "isochrone/directive/1"
-#define DIRECTIVE_NONCE_BYTES     16u
-#define DIRECTIVE_LIFETIME_S_MAX  300u
-#define DIRECTIVE_NONCES_MAX      1024u /* unexpired ones that a node remembers */
-#define DIRECTIVE_GATEWAYS_MAX    64u
-#define DIRECTIVE_WORDS_BYTES     160u
-#define DIRECTIVE_READY_IN_MS_MAX 86400000u
+#define DIRECTIVE_DOMAIN            "isochrone/directive/1"
+#define DIRECTIVE_NONCE_BYTES       16u
+#define DIRECTIVE_LIFETIME_S_MAX    300u
+#define DIRECTIVE_NONCES_MAX        1024u /* unexpired ones that a node remembers */
+#define DIRECTIVE_GATEWAYS_MAX      64u
+#define DIRECTIVE_WORDS_BYTES       160u
+#define DIRECTIVE_READY_IN_MS_MAX   86400000u
+#define DIRECTIVE_REPLY_WORDS_BYTES 320u
 
 enum directive_action {
     DIRECTIVE_LOAD = 0,
@@ -99,7 +100,8 @@ enum directive_verdict {
                          */
     DIRECTIVE_REPLAYED,
     DIRECTIVE_BAD_SIGNATURE,
-    DIRECTIVE_TOO_MANY, /* DIRECTIVE_NONCES_MAX in DIRECTIVE_LIFETIME_S_MAX */
+    DIRECTIVE_TOO_MANY,  /* DIRECTIVE_NONCES_MAX in DIRECTIVE_LIFETIME_S_MAX */
+    DIRECTIVE_MALFORMED, /* it is no directive; directive_judge never says so */
     DIRECTIVE_VERDICT_COUNT
 };
 
@@ -112,22 +114,35 @@ const char *directive_verdict_name(enum directive_verdict verdict);
 void directive_words(enum directive_verdict verdict, const struct directive *directive,
                      uint64_t now_s, char ret_text[DIRECTIVE_WORDS_BYTES]);
 
-/* ---- The answer, to whoever asked: was it accepted, and did the engine begin? How it goes on is
- * told by reports (the model's state, ready_in_ms). It is not signed: nobody acts on it. */
+/* ---- The answer, to whoever asked: was it accepted, and what came of it so far? What came of one
+ * that was begun is told by reports: the model's state, and its outcome. It is not signed, as it
+ * makes nobody do anything. */
+
+enum directive_result {
+    DIRECTIVE_BEGUN = 0,
+    DIRECTIVE_DONE,
+    DIRECTIVE_REFUSED, /* nothing was done */
+    DIRECTIVE_FAILED,  /* it was begun, and did not come to its end */
+    DIRECTIVE_RESULT_COUNT
+};
+extern const char *const directive_results[DIRECTIVE_RESULT_COUNT];
+
 struct directive_reply {
     uint64_t v; /* MESSAGE_VERSION */
     struct span node;
     uint64_t epoch; /* the node's, also when the directive's was another */
-    unsigned char nonce[DIRECTIVE_NONCE_BYTES]; /* of the directive */
+    unsigned char nonce[DIRECTIVE_NONCE_BYTES]; /* of the directive; zeros: MALFORMED */
     uint32_t verdict;                           /* enum directive_verdict */
-    bool failed;                                /* GOOD, but the engine cannot or will not */
-    double ready_in_ms;                         /* as the engine guesses; NAN: not known */
-    struct span text;                           /* for people; empty: none */
+    uint32_t result;                            /* enum directive_result; REFUSED: not GOOD, too */
+    double ready_in_ms;                         /* when begun, as far as known; NAN: not */
+    struct span words;                          /* for people; empty: none */
 };
 
+/* Whatever cannot stand in a message's text becomes a question mark; what is too long is cut. */
+void directive_plain(const char *words, char ret_text[DIRECTIVE_REPLY_WORDS_BYTES]);
 MUST_USE enum err directive_reply_parse(struct span json, struct directive_reply *ret_reply,
                                         struct message_error *ret_error);
-/* ERR_ARG: it could not be read (text is printable ASCII without quotes and backslashes). */
+/* ERR_ARG: it could not be read. */
 MUST_USE enum err directive_reply_write(const struct directive_reply *reply,
                                         char ret_text[MESSAGE_BYTES_MAX], size_t *ret_bytes);
 #endif

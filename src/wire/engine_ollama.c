@@ -41,6 +41,8 @@ parse_list(struct span body, enum model_state state, struct adapter_models *mode
         struct span name = name_of(item);
 
         adapter_models_add(models, name, state);
+        if (state == MODEL_ON_DISK) /* in memory it is told with its KV cache */
+            adapter_models_size(models, name, cJSON_GetObjectItemCaseSensitive(item, "size"));
         for (size_t i = 0; i < models->count; i++) {
             if (span_eq_text(name, models->list[i].name))
                 models->list[i].state = state;

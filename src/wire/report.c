@@ -63,6 +63,27 @@ static const struct message_field model_fields[] = {
     {.name = "ready_in_ms", .type = MESSAGE_F64, AT(ready_in_ms), .max = REPORT_READY_IN_MS_MAX},
     {.name = "tier", .type = MESSAGE_WORD, AT(tier), .words = tiers, .min = REPORT_TIER_COUNT},
     {.name = "bytes", COUNTER, AT(bytes)},
+    {.name = "pinned", .type = MESSAGE_BOOL, AT(pinned)},
+    {.name = NULL},
+};
+
+#undef AT
+#define AT(member_) .offset = offsetof(struct report_outcome, member_)
+
+static const struct message_field outcome_fields[] = {
+    {.name = "nonce",
+     .type = MESSAGE_HEX,
+     .required = true,
+     AT(nonce),
+     .max = DIRECTIVE_NONCE_BYTES},
+    {.name = "result",
+     .type = MESSAGE_WORD,
+     .required = true,
+     AT(result),
+     .words = directive_results,
+     .min = DIRECTIVE_RESULT_COUNT},
+    {.name = "took_ms", .type = MESSAGE_F64, AT(took_ms), .max = REPORT_READY_IN_MS_MAX},
+    {.name = "words", .type = MESSAGE_TEXT, AT(words), .max = REPORT_OUTCOME_BYTES_MAX},
     {.name = NULL},
 };
 
@@ -109,6 +130,10 @@ static const struct message_field report_fields[] = {
     {.name = "datasets", LIST(MESSAGE_LIST, datasets, dataset_count), .fields = dataset_fields},
     {.name = "proofs", LIST(MESSAGE_NAMES, proofs, proof_count)},
     {.name = "ack", LIST(MESSAGE_COUNTERS, acks, ack_count)},
+    {.name = "obeys", LIST(MESSAGE_NAMES, obeys, obey_count)},
+    {.name = "memory_bytes", COUNTER, AT(memory_bytes)},
+    {.name = "loads_max", .type = MESSAGE_U64, AT(loads_max), .max = REPORT_REQUESTS_MAX},
+    {.name = "outcomes", LIST(MESSAGE_LIST, outcomes, outcome_count), .fields = outcome_fields},
     {.name = NULL},
 };
 

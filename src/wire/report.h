@@ -21,24 +21,30 @@
  * messages in a row (over HTTP: of one seq), and whatever is on none of them is absent. An epoch
  * begins with a full report; whoever missed something asks for one over HTTP. Numbers that are not
  * known are left out (MESSAGE_UNKNOWN, NAN), never guessed. ack: per gateway the highest
- * Isochrone-Dispatch number that this report already counts.
+ * Isochrone-Dispatch number that this report already counts. obeys, memory_bytes and loads_max
+ * stand on the first page of a full report and nowhere else. outcomes: of directives that ended
+ * lately, said several times.
  *
  * Who is judged by what: wire/report_sender. Spans point into the bytes that were read. */
 #include "core/event.h"
+#include "wire/directive.h"
 #include "wire/identity.h"
 
-#define REPORT_MODELS_MAX       96u /* of one page: more do not fit */
-#define REPORT_PAGES_MAX        1024u
-#define REPORT_DATASETS_MAX     16u
-#define REPORT_PROOFS_MAX       8u
-#define REPORT_ACKS_MAX         48u
-#define REPORT_TEXT_BYTES_MAX   127u /* of kinds, roots, reasons */
-#define REPORT_DIGEST_BYTES_MAX 95u
-#define REPORT_HASH_BYTES       32u
-#define REPORT_TOKENS_MAX       MESSAGE_NUMBER_MAX
-#define REPORT_REQUESTS_MAX     1000000u
-#define REPORT_TOKENS_PER_S_MAX 1000000000u
-#define REPORT_READY_IN_MS_MAX  86400000u
+#define REPORT_MODELS_MAX        96u /* of one page: more do not fit */
+#define REPORT_PAGES_MAX         1024u
+#define REPORT_DATASETS_MAX      16u
+#define REPORT_PROOFS_MAX        8u
+#define REPORT_ACKS_MAX          48u
+#define REPORT_TEXT_BYTES_MAX    127u /* of kinds, roots, reasons */
+#define REPORT_DIGEST_BYTES_MAX  95u
+#define REPORT_HASH_BYTES        32u
+#define REPORT_TOKENS_MAX        MESSAGE_NUMBER_MAX
+#define REPORT_REQUESTS_MAX      1000000u
+#define REPORT_TOKENS_PER_S_MAX  1000000000u
+#define REPORT_READY_IN_MS_MAX   86400000u
+#define REPORT_OBEYS_MAX         16u
+#define REPORT_OUTCOMES_MAX      4u
+#define REPORT_OUTCOME_BYTES_MAX 95u /* of its words */
 
 enum report_role { REPORT_NODE = 0, REPORT_GATEWAY, REPORT_FULL, REPORT_DATA, REPORT_ROLE_COUNT };
 
@@ -68,7 +74,16 @@ struct report_model {
     uint32_t state;         /* enum model_state */
     double ready_in_ms;     /* when loading */
     uint32_t tier;          /* enum report_tier */
-    uint64_t bytes;
+    uint64_t bytes;         /* of its weights */
+    bool pinned;            /* a gateway wants it kept */
+};
+
+/* What came of a directive that was begun. */
+struct report_outcome {
+    unsigned char nonce[DIRECTIVE_NONCE_BYTES];
+    uint32_t result; /* enum directive_result */
+    double took_ms;
+    struct span words; /* for people; empty: none */
 };
 
 struct report_dataset {
@@ -98,6 +113,12 @@ struct report {
     size_t proof_count;
     struct message_counter acks[REPORT_ACKS_MAX]; /* by gateway */
     size_t ack_count;
+    struct span obeys[REPORT_OBEYS_MAX]; /* signature_key_short of gateways that may load */
+    size_t obey_count;
+    uint64_t memory_bytes; /* for weights */
+    uint64_t loads_max;    /* models that it loads at once; 0: its engines cannot load any */
+    struct report_outcome outcomes[REPORT_OUTCOMES_MAX];
+    size_t outcome_count;
 };
 
 /* For who fills a report to write it: everything absent, this version. */

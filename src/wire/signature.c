@@ -56,6 +56,12 @@ signature_key_text(const struct signature_key *key, char ret_text[SIGNATURE_KEY_
     message_hex(key->bytes, sizeof(key->bytes), ret_text + prefix.bytes);
 }
 
+void
+signature_key_short(const struct signature_key *key, char ret_text[SIGNATURE_SHORT_SIZE])
+{
+    message_hex(key->bytes, (SIGNATURE_SHORT_SIZE - 1) / 2, ret_text);
+}
+
 /* 32 bytes as digits behind a prefix. */
 static enum err
 prefixed_parse(struct span text, struct span prefix, unsigned char ret_bytes[32])

@@ -22,6 +22,7 @@
 #define SIGNATURE_SEED_BYTES       32u
 #define SIGNATURE_BYTES            64u
 #define SIGNATURE_KEY_TEXT_SIZE    73u /* with the zero at its end */
+#define SIGNATURE_SHORT_SIZE       17u /* 16 digits, with the zero at their end */
 #define SIGNATURE_DATA_BYTES_MAX   4096u
 #define SIGNATURE_FILE_BYTES_MAX   1024u
 #define SIGNATURE_NAME_BYTES_MAX   63u
@@ -55,6 +56,8 @@ void signature_key_of_secret(const struct signature_secret *secret, struct signa
 /* Overwrite what is secret, in a way that no compiler leaves out. */
 void signature_forget(void *secret, size_t bytes);
 bool signature_key_eq(const struct signature_key *a, const struct signature_key *b);
+/* Its first digits, for places where it only has to be told from a few others. */
+void signature_key_short(const struct signature_key *key, char ret_text[SIGNATURE_SHORT_SIZE]);
 void signature_key_text(const struct signature_key *key, char ret_text[SIGNATURE_KEY_TEXT_SIZE]);
 /* ERR_PARSE: not the text form above. Upper-case digits are none. */
 MUST_USE enum err signature_key_parse(struct span text, struct signature_key *ret_key);

@@ -238,8 +238,16 @@ test_load(void)
     make(GATEWAY, DIRECTIVE_LOAD, model, &d, &secret);
     CHECK(post(&d, &secret, "good", "begun"), "a load begins");
     CHECK(model_comes(model, MODEL_LOADING), "reports say that it comes");
+    make(GATEWAY, DIRECTIVE_LOAD, model, &d, &secret);
+    CHECK(post(&d, &secret, "good", "begun"), "who asks for it once more");
+    make(GATEWAY, DIRECTIVE_UNLOAD, model, &d, &secret);
+    CHECK(post(&d, &secret, "good", "refused"), "does no harm, nor who wants the opposite");
     CHECK(chat(model, "") == 200, "who asks for it meanwhile waits at the engine");
     CHECK(model_comes(model, MODEL_READY), "and it is ready again");
+    make(GATEWAY, DIRECTIVE_LOAD, model, &d, &secret);
+    CHECK(post(&d, &secret, "good", "done"), "what is so already is done");
+    make(GATEWAY, DIRECTIVE_LOAD, "nobodys", &d, &secret);
+    CHECK(post(&d, &secret, "good", "begun"), "only the engine knows whether it has a model");
     e2e_node_stop(&node);
     e2e_fleet_stop(fleet);
 }

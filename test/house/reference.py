@@ -9,6 +9,7 @@ PAGE = "doc/configuration.md"
 # Lists and mappings that functions read: where their keys stand on the page.
 READ_BY_HAND = {"models": ("models.NAME.", "model_keys"), "engines": ("engines[].", "engine_keys"),
                 "gateways": ("gateways[].", "gateway_keys")}
+READ_BY_HAND_OF_NODE = READ_BY_HAND | {"models": ("models.NAME.", "node_model_keys")}
 NODE_SECTION = "\n## Of a node\n"
 
 
@@ -23,10 +24,10 @@ def tables(text):
     return found
 
 
-def keys_below(found, table, path):
+def keys_below(found, table, path, by_hand=READ_BY_HAND):
     for key, below, is_built in found[table]:
-        if path == "" and key in READ_BY_HAND:
-            yield from keys_below(found, READ_BY_HAND[key][1], READ_BY_HAND[key][0])
+        if path == "" and key in by_hand:
+            yield from keys_below(found, by_hand[key][1], by_hand[key][0])
         elif below:
             yield from keys_below(found, below, path + key + ".")
         elif is_built:
@@ -45,11 +46,11 @@ def differences(sources, differ, page_text):
 
 
 def node_differences(gateway_sources, node_source, section):
-    """The same of a node: its section has what a gateway has not."""
+    """The same of a node: its section has what a gateway has not, and nothing that it has not itself."""
     found = tables(gateway_sources + node_source)
-    schema = set(keys_below(found, "node_keys", "")) - set(keys_below(found, "keys", ""))
+    own = set(keys_below(found, "node_keys", "", READ_BY_HAND_OF_NODE))
     rows = set(re.findall(r"^\| `([\w.\[\]]+)` \|", section, re.M))
-    return sorted(schema ^ rows)
+    return sorted((own - set(keys_below(found, "keys", "")) - rows) | (rows - own))
 
 
 SAMPLE = """

@@ -15,6 +15,7 @@
 #include "role/gateway/admin.h"
 #include "role/gateway/gateway_log.h"
 #include "role/node/node_control.h"
+#include "role/node/node_order.h"
 
 #define HEAD_NS        10000000000u
 #define BODY_IDLE_NS   30000000000u
@@ -202,6 +203,8 @@ setup(struct node *n, const struct node_options *o)
     if (err == ERR_OK)
         err = node_control_open(n);
     if (err == ERR_OK)
+        err = node_orders_open(n);
+    if (err == ERR_OK)
         err = node_engines_open(n);
     if (err == ERR_OK)
         err = listeners_open(n);
@@ -268,6 +271,7 @@ node_close(struct node *n)
         node_post_close(n);
         http_server_close(n->public_server);
         http_server_close(n->admin_server);
+        node_orders_close(n);
         node_control_close(n);
         node_engines_close(n);
         http_client_close(n->client);

@@ -49,7 +49,7 @@ on_ask(struct loop_post *post)
     struct node_bus_ask *a = CONTAINER_OF(post, struct node_bus_ask, post);
     struct span body = {a->body, a->body_bytes};
     struct node *n = a->node;
-    char text[NODE_CONTROL_TEXT_SIZE];
+    char text[MESSAGE_BYTES_MAX];
     struct message_error error;
     struct want want = {0};
     size_t bytes;

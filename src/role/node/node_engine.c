@@ -8,7 +8,7 @@
 
 #include "io/log.h"
 #include "role/gateway/metrics.h"
-#include "role/node/node_state.h"
+#include "role/node/node_order.h"
 
 #define BACK_OFF_MAX 3u /* 2^n times the pause, at most */
 
@@ -56,6 +56,26 @@ model_place(struct node *n, const char *id)
     return m;
 }
 
+/* How large it is: the configuration knows better than engines. */
+static uint64_t
+bytes_of(const struct node *n, const struct adapter_model *m)
+{
+    for (size_t i = 0; i < n->config->model_count; i++) {
+        if (n->config->models[i].bytes > 0 && span_eq_text(n->config->models[i].name, m->name))
+            return n->config->models[i].bytes;
+    }
+    return m->bytes;
+}
+
+static void
+note_bytes(struct node_model *m, uint64_t bytes)
+{
+    if (bytes == 0 || bytes == m->bytes)
+        return;
+    m->bytes = bytes;
+    m->is_dirty = true;
+}
+
 /* Put together what all engines say. True: something is different now. */
 static bool
 models_join(struct node *n)
@@ -72,6 +92,8 @@ models_join(struct node *n)
             struct node_model *m = model_place(n, engine->models.list[i].name);
             uint32_t state = engine->up ? engine->models.list[i].state : MODEL_FAILED;
             state = node_control_state(engine, span_of(engine->models.list[i].name), state);
+            if (m != NULL)
+                note_bytes(m, bytes_of(n, &engine->models.list[i]));
             if (m != NULL && rank(state) > rank(m->state))
                 m->state = state;
         }
@@ -93,6 +115,51 @@ node_models_changed(struct node *n)
     node_report_soon(n);
     if (n->waiting_count > 0) /* one of them may be what they wait for */
         loop_defer(n->loop, &n->admit, node_admit);
+}
+
+void
+node_model_took(struct node *n, const char *id, double load_ms)
+{
+    struct node_model *m = model_find(n, id);
+
+    if (m != NULL)
+        m->load_ms = load_ms;
+}
+
+double
+node_model_ready_in_ms(const struct node *n, struct span id)
+{
+    for (uint32_t i = 0; i < n->model_count; i++) {
+        if (span_eq_text(id, n->models[i].id))
+            return node_order_ready_in_ms(n, id, n->models[i].load_ms);
+    }
+    return (double)NAN;
+}
+
+/* Which engines can is written in wire/control; one that sleeps can be woken at least. */
+static bool
+can_load(const struct node_engine *e)
+{
+    const struct control_options options = {.adapter_path = {NULL, 0}};
+    struct control_request request;
+    struct control_words words;
+
+    for (size_t i = 0; i < e->models.count; i++) {
+        if (e->models.list[i].state == MODEL_DORMANT)
+            return true;
+    }
+    return e->kind != NULL && control_request(e->kind->kind, CONTROL_LOAD, SPAN_LIT("m"), &options,
+                                              &request, &words) == ERR_OK;
+}
+
+uint32_t
+node_engines_loads_max(const struct node *n)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < n->engine_count; i++)
+        count += can_load(&n->engines[i]);
+    return count;
 }
 
 /* ---- What they say. */

@@ -10,9 +10,11 @@
 #include "io/log.h"
 #include "role/gateway/admin.h"
 #include "role/gateway/answer.h"
-#include "role/node/node_state.h"
+#include "role/node/node_order.h"
 
-#define PAGE_MODELS      12u       /* so many fit, however long their names are */
+#define PAGE_MODELS      10u /* so many fit, however long their names are */
+#define SELF_MODELS      6u  /* beside what a node is */
+#define SELF_LABELS      8u
 #define SOON_NS          50000000u /* between two reports at least */
 #define CHAIN_NS         60000000000u
 #define JITTER_PARTS     5u   /* a fifth more or less of the time between two reports */
@@ -117,16 +119,26 @@ fill_self(const struct node *n, struct report *r)
     r->key = n->identity.key;
     r->labels = n->config->labels;
     if (message_label_add(&r->labels, SPAN_LIT("region"), n->roster->config.region) != ERR_OK)
-        return; /* it is among them already, or there is no room */
+        log_debug("the region is among the labels already, or there is no room for it");
+    for (size_t i = 0; i < n->obey_count; i++)
+        r->obeys[r->obey_count++] = span_of(n->obeys[i]);
+    if (n->config->memory_bytes > 0)
+        r->memory_bytes = n->config->memory_bytes;
+    r->loads_max = n->loads_max;
 }
 
 static void
-add_model(struct report *r, const struct node_model *m)
+add_model(const struct node *n, struct report *r, const struct node_model *m)
 {
-    r->models[r->model_count++] = (struct report_model){.id = span_of(m->id),
-                                                        .state = m->state,
-                                                        .ready_in_ms = (double)NAN,
-                                                        .bytes = MESSAGE_UNKNOWN};
+    r->models[r->model_count++] = (struct report_model){
+        .id = span_of(m->id),
+        .state = m->state,
+        .ready_in_ms = m->state == MODEL_LOADING
+                           ? node_order_ready_in_ms(n, span_of(m->id), m->load_ms)
+                           : (double)NAN,
+        .bytes = m->bytes > 0 ? m->bytes : MESSAGE_UNKNOWN,
+        .pinned = m->is_pinned,
+    };
 }
 
 static uint32_t
@@ -141,7 +153,7 @@ static void
 fill_page(const struct node *n, uint64_t seq, uint32_t page, struct report *r)
 {
     uint32_t pages = page_count(n), first = (page - 2) * PAGE_MODELS, last;
-    bool one = n->model_count <= PAGE_MODELS && n->config->labels.count <= PAGE_MODELS;
+    bool one = n->model_count <= SELF_MODELS && n->config->labels.count <= SELF_LABELS;
 
     fill(n, seq, r);
     r->full = true;
@@ -153,7 +165,7 @@ fill_page(const struct node *n, uint64_t seq, uint32_t page, struct report *r)
     }
     last = page == 1 && !one ? 0 : first + PAGE_MODELS;
     for (uint32_t i = first; i < last && i < n->model_count; i++)
-        add_model(r, &n->models[i]);
+        add_model(n, r, &n->models[i]);
 }
 
 /* ---- Saying it. */
@@ -190,6 +202,7 @@ publish_full(struct node *n)
 {
     uint32_t page = 1;
 
+    n->loads_max = node_engines_loads_max(n);
     do {
         fill_page(n, n->seq + 1, page, &n->scratch);
         if (!publish(n, &n->scratch))
@@ -208,10 +221,11 @@ publish_delta(struct node *n)
 
     do {
         fill(n, n->seq + 1, &n->scratch);
+        node_order_outcomes(n, &n->scratch);
         for (; at < n->model_count && n->scratch.model_count < PAGE_MODELS; at++) {
             if (!n->models[at].is_dirty)
                 continue;
-            add_model(&n->scratch, &n->models[at]);
+            add_model(n, &n->scratch, &n->models[at]);
             n->models[at].is_dirty = false;
             n->models_seq = n->seq + 1;
         }
@@ -287,6 +301,7 @@ on_report(struct loop_timer *timer)
     n->reported_ns = loop_now_ns(n->loop);
     tls_tickets_turn(&n->tickets, n->reported_ns);
     node_bus_look(n);
+    n->wants_full = n->wants_full || n->loads_max != node_engines_loads_max(n);
     if ((!n->wants_hello || say_hello(n) == ERR_OK) && n->wants_full)
         publish_full(n);
     else

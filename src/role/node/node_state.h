@@ -12,6 +12,7 @@
  *   node_bus.c      what it says, on the bus; what it hears there
  *   node_post.c     what it says, to gateways over HTTP
  *   node_control.c  directives of gateways (node_control.h)
+ *   node_order.c    what they want of engines (node_order.h)
  *   node_page.c     /livez, /readyz, /metrics, models
  * All on one loop's thread. */
 #include <stdatomic.h>
@@ -66,6 +67,8 @@ struct node_model {
     char id[REPORT_TEXT_BYTES_MAX + 1];
     uint32_t state;  /* enum model_state: the best of all engines */
     uint32_t before; /* while what all engines say is put together */
+    uint64_t bytes;  /* of its weights; 0: not known */
+    double load_ms;  /* what its last load took; 0: none was seen */
     bool is_dirty;   /* not told yet */
     bool is_pinned;  /* a gateway wants it kept */
 };
@@ -87,6 +90,7 @@ struct node_counts {
 
 struct node_control;
 struct node_posts;
+struct node_orders;
 struct node_request;
 TAILQ_HEAD(node_requests, node_request);
 
@@ -124,6 +128,8 @@ struct node {
     uint32_t ack_count;
     /* who it is */
     struct span name;
+    char obeys[REPORT_OBEYS_MAX][SIGNATURE_SHORT_SIZE]; /* gateways that may load */
+    size_t obey_count;
     struct signature_secret secret;
     struct identity identity;
     uint64_t epoch, seq;
@@ -131,9 +137,11 @@ struct node {
     uint64_t epoch_ns; /* when it began */
     /* what it says */
     struct loop_timer report_timer, chain_timer;
+    uint32_t loads_max; /* as it was told */
     uint64_t reported_ns, chain_ns;
     bool is_announced;
     struct node_control *control;
+    struct node_orders *orders;
     struct node_posts *posts; /* NULL: none */
     struct bus *bus;          /* NULL: none */
     uint64_t bus_connects;
@@ -209,7 +217,11 @@ struct node_place {             /* of a request */
  * one that has the least to do. */
 struct node_place node_engine_for(struct node *n, struct span model);
 uint32_t node_engine_state(const struct node_engine *e, struct span model);
-void node_models_changed(struct node *n); /* perhaps: look, and tell */
+void node_models_changed(struct node *n);                             /* perhaps: look, and tell */
+void node_model_took(struct node *n, const char *id, double load_ms); /* its load */
+/* Until it is ready, when it is loading; NAN: not known. */
+double node_model_ready_in_ms(const struct node *n, struct span id);
+uint32_t node_engines_loads_max(const struct node *n); /* models that they load at once */
 bool node_engines_heard(const struct node *n);
 uint32_t node_engines_up(const struct node *n);
 
@@ -248,7 +260,7 @@ void node_post_close(struct node *n); /* when all is said; waits a moment until 
 void node_post_say(struct node *n, const char *kind, struct span bytes); /* as node_bus_say */
 void node_post_metrics(const struct node *n, FILE *out);
 
-/* ---- node_control.c */
+/* ---- node_order.c */
 /* The state of a model at an engine, which may be about to change. */
 uint32_t node_control_state(const struct node_engine *e, struct span model, uint32_t state);
 /* The engine was looked at after node_engine_look: what it says is true, with all orders done. */

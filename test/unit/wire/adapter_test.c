@@ -215,6 +215,15 @@ check_ollama(void)
               strcmp(state_in(&models, "llama3.2:latest"), "on disk") == 0 &&
               strcmp(state_in(&models, "gone:1b"), "ready") == 0,
           "is ready, also what is on disk no more");
+    CHECK(models.list[0].bytes == 5225388164 && models.list[1].bytes == 0,
+          "as large as on disk, not with its KV cache");
+    CHECK(adapter_parse_openai_models(
+              SPAN_LIT("{\"data\":[{\"id\":\"a\",\"meta\":{\"size\":4920734720}},{\"id\":\"b\","
+                       "\"meta\":{\"size\":-1}},{\"id\":\"c\",\"meta\":{\"size\":1e300}}]}"),
+              &models) == ERR_OK &&
+              models.count == 3 && models.list[0].bytes == 4920734720 &&
+              models.list[1].bytes == 0 && models.list[2].bytes == 0,
+          "llama.cpp's tell their size in bytes, and what cannot be is not told");
     CHECK(a->parse_states(SPAN_LIT("{\"models\":null}"), &models) == ERR_PARSE, "no list");
 }
 

@@ -36,6 +36,8 @@ check_whole(void)
                 "  - {name: fra-gw, key: " OTHER_KEY ", may: [load], url: \"https://fra:8443\", "
                 "url_pin: " PIN ", client_cert: file:c, client_key: file:d}\n"
                 "guard: {requests_max: 256, tokens_max: 400000, loading: 5m}\n"
+                "memory: 80GiB\n"
+                "models: {\"qwen3:8b\": {bytes: 5GiB}, other: {}}\n"
                 "engines: [{url: \"http://127.0.0.1:8000\", kind: vllm}]\n"
                 "bus: {nats: \"nats://bus:4222\", nkey: file:n}\n"
                 "limits: {idle: 30s}\n"
@@ -48,6 +50,10 @@ check_whole(void)
     CHECK(span_eq_text(node.name, "ams1-gpu0") && span_eq_text(node.key_file, "node.key") &&
               span_eq_text(node.identity_file, "node.identity"),
           "who it is");
+    CHECK(node.memory_bytes == 80ull << 30 && node.model_count == 2 &&
+              span_eq_text(node.models[0].name, "qwen3:8b") && node.models[0].bytes == 5ull << 30 &&
+              node.models[1].bytes == 0,
+          "room for weights, and their size");
     CHECK(node.labels.count == 2 && span_eq_text(node.labels.list[0].name, "gpu") &&
               span_eq_text(node.labels.list[0].value, "H100 80GB"),
           "labels, sorted");
@@ -102,7 +108,10 @@ static const struct {
 } bad[] = {
     {"gatewaays: []", 4, 1, "did you mean `gateways`?"},
     {"rule: time", 4, 1, "unknown key `rule`"},
-    {"models: {}", 4, 1, "unknown key `models`"},
+    {"models: []", 4, 9, "models are up to 256 names"},
+    {"models: {m: {size: 3GiB}}", 4, 14, "unknown key `size`"},
+    {"models: {m: {bytes: 0}}", 4, 21, "too small"},
+    {"memory: lots", 4, 9, "is not a size"},
     {"name: A", 4, 7, "`A` is not a name"},
     {"labels: [a]", 4, 9, "labels are names with texts"},
     {"labels: {A: b}", 4, 13, "a label is a name"},

@@ -212,15 +212,16 @@ check_reply(void)
 {
     static const char json[] =
         "{\"v\":1,\"node\":\"n1\",\"epoch\":9,\"nonce\":\"01020000000000000000000000000000\","
-        "\"verdict\":\"other_epoch\",\"failed\":true,\"ready_in_ms\":1500,\"text\":\"it "
-        "restarted\"}";
-    char text[MESSAGE_BYTES_MAX], words[DIRECTIVE_WORDS_BYTES];
+        "\"verdict\":\"other_epoch\",\"result\":\"refused\",\"ready_in_ms\":1500,\"words\":"
+        "\"it restarted\"}";
+    char text[MESSAGE_BYTES_MAX], words[DIRECTIVE_WORDS_BYTES], plain[DIRECTIVE_REPLY_WORDS_BYTES];
     struct directive_reply reply;
     struct message_error error;
     size_t bytes = 0;
 
     CHECK(directive_reply_parse(span_of(json), &reply, &error) == ERR_OK &&
-              reply.verdict == DIRECTIVE_OTHER_EPOCH && reply.failed && reply.nonce[1] == 2,
+              reply.verdict == DIRECTIVE_OTHER_EPOCH && reply.result == DIRECTIVE_REFUSED &&
+              reply.nonce[1] == 2,
           "an answer is read");
     CHECK(directive_reply_write(&reply, text, &bytes) == ERR_OK &&
               span_eq_text((struct span){text, bytes}, json),
@@ -229,12 +230,17 @@ check_reply(void)
     for (uint32_t i = 0; i < DIRECTIVE_VERDICT_COUNT; i++) {
         directive_words((enum directive_verdict)i, &d, NOW + 100, words);
         reply.verdict = i;
-        reply.text = span_of(words);
+        reply.words = span_of(words);
         CHECK(directive_reply_write(&reply, text, &bytes) == ERR_OK,
               directive_verdict_name((enum directive_verdict)i));
     }
-    reply.text = SPAN_LIT("a \"quoted\" word");
+    reply.words = SPAN_LIT("a \"quoted\" word");
     CHECK(directive_reply_write(&reply, text, &bytes) == ERR_ARG, "quotes are not written");
+    directive_plain("a \"quoted\" word\n", plain);
+    reply.words = span_of(plain);
+    CHECK(strcmp(plain, "a ?quoted? word?") == 0 &&
+              directive_reply_write(&reply, text, &bytes) == ERR_OK,
+          "unless they are made plain");
     CHECK(directive_reply_parse(SPAN_LIT("{\"v\":1,\"verdict\":\"fine\"}"), &reply, &error) ==
               ERR_PARSE,
           error.text);

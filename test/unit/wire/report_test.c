@@ -47,6 +47,9 @@ static const struct {
     {HEAD ",\"ack\":{\"g\":-1}}", "ack: `-1` is not a whole number"},
     {HEAD ",\"ack\":[]}", "ack: it must be an object"},
     {HEAD ",\"seq\":2}", "seq: it stands twice"},
+    {HEAD ",\"obeys\":[\"0123456789ABCDEF\"]}", "obeys[0]: "},
+    {HEAD ",\"outcomes\":[{\"result\":\"done\"}]}", "outcomes[0].nonce: it is missing"},
+    {HEAD ",\"outcomes\":[{\"nonce\":\"01\",\"result\":\"done\"}]}", "outcomes[0].nonce: "},
     {"{\"v\":2,\"node\":\"n1\",\"epoch\":5,\"seq\":1,\"at_us\":0,\"state\":\"ready\"}",
      "v: it is not from 1 to 1"},
     {"{\"v\":1,\"node\":\"n1\",\"epoch\":0,\"seq\":1,\"at_us\":0,\"state\":\"ready\"}",
@@ -101,6 +104,9 @@ check_absent(void)
     CHECK(report.engine.running == MESSAGE_UNKNOWN &&
               report.engine.kv_tokens_cap == MESSAGE_UNKNOWN && isnan(report.engine.decode_tok_s),
           "what is not said is unknown, not zero");
+    CHECK(report.memory_bytes == MESSAGE_UNKNOWN && report.loads_max == MESSAGE_UNKNOWN &&
+              report.obey_count == 0 && report.outcome_count == 0,
+          "nor is anybody obeyed");
     CHECK(report.page == MESSAGE_UNKNOWN && !report.full && report.model_count == 0 &&
               report.labels.count == 0 && report.url.bytes == 0,
           "nor is the rest there");
@@ -118,9 +124,12 @@ static const char whole[] =
     "\"accepted_total\":99,\"prefill_tok_s\":9000.5,\"decode_tok_s\":60},"
     "\"models\":[{\"id\":\"meta/llama:8b\",\"digest\":\"sha256:ab\",\"state\":\"loading\","
     "\"ready_in_ms\":1500,\"tier\":\"disk\",\"bytes\":16000000000},"
-    "{\"id\":\"b\",\"state\":\"absent\"}],"
+    "{\"id\":\"b\",\"state\":\"absent\",\"pinned\":true}],"
     "\"datasets\":[{\"id\":\"wiki\",\"root\":\"r1\",\"bytes\":5}],\"proofs\":[\"tee\"],"
-    "\"ack\":{\"g1\":41,\"g2\":7}}";
+    "\"ack\":{\"g1\":41,\"g2\":7},\"obeys\":[\"3d4017c3e843895a\"],"
+    "\"memory_bytes\":80000000000,\"loads_max\":1,\"outcomes\":[{\"nonce\":"
+    "\"01000000000000000000000000000000\",\"result\":\"failed\",\"took_ms\":5300,\"words\":"
+    "\"no room\"}]}";
 
 static void
 check_whole(void)
@@ -134,6 +143,11 @@ check_whole(void)
               report.models[0].tier == REPORT_TIER_DISK && report.ack_count == 2 &&
               report.acks[1].number == 7 && span_eq_text(report.proofs[0], "tee"),
           "say what they say");
+    CHECK(report.models[1].pinned && report.obey_count == 1 && report.loads_max == 1 &&
+              report.memory_bytes == 80000000000 && report.outcome_count == 1 &&
+              report.outcomes[0].result == DIRECTIVE_FAILED &&
+              span_eq_text(report.outcomes[0].words, "no room"),
+          "of steering, too");
     CHECK(report_write(&report, text, &bytes) == ERR_OK, "written");
     CHECK(span_eq_text((struct span){text, bytes}, whole), "as it was");
     report.models[0].id = SPAN_LIT("a\"b");
