@@ -394,7 +394,7 @@ cli_admin_json(struct cli_admin *a, const char *path, struct span body, struct s
     json = cJSON_ParseWithLength(text.data, text.bytes);
     error = cJSON_GetObjectItemCaseSensitive(json, "error");
     if (cJSON_IsObject(json) && error == NULL &&
-        (a->status == 200 || a->status == 422 || a->status == 503)) {
+        (a->status == 200 || a->status == 202 || a->status == 422 || a->status == 503)) {
         if (ret_text != NULL)
             *ret_text = text;
         return json;

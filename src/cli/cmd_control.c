@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/cli_engine.h"
 #include "cli/cli_options.h"
+#include "cli/cli_steer.h"
 #include "cli/cli_table.h"
 #include "io/clock.h"
 #include "role/gateway/metrics.h"
@@ -25,6 +26,12 @@
     "      --timeout SECONDS  how long to wait for it (600)\n"                                     \
     "      --key file:PATH    the engine's API key, where it wants one\n"                          \
     "      --json             how it ended, as one object\n"
+#define NODE_HELP(word_, model_)                                                                   \
+    "Or a node, by a gateway whose key it obeys:\n"                                                \
+    "  isochrone " word_ " " model_ "--node ams1-gpu0\n"                                           \
+    "      --node NAME, --timeout, --json, and with --admin and the like where the gateway is, "   \
+    "as\n"                                                                                         \
+    "      `isochrone pin --help` has them\n"
 #define EXIT_HELP                                                                                  \
     "What each kind of engine can is in doc/control.md.\n"                                         \
     "Exit status: 0 done, 1 it did not work, 2 wrong use.\n"
@@ -38,7 +45,7 @@ const char cmd_load_help[] =
     "\n" OPTIONS_HELP
     "      --lora PATH        a LoRA adapter: the name it gets is MODEL, PATH as the engine sees "
     "it\n"
-    "\n" EXIT_HELP;
+    "\n" NODE_HELP("load", "qwen3:8b ") "\n" EXIT_HELP;
 const char cmd_unload_help[] =
     "Have a model server take a model out of memory. It stays on disk.\n"
     "\n"
@@ -48,7 +55,7 @@ const char cmd_unload_help[] =
     "\n"
     "A router ends the requests that the model is answering; Ollama lets them end first.\n"
     "\n" OPTIONS_HELP "      --lora             MODEL is a LoRA adapter\n"
-    "\n" EXIT_HELP;
+    "\n" NODE_HELP("unload", "qwen3:8b ") "\n" EXIT_HELP;
 const char cmd_sleep_help[] =
     "Have a model server give its GPU's memory back; its process stays, and wakes in a moment.\n"
     "\n"
@@ -56,11 +63,11 @@ const char cmd_sleep_help[] =
     "\n"
     "vLLM sleeps only when it was started with VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode.\n"
     "Requests that reach a sleeping engine wait.\n"
-    "\n" OPTIONS_HELP "\n" EXIT_HELP;
+    "\n" OPTIONS_HELP "\n" NODE_HELP("sleep", "") "\n" EXIT_HELP;
 const char cmd_wake_help[] = "Wake a model server that sleeps.\n"
                              "\n"
                              "  isochrone wake --engine http://127.0.0.1:8000   # vLLM, SGLang\n"
-                             "\n" OPTIONS_HELP "\n" EXIT_HELP;
+                             "\n" OPTIONS_HELP "\n" NODE_HELP("wake", "") "\n" EXIT_HELP;
 
 struct order {
     const char *command; /* the word, for complaints */
@@ -309,7 +316,7 @@ read_order(int argc, char **argv, struct order *o)
     if (!cli_options(argc, argv, options, count, &o->model))
         return CLI_USAGE;
     if (o->engine == NULL)
-        return wrong(o, "which engine? --engine http://HOST:PORT");
+        return wrong(o, "where? --engine http://HOST:PORT, or --node NAME to ask a gateway");
     if (o->timeout != NULL && (span_u64(span_of(o->timeout), &seconds) != ERR_OK || seconds == 0 ||
                                seconds > TIMEOUT_S_MAX))
         return wrong(o, "--timeout is a whole number of seconds, 1 to 86400");
@@ -355,11 +362,14 @@ meet(struct order *o)
 }
 
 static int
-run(int argc, char **argv, enum control_action action)
+run(int argc, char **argv, enum control_action action, enum directive_action of_node)
 {
     struct order o = {.command = argv[0], .action = action};
-    int result = read_order(argc, argv, &o);
+    int result;
 
+    if (cli_steer_is_meant(argc, argv))
+        return cli_steer(argc, argv, of_node);
+    result = read_order(argc, argv, &o);
     if (result != CLI_OK)
         return result;
     result = CLI_FAILED;
@@ -375,23 +385,23 @@ run(int argc, char **argv, enum control_action action)
 int
 cmd_load(int argc, char **argv)
 {
-    return run(argc, argv, CONTROL_LOAD);
+    return run(argc, argv, CONTROL_LOAD, DIRECTIVE_LOAD);
 }
 
 int
 cmd_unload(int argc, char **argv)
 {
-    return run(argc, argv, CONTROL_UNLOAD);
+    return run(argc, argv, CONTROL_UNLOAD, DIRECTIVE_UNLOAD);
 }
 
 int
 cmd_sleep(int argc, char **argv)
 {
-    return run(argc, argv, CONTROL_SLEEP);
+    return run(argc, argv, CONTROL_SLEEP, DIRECTIVE_SLEEP);
 }
 
 int
 cmd_wake(int argc, char **argv)
 {
-    return run(argc, argv, CONTROL_WAKE);
+    return run(argc, argv, CONTROL_WAKE, DIRECTIVE_WAKE);
 }

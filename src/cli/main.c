@@ -34,6 +34,8 @@ static const struct command {
     {"look", "explain", cmd_explain, cmd_explain_help,
      "why a request went where it went, or where it would"},
     {"look", "usage", cmd_usage, cmd_usage_help, "what each key used of each model"},
+    {"look", "plan", cmd_plan, cmd_plan_help,
+     "which models nodes were asked to load, why, and what came of it"},
     {"act", "check", cmd_check, cmd_check_help,
      "read a configuration and show every problem in it"},
     {"act", "bus", cmd_bus, cmd_bus_help, "the bus of nodes and gateways: listen, try, set up"},
@@ -43,6 +45,10 @@ static const struct command {
     {"act", "unload", cmd_unload, cmd_unload_help, "and out of it"},
     {"act", "sleep", cmd_sleep, cmd_sleep_help, "have an engine give its GPU's memory back"},
     {"act", "wake", cmd_wake, cmd_wake_help, "and take it again"},
+    {"act", "pin", cmd_pin, cmd_pin_help, "have a node keep a model, whatever plan thinks"},
+    {"act", "unpin", cmd_unpin, cmd_unpin_help, "and let it go again"},
+    {"act", "drain", cmd_drain, cmd_drain_help, "have a node take nothing new"},
+    {"act", "ready", cmd_ready, cmd_ready_help, "and take requests again"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -178,6 +178,8 @@ struct event_model {
     uint16_t state;    /* enum model_state */
     float ready_in_ms; /* when loading: what is left; NAN unknown */
     uint32_t pinned;   /* 1: it stays, whatever plan thinks of it */
+    uint32_t denied;   /* 1: what plan wanted last of the two is not going to be; its state is as it
+                          says */
 };
 
 struct event_report {

@@ -14,7 +14,6 @@
 #include "core/readiness.h"
 
 #define NODES_A_TICK   2u
-#define NODES_PASSED   64u /* that are not steered, until a tick has its two */
 #define MODELS_A_TICK  16u
 #define TARGETS        24u                    /* nodes that are looked at for a place */
 #define ASLEEP_TARGETS 8u                     /* of those that have it on disk or asleep */
@@ -56,6 +55,48 @@ node_count(struct core *core, uint32_t node)
     cold->plan.loading = loading;
 }
 
+/* Those that are steered, in a ring: they may be few among many. A new one is the last that the
+ * sweep comes to. */
+static void
+steered_add(struct core *core, uint32_t node)
+{
+    struct plan *plan = &core->plan;
+    struct node_cold *cold = core->cold;
+    uint32_t next = plan->steered++ > 0 ? plan->node_sweep : node;
+    uint32_t prev = next != node ? cold[next].plan.ring_prev : node;
+
+    if (next == node)
+        plan->node_sweep = plan->target_sweep = node;
+    cold[node].plan.ring_next = next;
+    cold[node].plan.ring_prev = prev;
+    cold[prev].plan.ring_next = cold[next].plan.ring_prev = node;
+}
+
+static void
+steered_remove(struct core *core, uint32_t node)
+{
+    struct plan *plan = &core->plan;
+    uint32_t next = core->cold[node].plan.ring_next, prev = core->cold[node].plan.ring_prev;
+
+    core->cold[prev].plan.ring_next = next;
+    core->cold[next].plan.ring_prev = prev;
+    if (plan->node_sweep == node)
+        plan->node_sweep = next;
+    if (plan->target_sweep == node)
+        plan->target_sweep = next;
+    plan->steered--;
+}
+
+/* The one that a sweep has come to. */
+static uint32_t
+steered_next(const struct core *core, uint32_t *sweep)
+{
+    uint32_t node = *sweep;
+
+    *sweep = core->cold[node].plan.ring_next;
+    return node;
+}
+
 void
 plan_node_gone(struct core *core, uint32_t node)
 {
@@ -63,7 +104,7 @@ plan_node_gone(struct core *core, uint32_t node)
 
     if (!cold->plan.steered)
         return;
-    core->plan.steered--;
+    steered_remove(core, node);
     core->plan.loads -= cold->plan.loading;
     cold->plan.steered = false;
     cold->plan.loading = 0;
@@ -80,7 +121,8 @@ plan_node(struct core *core, const struct event_node *e)
         plan_node_gone(core, e->node);
         return;
     }
-    core->plan.steered += !cold->plan.steered;
+    if (!cold->plan.steered)
+        steered_add(core, e->node);
     cold->plan.steered = true;
     cold->plan.loads_max = e->loads_max > 0 ? e->loads_max : 1;
     cold->plan.memory_mib = e->memory_mib > 0.0f && e->memory_mib < 1e9f ? e->memory_mib : 0.0f;
@@ -191,6 +233,22 @@ due_add(struct core *core, uint32_t node)
         plan->due[(plan->due_first + plan->due_count++) % PLAN_DUE] = node;
 }
 
+/* The node does not do what it was asked for; what it has of the model is told with it. */
+static void
+denied(struct core *core, const struct event_model *e)
+{
+    struct node_cold *cold = &core->cold[e->node];
+
+    if (directive_told(core, ACTION_LOAD, e, PLAN_FAILED))
+        load_failed(core, e->node, e->model);
+    if (directive_told(core, ACTION_UNLOAD, e, PLAN_FAILED) && cold->plan.makes_room) {
+        unloads_undo(core, e->node, cold->plan.asked_model); /* there will be no room */
+        asked_over(core, e->node);
+    }
+    if (cold->plan.asked_ns != 0 && cold->plan.asked_model == e->model && !cold->plan.makes_room)
+        asked_over(core, e->node);
+}
+
 void
 plan_told(struct core *core, const struct event_model *e, uint32_t p, uint32_t was)
 {
@@ -203,6 +261,8 @@ plan_told(struct core *core, const struct event_model *e, uint32_t p, uint32_t w
     }
     if (!cold->plan.steered)
         return;
+    if (e->denied != 0)
+        denied(core, e);
     if (e->state == MODEL_LOADING)
         (void)directive_told(core, ACTION_LOAD, e, PLAN_LOADING);
     else if (e->state == MODEL_READY && directive_told(core, ACTION_LOAD, e, PLAN_DONE))
@@ -396,6 +456,20 @@ is_back_too_soon(const struct core *core, uint32_t node, uint32_t model)
     return false;
 }
 
+/* It was asked for this a moment ago, and did not do it. */
+static bool
+was_denied(const struct core *core, uint32_t node, uint32_t model)
+{
+    for (uint64_t i = core->plan.asked; i > 0 && core->plan.asked - i < PLAN_RECENT; i--) {
+        const struct plan_directive *d = &core->plan.recent[(i - 1) % PLAN_RECENT];
+        if (core->now_ns - d->asked_ns > AWAY_NS)
+            return false;
+        if (d->kind == ACTION_LOAD && d->action.node == node && d->action.model == model)
+            return d->state == PLAN_FAILED;
+    }
+    return false;
+}
+
 /* What could give way on a node; sets of them are bits. */
 struct victims {
     uint32_t count, places[CORE_NODE_MODELS_MAX];
@@ -528,7 +602,8 @@ target_weigh(const struct core *core, uint32_t model, uint32_t node, float gains
     need_mib = core->models[model].weights_mib - cold->plan.free_mib;
     t.loss = need_mib <= 0.0f ? 0.0f : need_mib * cold->plan.victim_ms_s_mib;
     t.score = t.gain - t.loss - t.gain * 1e-3f * t.load_ms / HORIZON_S;
-    if (!(t.score > best->score) || is_back_too_soon(core, node, model))
+    if (!(t.score > best->score) || is_back_too_soon(core, node, model) ||
+        was_denied(core, node, model))
         return;
     *best = t;
 }
@@ -539,7 +614,7 @@ find_target(struct core *core, uint32_t model, struct plan_target *ret_target)
     struct plan_target best = {.node = NONE, .score = 0.0f};
     float gains[CORE_REGIONS_MAX];
     uint64_t regions = core->models[model].region_mask;
-    uint32_t asleep = 0, looked = 0;
+    uint32_t asleep = 0;
 
     for (uint32_t i = 0; i < core->config.regions_max; i++)
         gains[i] = -1.0f;
@@ -550,14 +625,8 @@ find_target(struct core *core, uint32_t model, struct plan_target *ret_target)
              p = index_next(core, slot, BUCKET_LOADABLE, p), asleep++)
             target_weigh(core, model, core->links[p].node, gains, &best);
     }
-    for (uint32_t i = 0; i < core->node_end && i < NODES_PASSED * NODES_A_TICK && looked < TARGETS;
-         i++) {
-        uint32_t node = core->plan.target_sweep++ % core->node_end;
-        if (!node_known(core, node) || !core->cold[node].plan.steered)
-            continue;
-        looked++;
-        target_weigh(core, model, node, gains, &best);
-    }
+    for (uint32_t i = 0; i < core->plan.steered && i < TARGETS; i++)
+        target_weigh(core, model, steered_next(core, &core->plan.target_sweep), gains, &best);
     if (best.node == NONE || !place_on(core, model, &best))
         return false;
     *ret_target = best;
@@ -715,19 +784,15 @@ void
 plan_tick(struct core *core, struct actions *actions)
 {
     struct plan *plan = &core->plan;
-    uint32_t seen = 0, node = NONE;
+    uint32_t node = NONE;
 
     if (plan->steered == 0)
         return;
-    for (uint32_t i = 0; i < NODES_PASSED && seen < NODES_A_TICK; i++) {
-        uint32_t at = plan->node_sweep++ % core->node_end;
-        if (!node_known(core, at) || !core->cold[at].plan.steered)
-            continue;
-        sweep_node_plan(core, at);
-        node = at;
-        seen++;
+    for (uint32_t i = 0; i < NODES_A_TICK && i < plan->steered; i++) {
+        node = steered_next(core, &plan->node_sweep);
+        sweep_node_plan(core, node);
     }
-    for (uint32_t i = 0; i < MODELS_A_TICK && node != NONE; i++)
+    for (uint32_t i = 0; i < MODELS_A_TICK; i++)
         sweep_model(core, plan->model_sweep++ % core->config.models_max, node);
     due_take(core);
     consider(core);

@@ -137,7 +137,8 @@ struct node_cold {
     struct load_learned load_told; /* what it says of its loads */
     struct {                       /* plan */
         bool steered;
-        uint32_t loads_max, loading; /* models at once; now, as asked or told */
+        uint32_t ring_next, ring_prev; /* of those that are */
+        uint32_t loads_max, loading;   /* models at once; now, as asked or told */
         float memory_mib, free_mib, fetch_mib_s;
         float victim_ms_s_mib; /* what its least model is worth, when it was looked at last */
         uint64_t asked_ns;     /* for a load, and nothing was heard of it since; 0: none */
@@ -366,7 +367,7 @@ struct plan_directive {
 struct plan {
     uint32_t steered;                               /* nodes */
     uint32_t loads;                                 /* on them, asked for or told */
-    uint32_t node_sweep, target_sweep, model_sweep; /* where they go on */
+    uint32_t node_sweep, target_sweep, model_sweep; /* where they go on: nodes that are steered */
     uint32_t wanted_first, wanted_count;
     uint32_t order_first, order_count, due_first, due_count;
     uint64_t asked;         /* directives since the start */

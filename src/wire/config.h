@@ -33,6 +33,7 @@
  *   prefix: {scope: tenant|network, secret: file:PATH}   tenant; a secret of this process
  *   predict: {constants_scale: X}                   1 (0.1..10): shipped speeds times this
  *   rtt: FILE                                       none: the built-in table
+ *   key: file:PATH                                  none: nodes obey it in nothing
  *   state: DIRECTORY                                none: $STATE_DIRECTORY, else no usage is kept
  *   bus: {http: true}                               false: only the admin side takes messages
  *   bus: {nats: nats://HOST:PORT | [...], nkey: file:PATH | user, password: file:PATH,
@@ -175,7 +176,8 @@ struct config {
     size_t engine_count;
     struct config_model *models;
     size_t model_count;
-    struct span name; /* of the gateway, to nodes and on the bus; empty: one is made up */
+    struct span name;     /* of the gateway, to nodes and on the bus; empty: one is made up */
+    struct span key_file; /* its secret key, to ask things of nodes; empty: none */
     struct config_bus bus;
     struct config_operators operators; /* whose signatures of nodes are believed */
     struct span state_dir;             /* empty: as the environment says */

@@ -323,6 +323,7 @@ config_dump(const struct config *config, struct arena *arena, struct span *ret_y
     put(&t, "predict: {constants_scale: %.9g}\n", config->constants_scale);
     put_field(&t, "rtt: ", config->rtt_file, "\n");
     put_field(&t, "name: ", config->name, "\n");
+    put_file(&t, "key: ", config->key_file, "\n");
     put_field(&t, "state: ", config->state_dir, "\n");
     put_bus(&t, &config->bus);
     put_operators(&t, &config->operators);

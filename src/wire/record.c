@@ -65,7 +65,7 @@ static const struct field node_gone_fields[] = {
 static const struct field model_fields[] = {
     FIELD(U32, event, model.node),   FIELD(U16, event, model.model),
     FIELD(U16, event, model.state),  FIELD(F32, event, model.ready_in_ms),
-    FIELD(U32, event, model.pinned),
+    FIELD(U32, event, model.pinned), FIELD(U32, event, model.denied),
 };
 static const struct field report_fields[] = {
     FIELD(U32, event, report.node),           FIELD(F32, event, report.running),

@@ -19,10 +19,13 @@
  *                                     count, "told_by": [gateway], "told_by_count"}]}]}: models
  *                                     that were ever asked for
  *
- *   GET  /network/v1/plan             {"directives": [{"node", "model", "action": "load" or
- *                                     "unload", "reason", "state", "asked_ago_ms",
- *                                     "changed_ago_ms", "worth_ms_s", "load_ms"}]}: the last first;
- *                                     none while no node lets itself be steered
+ *   GET  /network/v1/plan             {"nodes_steered": n, "why_none": words, "directives":
+ *                                     [directive]}: the last first
+ *
+ *   GET  /network/v1/directives/ID    directive
+ *
+ *   POST /network/v1/nodes/NAME/ACTION   {"model": NAME} or nothing; load, unload, wake, sleep,
+ * pin, unpin, drain, ready: 202 with a directive; 400, 404, 409
  *
  *   GET  /network/v1/nodes            {"nodes": [node], "next": index or null};
  *                                     ?from=INDEX&limit=N
@@ -57,12 +60,18 @@
  * broken "last": claim, "said", "came"}, "prefill_tok_s", "decode_tok_s", "free_prefill_tok_s",
  * "free_decode_tok_s", "models_ready", "source": "config", "bus" or "config+bus", "proven",
  * "identity": words; of those on the bus also "operator_record", "epoch", "seq", "signed_seq",
- * "reports", "messages_refused", "bus_report_age_ms", "rival_ago_ms"}; unknown figures are null.
- * decision: {"attempt", "model", "rule", "mode", "node", "considered", "prompt_tokens",
- * "hit_tokens", "output_tokens", "predicted_first_ms", "actual_first_ms", "actual_ms", "failure",
- * "refusal", "class", "not_granted": words, "candidates": [{"node", "region", "why", "terms":
+ * "reports", "messages_refused", "bus_report_age_ms", "rival_ago_ms", "steered", "steering":
+ * words}; unknown figures are null. decision: {"attempt", "model", "rule", "mode", "node",
+ * "considered", "prompt_tokens", "hit_tokens", "output_tokens", "predicted_first_ms",
+ * "actual_first_ms", "actual_ms", "failure", "refusal", "class", "not_granted": words,
+ * "candidates": [{"node", "region", "why", "terms":
  * {"net_ms", "ready_ms", "queue_ms", "prefill_ms", "step_ms", "first_ms", "done_ms", "sigma_ms"},
  * "hit_tokens", "ext_ms", "late_ms", "kv_ms", "fail_ms", "stick_ms", "word_ms", "cost_ms"}]}.
+ *
+ * directive: {"id", "node", "model", "action", "by": "plan" or "person", "reason", "state":
+ * "asked", "begun", "done", "refused", "failed" or "silent", "words", "model_state",
+ * "model_pinned", "ready_in_ms", "asked_ago_ms", "changed_ago_ms", "took_ms", "worth_ms_s",
+ * "load_ms"}; alone also "node_state".
  *
  * Handlers run on the lane that has the exchange; what another lane knows is asked by loop_post. */
 #include <cjson/cJSON.h>
@@ -103,6 +112,8 @@ void admin_metrics(struct admin_call *call);
 void admin_usage(struct admin_call *call);
 void admin_reload(struct admin_call *call);
 void admin_bus(struct admin_call *call);
+void admin_steer(struct admin_call *call);
+void admin_directive(struct admin_call *call);
 
 /* ---- admin_bus.c, for the other views. */
 /* What it is and what is known of it over the bus, into its JSON. kind: of what answers there. */

@@ -102,6 +102,8 @@ admin_put_member(cJSON *json, struct gateway *gateway, struct span name, enum en
     cJSON_AddNumberToObject(json, "messages_refused", (double)look.refused);
     admin_put_number(json, "bus_report_age_ms", look.report_age_ms);
     admin_put_number(json, "rival_ago_ms", look.rival_ago_ms);
+    cJSON_AddBoolToObject(json, "steered", look.is_steered);
+    cJSON_AddStringToObject(json, "steering", look.steering);
 }
 
 /* ---- Metrics. */

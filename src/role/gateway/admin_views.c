@@ -166,67 +166,6 @@ admin_readiness(struct admin_call *call)
     send_table(call, put_readiness);
 }
 
-/* ---- Plan. */
-
-static const char *
-plan_reason_name(uint32_t reason)
-{
-    static const char *const names[PLAN_REASON_COUNT] = {
-        [PLAN_NONE] = "none",           [PLAN_SPILLED] = "spilled",
-        [PLAN_HEADROOM] = "headroom",   [PLAN_NOWHERE] = "ready_nowhere",
-        [PLAN_GIVES_WAY] = "gives_way", [PLAN_RETURNS] = "returns",
-    };
-
-    return names[reason < PLAN_REASON_COUNT ? reason : PLAN_NONE];
-}
-
-static const char *
-plan_state_name(uint32_t state)
-{
-    static const char *const names[PLAN_SILENT + 1] = {
-        [PLAN_ASKED] = "asked",   [PLAN_LOADING] = "loading", [PLAN_DONE] = "done",
-        [PLAN_FAILED] = "failed", [PLAN_SILENT] = "silent",
-    };
-
-    return names[state <= PLAN_SILENT ? state : PLAN_SILENT];
-}
-
-static cJSON *
-directive_json(const struct fleet *fleet, const struct plan_view *v)
-{
-    const struct roster_node *n = roster_node(fleet->roster, v->node);
-    cJSON *json = cJSON_CreateObject();
-
-    admin_put_span(json, "node", n != NULL ? n->name : SPAN_LIT(""));
-    admin_put_span(json, "model", fleet->models[v->model].name);
-    cJSON_AddStringToObject(json, "action", v->load != 0 ? "load" : "unload");
-    cJSON_AddStringToObject(json, "reason", plan_reason_name(v->reason));
-    cJSON_AddStringToObject(json, "state", plan_state_name(v->state));
-    admin_put_number(json, "asked_ago_ms", (double)v->asked_ago_ms);
-    admin_put_number(json, "changed_ago_ms", (double)v->changed_ago_ms);
-    admin_put_number(json, "worth_ms_s", (double)v->worth_ms_s);
-    admin_put_number(json, "load_ms", (double)v->load_ms);
-    return json;
-}
-
-void
-admin_plan(struct admin_call *call)
-{
-    const struct fleet *fleet = lane_fleet(call->lane);
-    struct plan_view views[CORE_VIEW_MAX];
-    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "directives");
-    uint32_t from = 0;
-
-    while (from != UINT32_MAX) {
-        uint32_t count = decide_view_plan(call->lane->gateway->door, from, views, &from);
-        for (uint32_t i = 0; i < count; i++) {
-            if (views[i].model < fleet->model_count)
-                admin_append(list, directive_json(fleet, &views[i]));
-        }
-    }
-    admin_send(call->exchange, 200, json);
-}
-
 /* ---- Nodes. */
 
 /* What its word is worth, and why. */

@@ -179,17 +179,6 @@ decide_view_demand(struct door *door, uint32_t from, struct demand_view *ret_vie
     return count;
 }
 
-uint32_t
-decide_view_plan(struct door *door, uint32_t from, struct plan_view *ret_views, uint32_t *ret_next)
-{
-    uint32_t count;
-
-    door_lock(door);
-    count = core_view_plan(door->core, clock_now_ns(), from, ret_views, ret_next);
-    door_unlock(door);
-    return count;
-}
-
 void
 decide_view_model(struct door *door, uint16_t model, struct model_view *ret_view)
 {

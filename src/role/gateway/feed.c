@@ -8,8 +8,9 @@
 #include "base/must.h"
 #include "role/gateway/prior.h"
 
-#define NODE_EPOCH 1u         /* an engine has one life; members tell of theirs (members) */
-#define LAST_EPOCH UINT32_MAX /* gone, whichever life it was */
+#define NODE_EPOCH  1u /* an engine has one life; members tell of theirs (members) */
+#define BYTES_A_MIB 1048576.0
+#define LAST_EPOCH  UINT32_MAX /* gone, whichever life it was */
 
 struct feed {
     struct door *door;
@@ -65,7 +66,8 @@ tell_curves(const struct feed *f)
     for (uint32_t m = 0; m < next->model_count; m++) {
         const struct fleet_model *model = &next->models[m];
         bool known = !all && m < previous->model_count &&
-                     previous->models[m].params_b == model->params_b;
+                     previous->models[m].params_b == model->params_b &&
+                     previous->models[m].weights_bytes == model->weights_bytes;
 
         for (uint32_t c = 0; c < next->roster->classes.count; c++) {
             struct event event = {.kind = EVENT_CURVE};
@@ -75,6 +77,7 @@ tell_curves(const struct feed *f)
                         &event.curve);
             event.curve.model = (uint16_t)m;
             event.curve.class = (uint16_t)c;
+            event.curve.weights_mib = (float)((double)model->weights_bytes / BYTES_A_MIB);
             tell(f, &event);
         }
     }
@@ -142,11 +145,14 @@ tell_nodes(const struct feed *f)
 }
 
 static void
-tell_model(const struct feed *f, uint32_t node, uint16_t model, uint16_t state, float ready_in_ms)
+tell_model(const struct feed *f, uint32_t node, const struct fleet_served *s, uint16_t state)
 {
-    struct event event = {
-        .kind = EVENT_MODEL,
-        .model = {.node = node, .model = model, .state = state, .ready_in_ms = ready_in_ms}};
+    const struct event event = {.kind = EVENT_MODEL,
+                                .model = {.node = node,
+                                          .model = s->model,
+                                          .state = state,
+                                          .ready_in_ms = s->ready_in_ms,
+                                          .pinned = s->pinned}};
 
     tell(f, &event);
 }
@@ -169,6 +175,13 @@ is_later(const struct fleet_served *before, const struct fleet_served *now)
            now->ready_in_ms != before->ready_in_ms;
 }
 
+static bool
+is_news(const struct fleet_served *before, const struct fleet_served *now)
+{
+    return before == NULL || before->state != now->state || before->pinned != now->pinned ||
+           is_later(before, now);
+}
+
 static void
 tell_served(const struct feed *f)
 {
@@ -183,13 +196,12 @@ tell_served(const struct feed *f)
             continue;
         for (uint32_t k = 0; then != NULL && k < then->count; k++) {
             if (served_find(now, then->list[k].model) == NULL)
-                tell_model(f, i, then->list[k].model, MODEL_ABSENT, NAN);
+                tell_model(f, i, &then->list[k], MODEL_ABSENT);
         }
         for (uint32_t k = 0; k < now->count; k++) {
             const struct fleet_served *before = served_find(then, now->list[k].model);
-            if (before == NULL || before->state != now->list[k].state ||
-                is_later(before, &now->list[k]))
-                tell_model(f, i, now->list[k].model, now->list[k].state, now->list[k].ready_in_ms);
+            if (is_news(before, &now->list[k]))
+                tell_model(f, i, &now->list[k], now->list[k].state);
         }
     }
 }

@@ -178,7 +178,9 @@ configure(struct fleet *f, const struct fleet *previous)
     const struct config *config = &f->roster->config;
 
     for (uint32_t i = 0; previous != NULL && i < previous->model_count; i++)
-        f->models[i].name = previous->models[i].name;
+        f->models[i] = (struct fleet_model){.name = previous->models[i].name,
+                                            .size_proven = previous->models[i].size_proven,
+                                            .weights_bytes = previous->models[i].weights_bytes};
     if (previous != NULL)
         f->model_count = previous->model_count;
     for (size_t i = 0; i < config->model_count; i++) {
@@ -209,9 +211,19 @@ configure(struct fleet *f, const struct fleet *previous)
 }
 
 static void
-serve_one(struct fleet *f, struct draft *d, struct span engine_name, uint16_t state,
-          float ready_in_ms)
+note_size(struct fleet_model *m, const struct fleet_said *said)
 {
+    if (said->bytes == 0 || (m->weights_bytes != 0 && (m->size_proven || !said->proven)))
+        return;
+    m->weights_bytes = said->bytes;
+    m->size_proven = said->proven;
+}
+
+static void
+serve_one(struct fleet *f, struct draft *d, struct span engine_name, const struct fleet_said *said)
+{
+    struct fleet_served served = {
+        .state = (uint16_t)said->state, .pinned = said->pinned, .ready_in_ms = said->ready_in_ms};
     uint16_t model = fleet_model_find(f, engine_name);
     int name;
 
@@ -228,15 +240,18 @@ serve_one(struct fleet *f, struct draft *d, struct span engine_name, uint16_t st
     name = name_add(f, engine_name, model);
     if (name < 0)
         return;
+    note_size(&f->models[model], said);
+    served.model = model;
+    served.name = (uint16_t)name;
     for (uint32_t i = 0; i < d->count; i++) {
         if (d->list[i].model != model)
             continue;
         /* the engine lists a model under two names: the readier one counts */
-        if (state == MODEL_READY && d->list[i].state != MODEL_READY)
-            d->list[i] = (struct fleet_served){model, (uint16_t)name, state, ready_in_ms};
+        if (said->state == MODEL_READY && d->list[i].state != MODEL_READY)
+            d->list[i] = served;
         return;
     }
-    d->list[d->count++] = (struct fleet_served){model, (uint16_t)name, state, ready_in_ms};
+    d->list[d->count++] = served;
 }
 
 static uint32_t
@@ -289,15 +304,16 @@ fleet_serve(struct fleet *fleet, uint32_t node, const struct adapter_models *mod
     d.count = 0;
     for (size_t i = 0; i < models->count; i++) {
         struct span name = span_of(models->list[i].name);
+        const struct fleet_said said = {.state = models->list[i].state, .ready_in_ms = NAN};
         if (name.bytes > 0)
-            serve_one(fleet, &d, name, (uint16_t)models->list[i].state, NAN);
+            serve_one(fleet, &d, name, &said);
     }
     draft_end(fleet, node, &d);
 }
 
 void
-fleet_change(struct fleet *fleet, uint32_t node, struct span engine_name, uint32_t state,
-             float ready_in_ms)
+fleet_change(struct fleet *fleet, uint32_t node, struct span engine_name,
+             const struct fleet_said *said)
 {
     struct draft d;
 
@@ -308,8 +324,8 @@ fleet_change(struct fleet *fleet, uint32_t node, struct span engine_name, uint32
         if (span_eq(fleet->names[d.list[i].name].text, engine_name))
             d.list[i--] = d.list[--d.count];
     }
-    if (state != MODEL_ABSENT)
-        serve_one(fleet, &d, engine_name, (uint16_t)state, ready_in_ms);
+    if (said->state != MODEL_ABSENT)
+        serve_one(fleet, &d, engine_name, said);
     draft_end(fleet, node, &d);
 }
 
@@ -352,9 +368,12 @@ carry_served(struct fleet *f, const struct fleet *previous)
 
         if (then == NULL)
             continue;
-        for (uint32_t k = 0; k < then->count; k++)
-            serve_one(f, &d, previous->names[then->list[k].name].text, then->list[k].state,
-                      then->list[k].ready_in_ms);
+        for (uint32_t k = 0; k < then->count; k++) {
+            const struct fleet_served *s = &then->list[k];
+            const struct fleet_said said = {
+                .state = s->state, .pinned = s->pinned, .ready_in_ms = s->ready_in_ms};
+            serve_one(f, &d, previous->names[s->name].text, &said);
+        }
         draft_end(f, i, &d);
     }
 }

@@ -29,6 +29,8 @@ struct fleet_model {
     struct span name; /* canonical */
     double params_b;  /* as configured; 0 unknown */
     bool configured;
+    bool size_proven;       /* weights_bytes is of a node whose operator is trusted */
+    uint64_t weights_bytes; /* as nodes said; 0 unknown */
 };
 
 struct fleet_name { /* any name of a model */
@@ -38,7 +40,16 @@ struct fleet_name { /* any name of a model */
 
 struct fleet_served {            /* one model on one node */
     uint16_t model, name, state; /* name: how the engine calls it; state: enum model_state */
-    float ready_in_ms;           /* when loading, as it was told; NAN unknown */
+    bool pinned;
+    float ready_in_ms; /* when loading, from when it was said on; NAN unknown */
+};
+
+struct fleet_said { /* of a model, by its node */
+    uint32_t state; /* enum model_state; MODEL_ABSENT: it has it no more */
+    float ready_in_ms;
+    bool pinned;
+    bool proven;    /* the node's operator is trusted */
+    uint64_t bytes; /* of its weights; 0: not said */
 };
 
 struct fleet_node_served { /* never changes; shared by snapshots, so a copy costs a pointer a node
@@ -77,10 +88,11 @@ MUST_USE enum err fleet_copy(const struct fleet *fleet, struct roster *roster,
 /* This node serves these models now, and no others. Before publication only; look at `incomplete`
  * then. */
 void fleet_serve(struct fleet *fleet, uint32_t node, const struct adapter_models *models);
-/* The same for one model, by the name that the engine has for it, among those it serves;
- * MODEL_ABSENT takes it out. ready_in_ms: when loading; NAN unknown. */
-void fleet_change(struct fleet *fleet, uint32_t node, struct span engine_name, uint32_t state,
-                  float ready_in_ms);
+/* The same for one model, by the name that the engine has for it, among those it serves. How large
+ * a model is the first one says, unless one says so of whom more is known: so that nobody can
+ * change it for the others over and over. */
+void fleet_change(struct fleet *fleet, uint32_t node, struct span engine_name,
+                  const struct fleet_said *said);
 /* It serves nothing any more. */
 void fleet_clear(struct fleet *fleet, uint32_t node);
 /* What a node serves: count 0 when it is not there. */

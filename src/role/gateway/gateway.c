@@ -26,6 +26,7 @@
 #include "role/gateway/peers.h"
 #include "role/gateway/poll.h"
 #include "role/gateway/reload.h"
+#include "role/gateway/steer.h"
 #include "role/gateway/usage.h"
 #include "role/gateway/watchdog.h"
 
@@ -376,9 +377,15 @@ name_gateway(struct gateway *g, const struct config *config)
 static enum err
 others_open(struct gateway *g)
 {
-    enum err err = members_open(g, &g->members);
+    enum err err = steer_open(g, &g->steer); /* members tell it what came of it */
 
-    return err == ERR_OK ? peers_open(g, &g->peers) : err;
+    if (err == ERR_OK)
+        err = members_open(g, &g->members);
+    if (err == ERR_OK)
+        err = peers_open(g, &g->peers);
+    if (err == ERR_OK)
+        steer_begin(g->steer);
+    return err;
 }
 
 static enum err
@@ -543,6 +550,7 @@ gateway_close(struct gateway *g)
     discover_close(g->discover);
     members_close(g->members);
     peers_close(g->peers);
+    steer_close(g->steer);
     for (uint32_t i = 0; i < g->lane_count && g->lanes != NULL; i++)
         lane_close(&g->lanes[i]);
     usage_close(g->usage);

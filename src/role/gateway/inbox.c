@@ -11,6 +11,7 @@
 #include "base/must.h"
 #include "role/gateway/lane.h"
 #include "role/gateway/request.h"
+#include "role/gateway/steer.h"
 
 #define SPARE 4096u /* more than the connections of one pass */
 
@@ -117,7 +118,11 @@ inbox_share(struct gateway *gateway, uint64_t now_ns, const struct actions *acti
         uint64_t id = a->dispatch.request;
         bool decided = actions->decision.candidate_count > 0 && actions->decision.request == id;
 
-        if (id == own || id == 0) /* 0: about a node, and none of ours is steered */
+        if (a->kind == ACTION_LOAD || a->kind == ACTION_UNLOAD) {
+            steer_plan(gateway->steer, a);
+            continue;
+        }
+        if (id == own || id == 0)
             continue;
         must(id >> LANE_ID_SHIFT < gateway->lane_count);
         put(&gateway->lanes[id >> LANE_ID_SHIFT], now_ns, a,

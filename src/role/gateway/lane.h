@@ -41,6 +41,7 @@ struct members;
 struct peers;
 struct reload;
 struct request;
+struct steer;
 struct upstream;
 struct usage;
 struct watchdog;
@@ -84,6 +85,7 @@ struct gateway {
     struct watchdog *watchdog;   /* NULL: no service manager waits for signs of life */
     struct reload *reload;       /* NULL: there is no file to read again */
     struct discover *discover;
+    struct steer *steer; /* what we ask of nodes */
     struct members *members;
     struct peers *peers;
     char name[CONFIG_NAME_BYTES_MAX + 1]; /* who we are, to nodes and on the bus */

@@ -16,16 +16,32 @@
 struct member_change { /* models that a member told of, until they are in a fleet */
     STAILQ_ENTRY(member_change) link;
     char member[MEMBER_NAME_BYTES_MAX + 1];
-    bool all; /* these are all it has, so far */
+    bool all;    /* these are all it has, so far */
+    bool proven; /* its operator is trusted */
     uint32_t count;
     struct {
         uint16_t at, bytes; /* of its name, in text */
         uint16_t state;
+        bool pinned;
         float ready_in_ms;
+        uint64_t weights_bytes; /* 0: not said */
     } models[REPORT_MODELS_MAX];
     char *text; /* behind it */
 };
 STAILQ_HEAD(member_changes, member_change);
+
+/* Does this gateway say which models it loads? */
+enum member_steering {
+    MEMBER_UNHEARD = 0, /* it has not told yet what it takes */
+    MEMBER_STEERED,
+    MEMBER_NO_KEY,      /* we have none */
+    MEMBER_NOT_OBEYING, /* it does not obey us */
+    MEMBER_NO_MEMORY,   /* it does not say how much room it has */
+    MEMBER_NO_LOADS,    /* its engines load nothing */
+    MEMBER_NO_SIZE,     /* nobody says how large a model of it is */
+    MEMBER_OTHERS,      /* it obeys several, and another one steers it */
+    MEMBER_REFUSING     /* it refused what we asked, a moment ago */
+};
 
 struct member {
     char name[MEMBER_NAME_BYTES_MAX + 1];
@@ -55,6 +71,15 @@ struct member {
     uint64_t asked_ns;       /* when it was last asked for something */
     uint64_t rival_ns;       /* when another one with this name was refused last; 0: never */
     uint64_t refused;        /* of what came under its name */
+    /* Of its last full report: */
+    bool told_steering;
+    uint32_t obey_count, loads_max;
+    uint64_t obeys[REPORT_OBEYS_MAX]; /* ids of keys, as numbers */
+    uint64_t memory_bytes;            /* 0: not known */
+    /* What follows: */
+    enum member_steering steering;
+    uint16_t steering_model; /* of NO_SIZE */
+    uint64_t steering_by;    /* of OTHERS: the id of its key */
 };
 
 struct member_table {

@@ -12,6 +12,7 @@
 #include "role/gateway/inbox.h"
 #include "role/gateway/members_state.h"
 #include "role/gateway/roster_bus.h"
+#include "role/gateway/steer.h"
 #include "wire/message_proof.h"
 
 #define FEW_MEMBERS_MAX 1024u /* room when there is no bus: they come over HTTP */
@@ -114,6 +115,7 @@ make_change(struct members *m, const struct member *member, const struct report 
         return NULL;
     span_copy(span_of(member->name), c->member, sizeof(c->member));
     c->all = false;
+    c->proven = member->sender.proven;
     c->count = (uint32_t)r->model_count;
     c->text = (char *)(c + 1);
     for (size_t i = 0; i < r->model_count; i++) {
@@ -123,6 +125,8 @@ make_change(struct members *m, const struct member *member, const struct report 
         c->models[i].bytes = (uint16_t)model->id.bytes;
         c->models[i].state = (uint16_t)model->state;
         c->models[i].ready_in_ms = (float)model->ready_in_ms;
+        c->models[i].pinned = model->pinned;
+        c->models[i].weights_bytes = model->bytes != MESSAGE_UNKNOWN ? model->bytes : 0;
         at += model->id.bytes;
     }
     m->change_count++;
@@ -188,6 +192,9 @@ note_report(struct members *m, struct member *member, const struct report *r, ui
     member->state = r->state;
     member->engine = kind_of(r);
     note_models(m, member, r);
+    members_note_steering(member, r);
+    for (size_t i = 0; i < r->outcome_count; i++)
+        steer_outcome(m->gateway->steer, span_of(member->name), &r->outcomes[i]);
     if (!member->is_in_core)
         return;
     note_heard(m, member, now_ns);
@@ -295,6 +302,7 @@ note_hello(struct members *m, struct member *member, const struct report_hello *
     if (is_new_life) {
         members_drop_pages(m, member);
         member->life++;
+        member->told_steering = false;
         member->state = NODE_READY;
         member->is_over = false;
     }

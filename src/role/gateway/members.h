@@ -32,6 +32,7 @@
 struct gateway;
 struct members;
 struct report;
+struct fleet;
 
 enum members_kind {
     MEMBERS_REPORT = 0,
@@ -96,6 +97,8 @@ struct member_look { /* one member, for people */
     uint64_t epoch, seq, signed_seq, reports, refused;
     double report_age_ms; /* NAN: none came */
     double rival_ago_ms;  /* another node with this name was refused; NAN: never */
+    bool is_steered;
+    char steering[MEMBERS_WORDS_BYTES]; /* by whom, or why not */
 };
 
 /* Set up, and connect to the bus of the configuration, if there is one. After the lanes were
@@ -124,6 +127,12 @@ MUST_USE enum err members_kind_parse(struct span word, enum members_kind *ret_ki
  * over, also on failure). First lane. */
 MUST_USE enum err members_add_to(struct members *members, struct roster *read,
                                  struct roster **ret_roster);
+
+/* Which of them does this gateway steer? The core hears what is different. First lane, now and
+ * then. */
+void members_steer(struct members *members, const struct fleet *fleet);
+/* How many, and, when there are none, why most of them are not. Any thread. */
+uint32_t members_steered(struct members *members, char ret_why[MEMBERS_WORDS_BYTES]);
 
 /* For people. Any thread. */
 void members_count(struct members *members, struct members_counts *ret_counts);

@@ -279,10 +279,15 @@ apply(struct members *m, struct fleet *next, const struct member_change *c)
         return false;
     if (c->all)
         fleet_clear(next, member->index);
-    for (uint32_t i = 0; i < c->count; i++)
+    for (uint32_t i = 0; i < c->count; i++) {
+        const struct fleet_said said = {.state = c->models[i].state,
+                                        .ready_in_ms = c->models[i].ready_in_ms,
+                                        .pinned = c->models[i].pinned,
+                                        .proven = c->proven,
+                                        .bytes = c->models[i].weights_bytes};
         fleet_change(next, member->index,
-                     (struct span){c->text + c->models[i].at, c->models[i].bytes},
-                     c->models[i].state, c->models[i].ready_in_ms);
+                     (struct span){c->text + c->models[i].at, c->models[i].bytes}, &said);
+    }
     return true;
 }
 

@@ -230,6 +230,8 @@ members_look(struct members *m, struct span name, struct member_look *ret)
         ret->refused = member->refused;
         ret->report_age_ms = ago_ms(member->heard_ns, now_ns);
         ret->rival_ago_ms = ago_ms(member->rival_ns, now_ns);
+        ret->is_steered = member->steering == MEMBER_STEERED;
+        members_steering_words(m, member, ret->steering);
     }
     members_unlock(m);
 }

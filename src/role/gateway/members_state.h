@@ -4,6 +4,7 @@
  *   members.c       what members say, judged
  *   members_join.c  how they become nodes of the fleet, and leave it
  *   members_trust.c where they may be, and who of them is not believed any more
+ *   members_steer.c which of them this gateway steers
  *   members_look.c  what is thought of messages: counted, told, kept for people */
 #include <pthread.h>
 
@@ -69,6 +70,10 @@ members_unlock(struct members *m)
 void members_gather_soon(struct members *m);
 /* Tell the core of the member's state as it is now. Under the lock; it is in the core. */
 void members_tell_node(struct members *m, struct member *member);
+/* What its report says of that; in words for people. Under the lock. */
+void members_note_steering(struct member *member, const struct report *r);
+void members_steering_words(struct members *m, const struct member *member,
+                            char ret_words[MEMBERS_WORDS_BYTES]);
 void members_gather_open(struct members *m);
 void members_gather_close(struct members *m);
 /* Forget what waits. Under the lock, or when nobody else is there. */

@@ -184,14 +184,16 @@ on_beat(struct loop_timer *timer)
 /* ---- What we say. */
 
 static void
-publish(struct peers *p, struct demand_news *news)
+publish(struct peers *p, const struct roster_key *key, struct demand_news *news)
 {
     char subject[BUS_SUBJECT_BYTES_MAX], text[MESSAGE_BYTES_MAX];
     size_t bytes;
     enum err err;
 
     news->seq = ++p->seq;
-    err = demand_news_write(news, text, &bytes);
+    err = key != NULL ? demand_news_sign(news, &key->secret) : ERR_OK;
+    if (err == ERR_OK)
+        err = demand_news_write(news, text, &bytes);
     if (err == ERR_OK) {
         snprintf(subject, sizeof(subject), "iso.demand.%.*s.%s", (int)news->region.bytes,
                  news->region.data, p->gateway->name);
@@ -240,7 +242,7 @@ say_all(struct peers *p, const struct fleet *fleet, struct demand_news *news)
                 continue;
             bytes = demand_news_row_bytes(row.id);
             if (news->model_count > 0 && bytes > room) {
-                publish(p, news);
+                publish(p, fleet->roster->own_key, news);
                 said = true;
             }
             if (news->model_count == 0)
@@ -250,7 +252,7 @@ say_all(struct peers *p, const struct fleet *fleet, struct demand_news *news)
         }
     }
     if (news->model_count > 0 || !said)
-        publish(p, news);
+        publish(p, fleet->roster->own_key, news);
 }
 
 static void
@@ -267,7 +269,7 @@ say(struct peers *p, bool gone)
     };
 
     if (gone)
-        publish(p, &news);
+        publish(p, fleet->roster->own_key, &news);
     else
         say_all(p, fleet, &news);
     p->is_over = gone;

@@ -43,6 +43,8 @@ roster_unref(struct roster *roster)
         roster_member_drop_all(roster);
         roster_unref(roster->base);
     } else {
+        if (roster->own_key != NULL)
+            signature_forget(roster->own_key, sizeof(*roster->own_key));
         access_fini(&roster->access);
         roster_tls_fini(roster);
     }
@@ -217,6 +219,36 @@ read_prefix_secret(struct roster *r)
     memcpy(&r->prefix_secret, sum, sizeof(r->prefix_secret));
     r->has_prefix_secret = true;
     return ERR_OK;
+}
+
+/* The gateway's key. Its file's bytes are wiped: nobody else needs them. */
+static enum err
+read_own_key(struct roster *r)
+{
+    struct span path = r->config.key_file, text;
+    struct signature_file file;
+    enum err err = roster_read_file(r, path, SIGNATURE_FILE_BYTES_MAX, ROSTER_FILE_SECRET, &text);
+
+    if (err != ERR_OK)
+        return err;
+    r->own_key = arena_zeroed(&r->arena, sizeof(*r->own_key));
+    if (r->own_key == NULL)
+        return ERR_FULL;
+    err = signature_file_parse(text, &file);
+    signature_forget((void *)(uintptr_t)text.data, text.bytes); /* the arena's: not const */
+    if (err != ERR_OK || !file.is_secret ||
+        (file.owner != SIGNATURE_OWNER_GATEWAY && file.owner != SIGNATURE_OWNER_NONE)) {
+        log_error("%.*s: no secret key of a gateway: `isochrone key gateway --name NAME -o FILE` "
+                  "makes one",
+                  (int)path.bytes, path.data);
+        err = ERR_PARSE;
+    } else {
+        r->own_key->secret = file.secret;
+        r->own_key->key = file.key;
+        signature_key_short(&file.key, r->own_key->id);
+    }
+    signature_forget(&file, sizeof(file));
+    return err;
 }
 
 /* ---- Addresses. */
@@ -625,6 +657,8 @@ build(struct roster *r, uint32_t nodes_max, const struct roster *previous)
         err = roster_read_secret(r, r->config.admin_token_file, &r->admin_token);
     if (err == ERR_OK && r->config.prefix_secret_file.bytes > 0)
         err = read_prefix_secret(r);
+    if (err == ERR_OK && r->node == NULL && r->config.key_file.bytes > 0)
+        err = read_own_key(r);
     if (err == ERR_OK)
         err = place_state(r);
     if (err == ERR_OK)

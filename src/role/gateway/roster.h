@@ -64,6 +64,12 @@ struct roster_bus {           /* the files that `bus` names */
     struct span password, ca; /* what is in them; empty: none */
 };
 
+struct roster_key { /* of a gateway */
+    struct signature_secret secret;
+    struct signature_key key;
+    char id[SIGNATURE_SHORT_SIZE];
+};
+
 struct roster {
     _Atomic uint32_t refs;
     struct arena arena;
@@ -74,6 +80,7 @@ struct roster {
     struct span state_dir;   /* with a zero behind it; empty: as the environment says */
     struct span admin_token; /* empty: none */
     struct roster_bus bus;
+    struct roster_key *own_key;     /* of its base; NULL: none */
     const char *access_log;         /* path; "": none */
     const char *log;                /* likewise */
     const struct config_node *node; /* of a node agent: the rest of its file; NULL: a gateway's */

@@ -35,6 +35,8 @@ static const struct route routes[] = {
     {"GET", "/network/v1/plan", ROUTE_ADMIN, admin_plan},
     {"GET", "/network/v1/nodes", ROUTE_ADMIN, admin_nodes},
     {"GET", "/network/v1/nodes/", ROUTE_ADMIN, admin_node},
+    {"POST", "/network/v1/nodes/", ROUTE_ADMIN, admin_steer},
+    {"GET", "/network/v1/directives/", ROUTE_ADMIN, admin_directive},
     {"GET", "/network/v1/bus", ROUTE_ADMIN, admin_bus},
     {"POST", BUS_HTTP_PATH, ROUTE_PUBLIC | ROUTE_ADMIN, bus_http_take},
     {"POST", "/network/v1/reload", ROUTE_ADMIN, admin_reload},

@@ -1,7 +1,8 @@
 /* node_order - directives as orders to an engine: sent, and then followed until the engine says
  * that it is so, or that it will not be. What came of each is kept for a while, for reports.
  *
- *   waits     a load: a model of this engine is being unloaded, perhaps to make room for it
+ *   waits     a load: a model of this engine is being unloaded, perhaps to make room for it; a wake
+ *             likewise for a sleep
  *   sent      the engine has not answered yet
  *   watched   it said that it begins: its models' states tell when it is done
  *   over      what came of it is known; until the engine was looked at anew, the order counts
@@ -156,13 +157,20 @@ is_open(const struct node_order *o)
             node_engine_state(o->engine, span_of(o->model)) != (uint32_t)o->request.goal);
 }
 
+/* What makes room, or sleep that has to be over: a load or a wake waits for it. */
+static bool
+is_on_its_way_out(const struct node_order *o)
+{
+    return o->action == CONTROL_UNLOAD || o->action == CONTROL_SLEEP;
+}
+
 static bool
 unloads_now(const struct node_engine *e)
 {
     const struct node_order *o;
 
     LIST_FOREACH (o, &e->node->orders->list, link) {
-        if (o->engine == e && o->action == CONTROL_UNLOAD && is_open(o))
+        if (o->engine == e && is_on_its_way_out(o) && is_open(o))
             return true;
     }
     return false;
@@ -328,7 +336,7 @@ under_way(const struct node_engine *e, const struct directive *d, enum control_a
             (void)refuse(words, "it is under way already");
             return DIRECTIVE_BEGUN;
         }
-        if (o->action == CONTROL_UNLOAD && action == CONTROL_LOAD)
+        if (is_on_its_way_out(o) && (action == CONTROL_LOAD || action == CONTROL_WAKE))
             continue; /* it waits for that */
         if (action == CONTROL_UNLOAD && !is_about(o, d->model))
             continue;
@@ -388,7 +396,7 @@ node_order_begin(struct node_engine *e, const struct directive *d, enum control_
     LIST_INSERT_HEAD(&n->orders->list, o, link);
     n->orders->count++;
     look_later(n);
-    if (action == CONTROL_LOAD && unloads_now(e))
+    if ((action == CONTROL_LOAD || action == CONTROL_WAKE) && unloads_now(e))
         o->step = ORDER_WAITS;
     else
         order_send(o);

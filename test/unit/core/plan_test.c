@@ -180,6 +180,58 @@ test_earned(void)
     world_close(&w);
 }
 
+/* The node refuses, or its engine fails: what it has is told with it. */
+static void
+test_denied(void)
+{
+    const struct event no = {
+        .kind = EVENT_MODEL,
+        .model = {.model = 0, .state = MODEL_ON_DISK, .ready_in_ms = NAN, .denied = 1}};
+    struct plan_view views[CORE_VIEW_MAX];
+    struct world w;
+    struct seen s = {0};
+    uint32_t next;
+
+    open_far(&w);
+    node_told(&w, 0, 0, 2000.0f, 0.0f, NODE_READY);
+    model_told(&w, 0, 0, MODEL_ON_DISK, 0);
+    live(&w, 0, 5, 20, &s);
+    CHECK(s.loads == 1, "a load is asked for");
+    world_step(&w, no);
+    CHECK(core_view_plan(w.core, w.now_ns, 0, views, &next) == 1 && views[0].state == PLAN_FAILED,
+          "the node does not do it");
+    live(&w, 0, 5, 90, &s);
+    CHECK(s.loads == 1, "it is not asked for the same at once");
+    live(&w, 0, 5, 35, &s);
+    CHECK(s.loads == 2, "but some minutes later");
+    world_close(&w);
+}
+
+/* Others take nodes over, and give them back. */
+static void
+test_ring(void)
+{
+    struct world w;
+    struct seen s = {0};
+
+    open_far(&w);
+    for (uint32_t n = 0; n < 5; n++)
+        node_told(&w, 2 * n, 0, 2000.0f, 0.0f, NODE_READY);
+    for (uint32_t n = 0; n < 5; n++)
+        node_told(&w, 2 * n, 0, n == 3 ? 2000.0f : 0.0f, 0.0f, NODE_READY);
+    for (uint32_t n = 0; n < 5; n++)
+        model_told(&w, 2 * n, 0, MODEL_ON_DISK, 0);
+    live(&w, 0, 5, 25, &s);
+    CHECK(s.loads == 1 && s.load_node == 6, "the one that is left is asked");
+    world_step(&w, (struct event){.kind = EVENT_NODE_GONE, .node_gone = {.node = 6, .epoch = 2}});
+    live(&w, 0, 5, 60, &s);
+    CHECK(s.loads == 1, "nobody is left");
+    node_told(&w, 4, 0, 2000.0f, 0.0f, NODE_READY);
+    live(&w, 0, 5, 25, &s);
+    CHECK(s.loads == 2 && s.load_node == 4, "one is given back");
+    world_close(&w);
+}
+
 static void
 test_nowhere(void)
 {
@@ -434,6 +486,8 @@ main(void)
 {
     test_places();
     test_earned();
+    test_denied();
+    test_ring();
     test_nowhere();
     test_stays_away();
     test_headroom();

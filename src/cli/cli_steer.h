@@ -1,0 +1,12 @@
+#ifndef CLI_CLI_STEER_H
+#define CLI_CLI_STEER_H
+/* cli_steer - the words of cmd_control, meant for a node: see cmd_steer.c. */
+#include <stdbool.h>
+
+#include "wire/directive.h"
+
+/* Is --node among the options? */
+bool cli_steer_is_meant(int argc, char **argv);
+/* The command, for a node. Returns its exit code. */
+int cli_steer(int argc, char **argv, enum directive_action action);
+#endif
