@@ -48,16 +48,24 @@ figure(uint64_t number)
     return number == MESSAGE_UNKNOWN ? NAN : (float)number;
 }
 
-/* Which of our dispatches these figures count; 0: they do not say, or of a life before this one. */
+/* Which of our dispatches these figures count; 0: they do not say, or of a life before this one.
+ * What it counts when it is first heard is of such a life: nothing was sent there yet. Our numbers
+ * are higher in each life, unless the clock was set back. */
 static uint32_t
-acked(const struct gateway *g, const struct report *r)
+acked(struct members *m, uint32_t node, const struct report *r)
 {
+    const struct gateway *g = m->gateway;
+    uint64_t *past = &m->acked_before[node], number = 1;
+
     for (size_t i = 0; i < r->ack_count; i++) {
-        if (span_eq_text(r->acks[i].name, g->name) && r->acks[i].number > g->dispatch_base &&
-            r->acks[i].number - g->dispatch_base <= UINT32_MAX)
-            return (uint32_t)(r->acks[i].number - g->dispatch_base);
+        if (span_eq_text(r->acks[i].name, g->name))
+            number = r->acks[i].number;
     }
-    return 0;
+    if (*past == 0)
+        *past = number;
+    return number > *past && number > g->dispatch_base && number - g->dispatch_base <= UINT32_MAX
+               ? (uint32_t)(number - g->dispatch_base)
+               : 0;
 }
 
 static void
@@ -74,7 +82,7 @@ tell_load(struct members *m, uint32_t node, const struct report *r)
         .kv_tokens_cap = figure(r->engine.kv_tokens_cap),
         .slots = figure(r->engine.slots),
         .age_ms = NAN,
-        .acked = acked(m->gateway, r),
+        .acked = acked(m, node, r),
         .is_word = 1,
         .accepted_total = r->engine.accepted_total, /* not said: unknown in both */
         .prefill_tok_s = (float)r->engine.prefill_tok_s,
@@ -636,7 +644,8 @@ members_open(struct gateway *gateway, struct members **ret_members)
     must(pthread_mutex_init(&m->lock, NULL) == 0);
     m->by_index = calloc(gateway->nodes_max, sizeof(struct member *));
     m->strangers = calloc(MEMBER_TABLE_SLOTS, sizeof(*m->strangers));
-    if (m->by_index == NULL || m->strangers == NULL) {
+    m->acked_before = calloc(gateway->nodes_max, sizeof(*m->acked_before));
+    if (m->by_index == NULL || m->strangers == NULL || m->acked_before == NULL) {
         members_close(m);
         return ERR_MEMORY;
     }
@@ -673,6 +682,7 @@ members_close(struct members *m)
     tls_unref(m->pinned);
     must(pthread_mutex_destroy(&m->lock) == 0);
     free(m->by_index);
+    free(m->acked_before);
     free(m->strangers);
     free(m);
 }

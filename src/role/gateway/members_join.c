@@ -147,6 +147,7 @@ leave_index(struct members *m, struct member *member)
     if (member->index == MEMBER_NO_INDEX)
         return;
     m->by_index[member->index] = NULL;
+    m->acked_before[member->index] = 0;
     atomic_store_explicit(&m->gateway->node_heard_ms[member->index], 0, memory_order_relaxed);
     member->index = MEMBER_NO_INDEX;
     member->is_in_core = member->is_configured = false;

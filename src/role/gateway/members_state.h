@@ -33,6 +33,7 @@ struct members {
     /* under it: */
     struct member_table table;
     struct member **by_index; /* [nodes_max]: of those in the core */
+    uint64_t *acked_before;   /* [nodes_max]: of us, when it was first heard; 0: it was not yet */
     struct member_changes changes;
     uint32_t change_count;
     bool is_asked;   /* the first lane knows that there is something to gather */

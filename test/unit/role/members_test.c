@@ -507,6 +507,32 @@ test_named(void)
     leave(&n);
 }
 
+/* ---- The clock was set back between our last life and this one. */
+
+static void
+test_old_acks(void)
+{
+    struct bus_node n = new_node(8);
+    struct node_view view[CORE_VIEW_MAX];
+    uint32_t index, next;
+
+    snprintf(n.ack_gateway, sizeof(n.ack_gateway), "%s", gateway->name);
+    n.ack = gateway->dispatch_base + 3600000; /* of then */
+    join(&n);
+    for (unsigned i = 0; i < 3; i++)
+        CHECK(report_verdict_is_taken(report(&n, false)), "it counts what it got from us then");
+    index = member_find(&members()->table, span_of(n.name))->index;
+    CHECK(decide_view_nodes(gateway->door, index, view, &next) > 0 && view[0].node == index &&
+              view[0].claims_broken[CLAIM_ACK] == 0,
+          "which is no lie");
+    n.ack++;
+    CHECK(report_verdict_is_taken(report(&n, false)) &&
+              decide_view_nodes(gateway->door, index, view, &next) > 0 &&
+              view[0].claims_broken[CLAIM_ACK] == 1,
+          "but it is one when it counts more");
+    leave(&n);
+}
+
 /* ---- Over HTTP anybody can say anything. */
 
 static void
@@ -567,6 +593,7 @@ main(void)
     test_places();
     test_names();
     test_named();
+    test_old_acks();
     test_forged();
     gateway_close(gateway);
     unlink(config_path);
