@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 
 #include "base/must.h"
 #include "cli/cli.h"
+#include "cli/cli_nats.h"
 #include "cli/cli_options.h"
 #include "cli/cli_table.h"
 #include "io/bus_nats.h"
@@ -21,7 +21,6 @@
 #include "io/log.h"
 #include "wire/config.h"
 #include "wire/nats_config.h"
-#include "wire/signature.h"
 
 #define ARENA_BYTES       67108864u
 #define USERS_BYTES_MAX   4194304u
@@ -403,44 +402,15 @@ bus_check(struct bus_command *c)
 
 /* ---- key, config */
 
-/* To a file that was not there, for its owner only. */
-static int
-write_secret(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool good;
-
-    if (fd < 0 && errno == EEXIST)
-        return COMPLAIN(CLI_FAILED, "%s is there already, and a seed cannot be made again", path);
-    if (fd < 0)
-        return COMPLAIN(CLI_FAILED, "%s: %s", path, strerror(errno));
-    good = write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fsync(fd) == 0;
-    if (close(fd) == 0 && good)
-        return CLI_OK;
-    unlink(path);
-    return COMPLAIN(CLI_FAILED, "%s: %s", path, strerror(errno));
-}
-
 static int
 bus_key(struct bus_command *c)
 {
-    unsigned char seed[NKEY_BYTES], secret[crypto_sign_SECRETKEYBYTES], public[NKEY_BYTES];
-    char text[NKEY_SEED_TEXT_BYTES + 2], public_text[NKEY_PUBLIC_TEXT_BYTES + 1];
+    char public_text[NKEY_PUBLIC_TEXT_BYTES + 1];
     int result;
 
     if (c->word == NULL)
         return COMPLAIN(CLI_USAGE, "in which file? isochrone bus key FILE");
-    must(sodium_init() >= 0);
-    randombytes_buf(seed, sizeof(seed));
-    must(crypto_sign_ed25519_seed_keypair(public, secret, seed) == 0);
-    nkey_write_seed(seed, text);
-    text[NKEY_SEED_TEXT_BYTES] = '\n';
-    text[NKEY_SEED_TEXT_BYTES + 1] = '\0';
-    nkey_write_public(public, public_text);
-    result = write_secret(c->word, text);
-    signature_forget(seed, sizeof(seed));
-    signature_forget(secret, sizeof(secret));
-    signature_forget(text, sizeof(text));
+    result = cli_nats_make_nkey("bus", c->word, public_text);
     if (result == CLI_OK)
         puts(public_text);
     return result;

@@ -24,8 +24,10 @@ const char cmd_node_help[] =
     "  --engine URL       instead of it: the engine, with\n"
     "  --key FILE         the node's key,\n"
     "  --name NAME        its name (the key's),\n"
-    "  --identity FILE    the record that its operator signed, and\n"
-    "  --listen ADDRESS   where gateways come in (127.0.0.1:4143; loopback only without a file)\n"
+    "  --identity FILE    the record that its operator signed,\n"
+    "  --listen ADDRESS   where gateways come in (127.0.0.1:4143; loopback only without a file),\n"
+    "  --bus URL          where the bus is, nats://HOST:PORT, and\n"
+    "  --nkey FILE        the seed to sign in with there\n"
     "  --drain            have the node at --admin finish what it has, and end\n"
     "  --admin URL        its admin side (http://127.0.0.1:4144)\n"
     "  --token file:PATH  its admin token, where one is needed\n"
@@ -59,7 +61,7 @@ drain(struct cli_admin *admin)
 
 /* What stands in the file when there is none. */
 struct node_words {
-    const char *engine, *key, *name, *identity, *listen;
+    const char *engine, *key, *name, *identity, *listen, *bus, *nkey;
 };
 
 /* A line `before"value"after`; nothing for a value that was not given. */
@@ -75,6 +77,22 @@ put_line(struct arena *arena, struct span *text, const char *before, const char 
     }
     return arena_printf(arena, text, "%.*s%s\"%s\"%s\n", (int)text->bytes, text->data, before,
                         value, after);
+}
+
+/* bus: {nats: ..., nkey: ...} */
+static enum err
+put_bus(struct arena *arena, struct span *text, const struct node_words *w)
+{
+    char nkey[CLI_ADMIN_PATH_BYTES_MAX];
+    enum err err = put_line(arena, text, "bus: {nats: ", w->bus, w->nkey != NULL ? "," : "}");
+
+    if (err == ERR_OK && w->nkey != NULL && w->bus == NULL) {
+        fputs("isochrone node: --nkey FILE goes with --bus URL\n", stderr);
+        return ERR_ARG;
+    }
+    snprintf(nkey, sizeof(nkey), "file:%s", w->nkey != NULL ? w->nkey : "");
+    return err == ERR_OK ? put_line(arena, text, "  nkey: ", w->nkey != NULL ? nkey : NULL, "}")
+                         : err;
 }
 
 static enum err
@@ -100,6 +118,8 @@ make_yaml(const struct node_words *w, struct arena *arena, struct span *ret_yaml
         err = put_line(arena, &text, "identity: ", w->identity != NULL ? identity : NULL, "");
     if (err == ERR_OK)
         err = put_line(arena, &text, "listen: {public: ", w->listen, "}");
+    if (err == ERR_OK)
+        err = put_bus(arena, &text, w);
     *ret_yaml = text;
     return err;
 }
@@ -141,6 +161,8 @@ cmd_node(int argc, char **argv)
                                          {"name", 0, NULL, &words.name},
                                          {"identity", 0, NULL, &words.identity},
                                          {"listen", 0, NULL, &words.listen},
+                                         {"bus", 0, NULL, &words.bus},
+                                         {"nkey", 0, NULL, &words.nkey},
                                          {"drain", 0, &is_drain, NULL},
                                          {"admin", 0, NULL, &admin.url_text},
                                          {"token", 0, NULL, &admin.token_text}};

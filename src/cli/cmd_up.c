@@ -8,14 +8,17 @@
 #include "base/must.h"
 #include "cli/cli.h"
 #include "cli/cli_engine.h"
+#include "cli/cli_nats.h"
 #include "cli/cli_table.h"
 #include "role/gateway/gateway.h"
+#include "wire/config_bus.h"
 
 const char cmd_up_help[] =
     "  isochrone up                                      # engines on 8000, 8080, 11434, 30000, "
     "3000\n"
     "  isochrone up --engine http://10.0.0.5:8000        # this one; may be repeated\n"
     "  isochrone up --listen 127.0.0.1:8888\n"
+    "  isochrone up --nats start                         # with a bus: nodes come by themselves\n"
     "\n"
     "Finds the model servers on this machine, prints what to paste into your program, and serves\n"
     "the OpenAI API in front of them. `isochrone nodes` and the other words work meanwhile.\n"
@@ -23,7 +26,14 @@ const char cmd_up_help[] =
     "`isochrone usage` shows what was used; it is kept in ~/.local/state/isochrone.\n"
     "\n"
     "  --engine URL   do not look for engines, use this one; may be repeated\n"
-    "  --listen ADDR  where to serve: HOST:PORT on loopback; 127.0.0.1:4141 without\n";
+    "  --listen ADDR  where to serve: HOST:PORT on loopback; 127.0.0.1:4141 without\n"
+    "  --nats start   start the installed nats-server on loopback, and end it with this gateway; "
+    "its\n"
+    "                 keys and configuration are kept in ~/.local/state/isochrone/bus, and more "
+    "users\n"
+    "                 can be listed in users.txt there (isochrone bus config)\n"
+    "  --nats URL     use this bus, nats://HOST:PORT\n"
+    "  --nkey FILE    sign in there with this seed, as the gateway `up`\n";
 
 #define ENGINES_MAX    64u
 #define ASK_NS         1000000000u /* an engine on this machine answers at once */
@@ -117,6 +127,8 @@ struct up {
     size_t engine_count;
     char names[ENGINES_MAX][16];
     char model[ADAPTER_MODEL_BYTES_MAX]; /* the first one found; for the snippet */
+    const char *nats, *nkey;             /* "start" or a URL, and a file; NULL: none */
+    struct cli_nats server;              /* with "start" */
 };
 
 /* Add an engine. False: its URL is none, which was told. */
@@ -140,6 +152,23 @@ add_engine(struct up *up, const char *url)
     return true;
 }
 
+/* What was said of a bus fits together, else it is told. */
+static bool
+has_good_bus(const struct up *up)
+{
+    bool starts = up->nats != NULL && strcmp(up->nats, "start") == 0;
+
+    if (up->nats != NULL && !starts && !config_is_server(span_of(up->nats))) {
+        fprintf(stderr, "isochrone up: %s is no nats://HOST:PORT; or `--nats start`\n", up->nats);
+        return false;
+    }
+    if (up->nkey != NULL && (up->nats == NULL || starts)) {
+        fputs("isochrone up: --nkey FILE goes with --nats URL\n", stderr);
+        return false;
+    }
+    return true;
+}
+
 static bool
 read_options(int argc, char **argv, struct up *up)
 {
@@ -153,12 +182,16 @@ read_options(int argc, char **argv, struct up *up)
                 return false;
         } else if (strcmp(argv[i], "--listen") == 0) {
             up->listen = argv[i + 1];
+        } else if (strcmp(argv[i], "--nats") == 0) {
+            up->nats = argv[i + 1];
+        } else if (strcmp(argv[i], "--nkey") == 0) {
+            up->nkey = argv[i + 1];
         } else {
             fprintf(stderr, "isochrone up: there is no option %s\n", argv[i]);
             return false;
         }
     }
-    return true;
+    return has_good_bus(up);
 }
 
 /* Ask every engine, or every usual port, and print who is there. */
@@ -184,6 +217,39 @@ find(struct up *up)
     }
 }
 
+/* Have a bus, as it was asked for. CLI_OK, or told. */
+static int
+have_bus(struct up *up, const char *state_path, struct config_bus *bus)
+{
+    const char *url = up->nats, *nkey = up->nkey;
+
+    if (url == NULL)
+        return CLI_OK;
+    if (strcmp(url, "start") == 0) {
+        int result = cli_nats_start(state_path, &up->asker.arena, &up->server);
+        if (result != CLI_OK)
+            return result;
+        url = up->server.url;
+        nkey = up->server.gateway_nkey;
+    }
+    bus->nats[bus->nats_count++] = span_of(url);
+    if (nkey != NULL)
+        bus->nkey_file = span_of(nkey);
+    return CLI_OK;
+}
+
+static void
+print_bus(const struct up *up)
+{
+    const struct cli_nats *n = &up->server;
+
+    if (n->pid != 0)
+        printf("\nThe bus is at %s. A node comes by itself:\n\n"
+               "  isochrone node --engine http://127.0.0.1:8000 --key %s \\\n"
+               "      --bus %s --nkey %s\n",
+               n->url, n->node_key, n->url, n->node_nkey);
+}
+
 static int
 serve(struct up *up)
 {
@@ -191,6 +257,7 @@ serve(struct up *up)
                                       .signals = true,
                                       .admin_on_public = true,
                                       .state_path = cli_state_path(true, &up->asker.arena)};
+    int code = CLI_FAILED;
     struct roster_address address;
     struct config config;
     struct gateway *gateway;
@@ -208,13 +275,19 @@ serve(struct up *up)
               stderr);
         return CLI_FAILED;
     }
-    if (roster_make(&config, &options.roster) != ERR_OK ||
-        gateway_open(&options, &gateway) != ERR_OK)
+    config.name = SPAN_LIT(CLI_NATS_GATEWAY);
+    if (have_bus(up, options.state_path, &config.bus) != CLI_OK)
         return CLI_FAILED;
-    print_snippet(up->listen, up->model[0] != '\0' ? up->model : "MODEL");
-    gateway_run(gateway);
-    gateway_close(gateway);
-    return CLI_OK;
+    if (roster_make(&config, &options.roster) == ERR_OK &&
+        gateway_open(&options, &gateway) == ERR_OK) {
+        print_bus(up);
+        print_snippet(up->listen, up->model[0] != '\0' ? up->model : "MODEL");
+        gateway_run(gateway);
+        gateway_close(gateway);
+        code = CLI_OK;
+    }
+    cli_nats_stop(&up->server);
+    return code;
 }
 
 int
@@ -230,11 +303,12 @@ cmd_up(int argc, char **argv)
     if (cli_engine_init(&up.asker) == ERR_OK) {
         up.asker.wait_ns = ASK_NS;
         find(&up);
-        if (up.engine_count > 0)
+        if (up.engine_count > 0 || up.nats != NULL)
             code = serve(&up);
         else
             fputs("No model server answers on 8000, 8080, 11434, 30000 or 3000 of this machine.\n"
-                  "Start one, or name it: isochrone up --engine http://HOST:PORT\n",
+                  "Start one, or name it: isochrone up --engine http://HOST:PORT\n"
+                  "Or let nodes come by themselves: isochrone up --nats start\n",
                   stderr);
     }
     cli_engine_fini(&up.asker);

@@ -1,7 +1,7 @@
 #ifndef IO_BUS_H
 #define IO_BUS_H
 /* bus - messages between nodes and gateways: one interface over what carries them (bus_nats, a NATS
- * server; bus_local, within one process).
+ * server; in tests bus_local, within one process).
  *
  * What travels is soft state, told again soon, so the bus never waits and never keeps: what cannot
  * be sent now is dropped and counted, a subscriber that is too slow loses its oldest messages, and

@@ -5,9 +5,8 @@
 
 #define MEMBER(type_) ((type_ *)(void *)((char *)base + key->offset))
 
-/* nats://host[:port] or tls://host[:port], without user and path. */
-static bool
-is_server(struct span url)
+bool
+config_is_server(struct span url)
 {
     struct span host, rest = url;
     uint16_t port;
@@ -44,7 +43,7 @@ read_servers(struct schema_reader *r, const struct schema_key *key,
     for (const struct yaml_tree_node *n = list->first; n != NULL; n = n->next) {
         if (!schema_is_scalar(r, key, n))
             return;
-        if (!is_server(n->text))
+        if (!config_is_server(n->text))
             schema_bad_value(r, key, n, "a server (nats:// or tls://, a host and a port)");
         else
             bus->nats[bus->nats_count++] = n->text;

@@ -9,6 +9,8 @@
 extern const struct schema_key config_bus_keys[];
 extern const struct schema_key config_operators_keys[]; /* into a struct config_operators */
 
+/* nats://host[:port] or tls://host[:port], without user and path? */
+bool config_is_server(struct span url);
 /* struct config_bus, by key->keys; also what belongs together. */
 schema_read_fn config_bus_read;
 #endif

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import threading
 import time
 import urllib.request
 
+from nats_server import found
 from ports import free_port
 
 PROGRAM = os.path.abspath(sys.argv[1])
@@ -112,6 +114,74 @@ def check_up(engine):
     check(code == 2 and "ftp://x" in text, "a URL that is none")
 
 
+def wait_page(base, path, text):
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if text in get(base + path)[1]:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def wait_closed(port):
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        with socket.socket() as s:
+            if s.connect_ex(("127.0.0.1", port)) != 0:
+                return True
+        time.sleep(0.02)
+    return False
+
+
+def start_with_bus():
+    """The process, where it serves, the words of the node's command, and the bus's port."""
+    port = free_port()
+    up = subprocess.Popen([PROGRAM, "up", "--nats", "start", "--engine", "http://127.0.0.1:1", "--listen",
+                           "127.0.0.1:%d" % port], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    base, words = "http://127.0.0.1:%d" % port, ""
+    for line in up.stdout:
+        words += line.strip().rstrip("\\") + " " if words or line.startswith("  isochrone node") else ""
+        if "--nkey" in words or "Serving on" in line:
+            break
+    words = words.split()
+    return up, base, words, int(words[words.index("--bus") + 1].rpartition(":")[2])
+
+
+def check_bus(engine):
+    for words, why in ((("--nats", "http://x:1"), "nats://HOST:PORT"), (("--nkey", "f"), "--nats URL"),
+                       (("--nats", "start", "--nkey", "f"), "--nats URL"), (("--nats",), "a value is missing")):
+        code, text = fails("up", *words)
+        check(code == 2 and why in text, "up %s" % " ".join(words))
+    if found() is None:
+        code, text = fails("up", "--nats", "start", "--listen", "127.0.0.1:%d" % free_port())
+        check(code == 1 and "install" in text, "without nats-server it says what to install")
+        return
+    up, base, words, bus = start_with_bus()
+    check(wait_page(base, "/network/v1/bus", '"connected":true'), "up with a bus of its own")
+    words[words.index("--engine") + 1] = engine
+    node = subprocess.Popen([PROGRAM] + words[1:] + ["--listen", "127.0.0.1:%d" % free_port()],
+                            stderr=subprocess.DEVNULL)
+    check(wait_page(base, "/network/v1/nodes", '"source":"bus"'), "the node of the printed command comes by itself")
+    wait_ready(base)
+    status, body = get(base + "/v1/chat/completions", json.dumps(
+        {"model": "tiny-1b", "messages": [{"role": "user", "content": "hi"}]}).encode())
+    check(status == 200, "and answers: " + body)
+    node.send_signal(signal.SIGTERM)
+    check(node.wait(timeout=PATIENCE) == 0 and wait_page(base, "/network/v1/nodes", '"nodes":[{"node":"engine-1"'),
+          "it goes")
+    up.send_signal(signal.SIGTERM)
+    check(up.wait(timeout=PATIENCE) == 0 and wait_closed(bus), "the server ends with the gateway")
+    with open(words[words.index("--nkey") + 1], encoding="ascii") as file:
+        seed = file.read()
+    up, base, words, bus = start_with_bus()
+    check(wait_page(base, "/network/v1/bus", '"connected":true'), "again")
+    with open(words[words.index("--nkey") + 1], encoding="ascii") as file:
+        check(file.read() == seed, "with the same keys")
+    up.kill()
+    up.wait(timeout=PATIENCE)
+    check(wait_closed(bus), "the server ends also when the gateway is killed")
+
+
 def check_gateway(engine):
     with open("open.yaml", "w", encoding="utf-8") as file:
         file.write("listen: {public: \"0.0.0.0:0\", admin: \"127.0.0.1:0\"}\n"
@@ -136,6 +206,7 @@ def main():
         os.environ["XDG_STATE_HOME"] = directory  # not this person's own
         os.chdir(directory)
         check_up(engine)
+        check_bus(engine)
         check_gateway(engine)
         os.chdir("/")
     print("1..%d" % count)

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 
 #include "bus_box.h"
-#include "io/bus_local.h"
+#include "bus_local.h"
 #include "tap.h"
 
 #define SHORT_NS 20000000u

@@ -1,6 +1,6 @@
 /* bus_local - whoever publishes puts the message into the queues of those that it is for; see
  * bus_local.h. */
-#include "io/bus_local.h"
+#include "bus_local.h"
 
 #include <stdlib.h>
 

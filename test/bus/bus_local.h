@@ -1,5 +1,5 @@
-#ifndef IO_BUS_LOCAL_H
-#define IO_BUS_LOCAL_H
+#ifndef TEST_BUS_LOCAL_H
+#define TEST_BUS_LOCAL_H
 /* bus_local - the bus of several roles in one process: no server, no socket. All that bus.h says
  * holds: messages are copied, callbacks run on the bus's thread, limits and drops are the same. */
 #include "io/bus.h"
