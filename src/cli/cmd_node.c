@@ -34,7 +34,9 @@ const char cmd_node_help[] =
     "\n"
     "Its epoch is kept in the directory `state` of the configuration, else $STATE_DIRECTORY.\n"
     "SIGTERM stops taking requests, waits at most limits.drain, and says that the node is gone;\n"
-    "a second one does so at once. SIGUSR1 opens the log file anew, after it was moved away.\n";
+    "a second one does so at once. SIGHUP reads the configuration again, and keeps the old one "
+    "when\n"
+    "anything is wrong with it. SIGUSR1 opens the log file anew, after it was moved away.\n";
 
 static int
 drain(struct cli_admin *admin)
@@ -136,9 +138,10 @@ serve(const char *path, const struct node_words *words)
 
     arena_init(&arena, ARENA_BYTES_MAX);
     options.state_path = cli_state_path(false, &arena);
+    options.config_path = path;
     if (path == NULL && make_yaml(words, &arena, &yaml) != ERR_OK)
         code = CLI_USAGE;
-    else if (roster_load_node(path, yaml, &options.roster) == ERR_OK && /* told by both */
+    else if (roster_load_node(path, yaml, NULL, &options.roster) == ERR_OK && /* told by both */
              node_open(&options, &node) == ERR_OK) {
         node_run(node);
         node_close(node);

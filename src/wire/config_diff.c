@@ -35,6 +35,25 @@ static const char *const restart_keys[] = {
     "bus.ca",
 };
 
+/* The same of a node agent. */
+static const char *const node_restart_keys[] = {
+    "name",
+    "key",
+    "region",
+    "engines",
+    "state",
+    "bus.",
+    "listen.public",
+    "listen.admin",
+    "limits.body_bytes_max",
+    "limits.buffers_bytes_max",
+    "limits.buffers_bytes_per_key_max",
+    "limits.upload_bytes_per_second_min",
+    "limits.download_bytes_per_second_min",
+    "limits.pace_grace",
+    "limits.connections_per_address_max",
+};
+
 /* A text that is cut where its room ends; always ended by a zero. */
 struct text {
     char *data;
@@ -44,7 +63,10 @@ struct text {
 struct walk {
     config_diff_fn *fn;
     void *user;
-    struct text path; /* of what is compared now */
+    const char *const *restart_keys;
+    size_t restart_key_count;
+    const char *restart; /* words */
+    struct text path;    /* of what is compared now */
     char path_bytes[PATH_BYTES];
 };
 
@@ -105,13 +127,15 @@ text_of(const struct yaml_tree_node *n, char value[VALUE_BYTES])
 }
 
 static bool
-needs_restart(const char *path)
+needs_restart(const struct walk *w)
 {
-    for (size_t i = 0; i < sizeof(restart_keys) / sizeof(restart_keys[0]); i++) {
-        size_t bytes = strlen(restart_keys[i]);
-        bool all_below = restart_keys[i][bytes - 1] == '.';
-        if (all_below ? strncmp(path, restart_keys[i], bytes) == 0
-                      : strcmp(path, restart_keys[i]) == 0)
+    const char *path = w->path.data;
+
+    for (size_t i = 0; i < w->restart_key_count; i++) {
+        const char *key = w->restart_keys[i];
+        size_t bytes = strlen(key);
+        bool all_below = key[bytes - 1] == '.';
+        if (all_below ? strncmp(path, key, bytes) == 0 : strcmp(path, key) == 0)
             return true;
     }
     return false;
@@ -129,8 +153,7 @@ say(struct walk *w, const char *format, ...)
     va_start(args, format);
     vsnprintf(what, sizeof(what), format, args);
     va_end(args);
-    add(&t, "%s: %s%s", w->path.data, what,
-        needs_restart(w->path.data) ? " (with the next process: restart, or SIGUSR2)" : "");
+    add(&t, "%s: %s%s", w->path.data, what, needs_restart(w) ? w->restart : "");
     w->fn(line, w->user);
 }
 
@@ -320,7 +343,11 @@ enum err
 config_diff(const struct config *before, const struct config *after, struct arena *arena,
             config_diff_fn *fn, void *user)
 {
-    struct walk w = {.fn = fn, .user = user};
+    struct walk w = {.fn = fn,
+                     .user = user,
+                     .restart_keys = restart_keys,
+                     .restart_key_count = sizeof(restart_keys) / sizeof(restart_keys[0]),
+                     .restart = " (with the next process: restart, or SIGUSR2)"};
     struct yaml_tree_node *old, *new;
     const struct row *old_rows, *new_rows;
     enum err err = tree_of(before, arena, &old);
@@ -336,5 +363,37 @@ config_diff(const struct config *before, const struct config *after, struct aren
         return ERR_FULL;
     compare_mappings(&w, old, new);
     compare_engines(&w, old_rows, before->engine_count, new_rows, after->engine_count);
+    return ERR_OK;
+}
+
+enum err
+config_diff_node(struct span before, struct span after, struct arena *arena, config_diff_fn *fn,
+                 void *user)
+{
+    static const struct yaml_tree_node none = {.type = YAML_TREE_SEQUENCE};
+    struct walk w = {.fn = fn,
+                     .user = user,
+                     .restart_keys = node_restart_keys,
+                     .restart_key_count = sizeof(node_restart_keys) / sizeof(node_restart_keys[0]),
+                     .restart = " (with the next process: restart)"};
+    struct config_problems *problems = arena_zeroed(arena, sizeof(*problems));
+    struct yaml_tree_node *old = NULL, *new = NULL;
+    const struct yaml_tree_node *x, *y;
+    enum err err = problems != NULL ? ERR_OK : ERR_FULL;
+
+    if (err == ERR_OK)
+        err = yaml_tree_parse(before, arena, problems, &old);
+    if (err == ERR_OK)
+        err = yaml_tree_parse(after, arena, problems, &new);
+    if (err != ERR_OK || old == NULL || new == NULL)
+        return err != ERR_OK ? err : ERR_FULL;
+    w.path = (struct text){.data = w.path_bytes, .room = PATH_BYTES};
+    compare_mappings(&w, old, new);
+    x = child_of(old, SPAN_LIT("engines"));
+    y = child_of(new, SPAN_LIT("engines"));
+    if (!same(x != NULL ? x : &none, y != NULL ? y : &none)) {
+        add(&w.path, "engines");
+        say(&w, "changed");
+    }
     return ERR_OK;
 }

@@ -19,4 +19,8 @@ typedef void config_diff_fn(const char *text, void *user);
  * arena; fn may have been called. */
 MUST_USE enum err config_diff(const struct config *before, const struct config *after,
                               struct arena *arena, config_diff_fn *fn, void *user);
+/* The same of two files of nodes (wire/config_node.h), as they are written: a default that is
+ * written down differs from none. Nothing of `engines` is shown, for credentials may be in it. */
+MUST_USE enum err config_diff_node(struct span before, struct span after, struct arena *arena,
+                                   config_diff_fn *fn, void *user);
 #endif

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 
@@ -32,14 +33,45 @@ def run(*args):
                           check=False)
 
 
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def reload(node, path, text, log, admin):
+    """Its file is written anew, wrong once; then as it was."""
+    def has(line):
+        return lambda: line in ask(admin, "GET", "/metrics")[1]
+
+    def hup(new, word):
+        count = read(log).count(word)
+        t.write(path, new)
+        node.send_signal(signal.SIGHUP)
+        return t.wait_for(lambda: read(log).count(word) > count, word)
+
+    slots = re.search("\nisochrone_node_slots [0-9]+\n", ask(admin, "GET", "/metrics")[1])[0]
+    t.check(hup(text + "guard: {requests_max: 3}\n", "reload: done") and
+            t.wait_for(has("\nisochrone_node_slots 3\n"), "the guard"),
+            "SIGHUP: its configuration is read again", read(log))
+    t.check("guard.requests_max: none -> 3" in read(log), "and what differs is told", read(log))
+    t.check(hup(text + "guard: {requests_max: 4}\ngaurd: {}\n", "the old configuration is kept") and
+            "did you mean" in read(log) and has("\nisochrone_node_slots 3\n")(),
+            "one with a mistake is not taken, nothing of it", read(log))
+    t.check(hup(text.replace("127.1.0.1", "127.1.0.2"), "reload: done") and
+            "engines: changed (with the next process: restart)" in read(log),
+            "what needs a restart is told", read(log))
+    t.check(has(slots)() and ask(admin, "GET", "/readyz")[0] == 200, "and the rest is as it was")
+    hup(text, "reload: done")
+
+
 def main():
     engine, public, admin = t.free_port(), t.free_port(), t.free_port()
     with tempfile.TemporaryDirectory() as folder:
         key, path = os.path.join(folder, "node.key"), os.path.join(folder, "node.yaml")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write("listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\n"
-                       "key: file:node.key\nstate: .\nauth: none\n"
-                       "engines: [{url: \"http://127.1.0.1:%d\"}]\n" % (public, admin, engine))
+        config = ("listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\n"
+                  "key: file:node.key\nstate: .\nauth: none\n"
+                  "engines: [{url: \"http://127.1.0.1:%d\"}]\n" % (public, admin, engine))
+        t.write(path, config)
         done = run("node", "-f", path)
         t.check(done.returncode == 1 and "node.key" in done.stderr, "without its key it says so",
                 done.stderr)
@@ -47,8 +79,9 @@ def main():
         emulate = subprocess.Popen([t.PROGRAM, "emulate", "--nodes", "6", "--regions", "1",
                                     "--only-vllm", "--background", "0", "--listen-port", str(engine)],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        node = subprocess.Popen([t.PROGRAM, "node", "-f", path], stdout=subprocess.DEVNULL,
-                                stderr=subprocess.PIPE, text=True)
+        log = os.path.join(folder, "log")
+        with open(log, "wb") as out:
+            node = subprocess.Popen([t.PROGRAM, "node", "-f", path], stdout=out, stderr=out)
         try:
             t.check(t.wait_for(lambda: ask(admin, "GET", "/readyz")[0] == 200, "a node that is ready"),
                     "it finds its engine")
@@ -61,10 +94,11 @@ def main():
             status, text = ask(public, "POST", "/v1/chat/completions", body)
             t.check(status == 200 and "choices" in text, "a request goes through", text)
             t.check(ask(public, "GET", "/emulate/nodes")[0] == 404, "nothing else does")
+            reload(node, path, config, log, admin)
             done = run("node", "--drain", "--admin", "http://127.0.0.1:%d" % admin)
             t.check(done.returncode == 0 and "drains" in done.stdout, "a drain is asked for",
                     done.stderr)
-            t.check(node.wait(t.GUARD_S) == 0, "and it ends well", node.stderr.read())
+            t.check(node.wait(t.GUARD_S) == 0, "and it ends well", read(log))
             t.check(os.path.exists(os.path.join(folder, "ams1-gpu0.epoch")), "its epoch is kept")
             done = run("node", "--engine", "http://127.1.0.1:%d" % engine, "--name", "other", "--key",
                        key, "--listen", "127.0.0.1:%d" % public)

@@ -129,6 +129,16 @@ def tell(network):
     network.start_node("n1")
     t.check(network.ready(NAMES), "and is taken again in its next life", network.log("gw"))
 
+    with open(network.path("n1.yaml"), encoding="utf-8") as file:
+        text = file.read()
+    t.write(network.path("n1.yaml"), text[:text.index("gateways:")])
+    network.nodes["n1"].send_signal(signal.SIGHUP)
+    t.check(t.wait_for(lambda: network.is_missed("n1"), "silence of n1"),
+            "a node whose configuration has the gateway no more tells it nothing", network.log("n1"))
+    t.write(network.path("n1.yaml"), text)
+    network.nodes["n1"].send_signal(signal.SIGHUP)
+    t.check(network.ready(NAMES), "until it has it again", network.log("n1"))
+
     network.nodes["n0"].kill()
     network.nodes["n0"].wait()
     t.check(t.wait_for(lambda: network.is_missed("n0"), "silence"), "one that is killed is missed",

@@ -77,7 +77,7 @@ e2e_node_start(struct e2e_node *n, const char *yaml, ...)
     va_start(args, yaml);
     vsnprintf(text + at, sizeof(text) - at, yaml, args);
     va_end(args);
-    must(roster_load_node(NULL, span_of(text), &o.roster) == ERR_OK);
+    must(roster_load_node(NULL, span_of(text), NULL, &o.roster) == ERR_OK);
     must(node_open(&o, &n->node) == ERR_OK);
     node_addresses(n->node, &public_address, &admin_address);
     n->port = port_of(&public_address);

@@ -539,7 +539,7 @@ node_strikes(enum fault kind, uint64_t n, struct tally *tally, bool *ret_struck)
                    e2e_engine_port(engine));
     fault_concerns_me(true);
     fault_arm(kind, n);
-    err = roster_load_node(path, (struct span){NULL, 0}, &options.roster);
+    err = roster_load_node(path, (struct span){NULL, 0}, NULL, &options.roster);
     if (err == ERR_OK)
         err = node_open(&options, &node);
     fault_concerns_me(false);

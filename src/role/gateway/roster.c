@@ -793,9 +793,10 @@ roster_read(struct span yaml, const char *name, uint32_t nodes_max, const struct
 }
 
 enum err
-roster_load_node(const char *path, struct span yaml, struct roster **ret_roster)
+roster_load_node(const char *path, struct span yaml, const struct roster *previous,
+                 struct roster **ret_roster)
 {
-    return load(path, yaml, path != NULL ? path : "options", true, 0, NULL, ret_roster);
+    return load(path, yaml, path != NULL ? path : "options", true, 0, previous, ret_roster);
 }
 
 enum err

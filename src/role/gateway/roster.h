@@ -117,7 +117,8 @@ MUST_USE enum err roster_load(const char *path, uint32_t nodes_max, const struct
 MUST_USE enum err roster_read(struct span yaml, const char *name, uint32_t nodes_max,
                               const struct roster *previous, struct roster **ret_roster);
 /* The same for the file of a node agent (wire/config_node.h), or for its text when path is NULL. */
-MUST_USE enum err roster_load_node(const char *path, struct span yaml, struct roster **ret_roster);
+MUST_USE enum err roster_load_node(const char *path, struct span yaml,
+                                   const struct roster *previous, struct roster **ret_roster);
 /* From a configuration made by hand (`up`); it is copied, its spans must outlive the roster. */
 MUST_USE enum err roster_make(const struct config *config, struct roster **ret_roster);
 

@@ -107,7 +107,9 @@ on_signal(int number, void *user)
 {
     struct node *n = user;
 
-    if (number != SIGUSR1)
+    if (number == SIGHUP)
+        node_reload(n);
+    else if (number != SIGUSR1)
         node_end(n);
     else if (n->log != NULL)
         log_file_reopen(n->log, NULL);
@@ -187,7 +189,7 @@ listeners_open(struct node *n)
 static enum err
 setup(struct node *n, const struct node_options *o)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, 0};
+    static const int signals[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1, 0};
     enum err err = o->own_log ? gateway_log_open(n->roster, &n->log) : ERR_OK;
 
     if (notify_open(&n->notify, o->notify_path) != ERR_OK)
@@ -196,6 +198,8 @@ setup(struct node *n, const struct node_options *o)
         err = loop_open(&n->loop);
     if (err == ERR_OK && o->signals) /* before there are threads: they inherit the mask */
         err = signals_open(&n->signals, n->loop, signals, on_signal, n);
+    if (err == ERR_OK && o->config_path != NULL)
+        err = node_reload_open(n, o->config_path);
     if (err == ERR_OK)
         err = http_client_open(n->loop, &n->client);
     if (err == ERR_OK)
@@ -209,7 +213,7 @@ setup(struct node *n, const struct node_options *o)
     if (err == ERR_OK)
         err = listeners_open(n);
     if (err == ERR_OK)
-        err = node_self_listens(n);
+        err = node_self_identity(n, n->roster, &n->identity);
     if (err == ERR_OK)
         err = node_bus_open(n);
     if (err == ERR_OK)
@@ -231,6 +235,7 @@ node_open(const struct node_options *o, struct node **ret_node)
         return ERR_MEMORY;
     }
     n->roster = o->roster;
+    n->first = roster_ref(o->roster);
     n->config = o->roster->node;
     n->ask_ns = o->ask_ns != 0 ? o->ask_ns : NODE_ASK_NS;
     n->report_ns = o->report_ns != 0 ? o->report_ns : NODE_REPORT_NS;
@@ -266,6 +271,7 @@ node_close(struct node *n)
     if (n == NULL)
         return;
     if (n->loop != NULL) {
+        node_reload_close(n);
         node_report_close(n);
         node_bus_close(n);
         node_post_close(n);
@@ -286,6 +292,7 @@ node_close(struct node *n)
     notify_close(&n->notify);
     gateway_log_close(n->log);
     roster_unref(n->roster);
+    roster_unref(n->first);
     free(n);
 }
 

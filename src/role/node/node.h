@@ -18,6 +18,7 @@ struct node;
 
 struct node_options {
     struct roster *roster;   /* of roster_load_node; taken over, also on failure */
+    const char *config_path; /* what SIGHUP reads again; NULL: there is no file */
     const char *state_path;  /* what outlives a restart, where no `state` is set; NULL: nothing */
     const char *notify_path; /* NOTIFY_SOCKET; NULL: no service manager listens */
     bool signals;            /* handle signals; the process has no other threads yet */

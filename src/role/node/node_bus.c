@@ -94,7 +94,7 @@ void
 node_bus_say(struct node *n, const char *kind, struct span bytes)
 {
     char subject[BUS_SUBJECT_BYTES_MAX + 1];
-    struct span region = n->roster->config.region;
+    struct span region = n->first->config.region;
     bool is_report = strcmp(kind, "report") == 0 || strcmp(kind, "chain") == 0;
 
     if (n->bus == NULL)
@@ -128,9 +128,9 @@ node_bus_open(struct node *n)
     char subject[BUS_SUBJECT_BYTES_MAX + 1];
     enum err err;
 
-    if (n->roster->config.bus.nats_count == 0)
+    if (n->first->config.bus.nats_count == 0)
         return ERR_OK;
-    err = roster_bus_open(n->roster, n->name, &n->bus);
+    err = roster_bus_open(n->first, n->name, &n->bus);
     if (err != ERR_OK)
         return err;
     snprintf(subject, sizeof(subject), "iso.ctl.%.*s", (int)n->name.bytes, n->name.data);

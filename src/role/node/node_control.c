@@ -185,14 +185,11 @@ node_control_post(struct node *n, struct http_exchange *x, const struct http_req
 
 /* ---- Life. */
 
-enum err
-node_control_open(struct node *n)
+void
+node_control_change(struct node *n)
 {
-    struct node_control *c = calloc(1, sizeof(*c));
+    struct node_control *c = n->control;
 
-    n->control = c;
-    if (c == NULL)
-        return ERR_MEMORY;
     n->obey_count = 0;
     for (size_t i = 0; i < n->config->gateway_count; i++) {
         const struct config_gateway *g = &n->config->gateways[i];
@@ -201,10 +198,21 @@ node_control_open(struct node *n)
         if ((g->may & DIRECTIVE_MAY_LOAD) != 0 && n->obey_count < REPORT_OBEYS_MAX)
             signature_key_short(&g->key, n->obeys[n->obey_count++]);
     }
-    c->guard.node = n->name;
-    c->guard.epoch = n->epoch;
     c->guard.gateways = c->gateways;
     c->guard.gateway_count = n->config->gateway_count;
+}
+
+enum err
+node_control_open(struct node *n)
+{
+    struct node_control *c = calloc(1, sizeof(*c));
+
+    n->control = c;
+    if (c == NULL)
+        return ERR_MEMORY;
+    c->guard.node = n->name;
+    c->guard.epoch = n->epoch;
+    node_control_change(n);
     return ERR_OK;
 }
 

@@ -13,5 +13,6 @@ unsigned node_control_take(struct node *n, struct span json, char ret_text[MESSA
 /* POST /network/v1/directive */
 void node_control_post(struct node *n, struct http_exchange *x, const struct http_request *r);
 MUST_USE enum err node_control_open(struct node *n);
+void node_control_change(struct node *n); /* n->config is another one: whom to obey in what */
 void node_control_close(struct node *n);
 #endif

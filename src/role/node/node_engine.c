@@ -402,8 +402,8 @@ node_engines_open(struct node *n)
     n->models = calloc(NODE_MODELS_MAX, sizeof(*n->models));
     if (n->models == NULL)
         return ERR_MEMORY;
-    for (uint32_t i = 0; i < n->roster->node_bound && err == ERR_OK; i++) {
-        const struct roster_node *at = roster_node(n->roster, i);
+    for (uint32_t i = 0; i < n->first->node_bound && err == ERR_OK; i++) {
+        const struct roster_node *at = roster_node(n->first, i);
         if (at == NULL)
             continue;
         if (n->engine_count == NODE_ENGINES_MAX) {

@@ -346,17 +346,26 @@ node_post_metrics(const struct node *n, FILE *out)
 
 /* ---- Life. */
 
-static enum err
-told_open(struct node_posts *posts, const struct roster_node *at)
+static void
+told_close(struct told *t)
 {
-    struct told *t = &posts->list[posts->count];
+    loop_timer_stop(&t->pause);
+    if (t->call != NULL)
+        http_call_cancel(t->call);
+    http_target_close(t->target);
+}
+
+/* Into *t; without an address it has no target, and is told nothing. */
+static enum err
+told_open(struct node_posts *posts, const struct roster_node *at, struct told *t)
+{
     enum err err;
 
     *t = (struct told){.posts = posts, .at = at, .next = posts->end, .is_greeting = posts->end > 0};
     if (at->address.bytes == 0) {
         log_error("gateway %.*s: its url has no address: it will not hear of this node",
                   (int)at->name.bytes, at->name.data);
-        return ERR_OK;
+        return ERR_NOT_FOUND;
     }
     err = http_target_open(posts->node->client, &at->address.any, at->address.bytes, at->host, NULL,
                            0, &t->target);
@@ -364,28 +373,50 @@ told_open(struct node_posts *posts, const struct roster_node *at)
         err = http_target_use_tls(t->target, at->tls, at->tls_name, at->tls_pin);
     if (err != ERR_OK && t->target != NULL)
         http_target_close(t->target);
-    posts->count += err == ERR_OK;
+    return err;
+}
+
+enum err
+node_post_change(struct node *n, const struct roster *roster)
+{
+    struct node_posts *posts = n->posts;
+    size_t most = roster->node->gateway_count, count = 0;
+    struct told *list = calloc(most + 1, sizeof(*list));
+    enum err err = list != NULL ? ERR_OK : ERR_MEMORY;
+
+    for (size_t i = 0; i < most && err == ERR_OK; i++) {
+        if (roster->node_gateways[i].url.bytes == 0)
+            continue;
+        err = told_open(posts, &roster->node_gateways[i], &list[count]);
+        count += err == ERR_OK;
+        if (err == ERR_NOT_FOUND)
+            err = ERR_OK;
+    }
+    if (err == ERR_OK) { /* the new ones stay, the old ones go */
+        struct told *old = posts->list;
+        size_t old_count = posts->count;
+
+        posts->list = list;
+        posts->count = count;
+        list = old;
+        count = old_count;
+    }
+    for (size_t i = 0; i < count; i++)
+        told_close(&list[i]);
+    free(list);
+    for (size_t i = 0; i < posts->count && err == ERR_OK; i++)
+        go_on(&posts->list[i]);
     return err;
 }
 
 enum err
 node_post_open(struct node *n)
 {
-    size_t count = n->config->gateway_count;
-    enum err err = ERR_OK;
-
     n->posts = calloc(1, sizeof(*n->posts));
     if (n->posts == NULL)
         return ERR_MEMORY;
     n->posts->node = n;
-    n->posts->list = calloc(count + 1, sizeof(*n->posts->list));
-    if (n->posts->list == NULL)
-        return ERR_MEMORY;
-    for (size_t i = 0; i < count && err == ERR_OK; i++) {
-        if (n->roster->node_gateways[i].url.bytes > 0)
-            err = told_open(n->posts, &n->roster->node_gateways[i]);
-    }
-    return err;
+    return node_post_change(n, n->roster);
 }
 
 /* Has everybody who listens heard all? */
@@ -407,16 +438,12 @@ node_post_close(struct node *n)
 
     if (posts == NULL)
         return;
-    for (size_t i = 0; posts->list != NULL && i < posts->count; i++)
+    for (size_t i = 0; i < posts->count; i++)
         loop_timer_stop(&posts->list[i].pause);
-    while (posts->list != NULL && !is_over(posts) && clock_now_ns() < until_ns)
+    while (!is_over(posts) && clock_now_ns() < until_ns)
         loop_pass(n->loop, 10);
-    for (size_t i = 0; posts->list != NULL && i < posts->count; i++) {
-        loop_timer_stop(&posts->list[i].pause);
-        if (posts->list[i].call != NULL)
-            http_call_cancel(posts->list[i].call);
-        http_target_close(posts->list[i].target);
-    }
+    for (size_t i = 0; i < posts->count; i++)
+        told_close(&posts->list[i]);
     for (size_t i = 0; i < RING_MAX; i++)
         free(posts->ring[i].text);
     free(posts->list);

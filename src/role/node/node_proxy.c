@@ -560,7 +560,11 @@ node_proxy_begin(struct node *n, const struct node_api *api, struct http_exchang
     q->tokens = q->ask.prompt_tokens;
     if (api->has_output)
         q->tokens += q->ask.output_tokens != 0 ? q->ask.output_tokens : (uint64_t)n->output_mean;
-    q->gateway = node_gateway_name(n, r);
+    /* of its own: a reload may come before its end */
+    if (arena_copy(http_exchange_arena(x), node_gateway_name(n, r), &q->gateway) != ERR_OK) {
+        node_refuse(x, 503, "node_out_of_memory", NAN, "this node has no room for it now");
+        return;
+    }
     http_exchange_set_user(x, q);
     enter(q);
     if (q->gateway.bytes > 0 && http_exchange_user(x) == q &&

@@ -52,11 +52,10 @@ take_key(struct node *n)
 /* Where it is reached, for gateways that hear of it: as it listens, unless that is everywhere; its
  * operator's record knows better. ERR_FULL. */
 static enum err
-set_url(struct node *n)
+set_url(const struct node *n, struct roster *r, struct span *ret_url)
 {
     struct sockaddr_storage at;
     char host[INET6_ADDRSTRLEN] = "";
-    struct roster *r = n->roster;
     const char *scheme = r->tls.context != NULL ? "https" : "http";
 
     http_server_address(n->public_server, &at);
@@ -66,8 +65,7 @@ set_url(struct node *n)
         if (v4->sin_addr.s_addr == htonl(INADDR_ANY) ||
             inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host)) == NULL)
             return ERR_OK;
-        return arena_printf(&r->arena, &n->identity.url, "%s://%s:%u", scheme, host,
-                            ntohs(v4->sin_port));
+        return arena_printf(&r->arena, ret_url, "%s://%s:%u", scheme, host, ntohs(v4->sin_port));
     }
     if (at.ss_family == AF_INET6) {
         const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&at;
@@ -75,61 +73,76 @@ set_url(struct node *n)
         if (IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr) ||
             inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host)) == NULL)
             return ERR_OK;
-        return arena_printf(&r->arena, &n->identity.url, "%s://[%s]:%u", scheme, host,
-                            ntohs(v6->sin6_port));
+        return arena_printf(&r->arena, ret_url, "%s://[%s]:%u", scheme, host, ntohs(v6->sin6_port));
     }
     return ERR_OK;
 }
 
-enum err
-node_self_listens(struct node *n)
-{
-    return n->roster->node_identity.bytes > 0 ? ERR_OK : set_url(n);
-}
-
 /* Nobody vouches for it: only what is its own. */
-static void
-set_unsigned(struct node *n)
+static enum err
+make_unsigned(const struct node *n, struct roster *r, struct identity *ret)
 {
-    message_absent(identity_fields, &n->identity);
-    n->identity.node = n->name;
-    signature_key_of_secret(&n->secret, &n->identity.key);
-    n->identity.labels = n->config->labels;
-    if (message_label_add(&n->identity.labels, SPAN_LIT("region"), n->roster->config.region) !=
-        ERR_OK)
+    memset(ret, 0, sizeof(*ret));
+    message_absent(identity_fields, ret);
+    ret->node = n->name;
+    signature_key_of_secret(&n->secret, &ret->key);
+    ret->labels = r->node->labels;
+    if (message_label_add(&ret->labels, SPAN_LIT("region"), n->first->config.region) != ERR_OK)
         log_debug("the region is among the labels already");
+    return set_url(n, r, &ret->url);
 }
 
 static enum err
-take_record(struct node *n)
+take_record(const struct node *n, const struct roster *r, struct identity *ret)
 {
-    struct span path = n->config->identity_file;
+    struct span path = r->node->identity_file;
     char words[IDENTITY_WORDS_BYTES];
     struct message_error error;
     enum identity_verdict verdict;
     struct signature_key key;
 
     signature_key_of_secret(&n->secret, &key);
-    if (identity_parse(n->roster->node_identity, &n->identity, &error) != ERR_OK) {
+    if (identity_parse(r->node_identity, ret, &error) != ERR_OK) {
         log_error("%.*s: %s", (int)path.bytes, path.data, error.text);
         return ERR_PARSE;
     }
-    if (!signature_key_eq(&n->identity.key, &key) || !span_eq(n->identity.node, n->name)) {
+    if (!signature_key_eq(&ret->key, &key) || !span_eq(ret->node, n->name)) {
         log_error("%.*s: the record of another node, or of another key of this one",
                   (int)path.bytes, path.data);
         return ERR_ARG;
     }
     /* Whom to trust is the gateways' to say; whether it is good in itself shows here already. */
-    verdict = identity_verify(
-        &n->identity, n->name,
-        &(struct identity_trust){.operators = &n->identity.operator_key, .count = 1},
-        clock_wall_s());
+    verdict = identity_verify(ret, n->name,
+                              &(struct identity_trust){.operators = &ret->operator_key, .count = 1},
+                              clock_wall_s());
     if (verdict != IDENTITY_PROVEN && !identity_is_unproven(verdict)) {
-        identity_words(verdict, &n->identity, clock_wall_s(), words);
+        identity_words(verdict, ret, clock_wall_s(), words);
         log_error("%.*s: gateways will refuse this record: %s", (int)path.bytes, path.data, words);
         return ERR_ARG;
     }
     return ERR_OK;
+}
+
+enum err
+node_self_identity(const struct node *n, struct roster *r, struct identity *ret_identity)
+{
+    return r->node_identity.bytes > 0 ? take_record(n, r, ret_identity)
+                                      : make_unsigned(n, r, ret_identity);
+}
+
+bool
+node_self_has_key(const struct node *n, const struct roster *r)
+{
+    struct signature_file file = {.owner = SIGNATURE_OWNER_NONE};
+    struct span text = r->node_key;
+    struct signature_key own;
+    bool good = signature_file_parse(text, &file) == ERR_OK && file.is_secret;
+
+    signature_key_of_secret(&n->secret, &own);
+    good = good && signature_key_eq(&file.key, &own);
+    signature_file_forget(&file);
+    explicit_bzero((void *)(uintptr_t)text.data, text.bytes); /* the arena's, which is not const */
+    return good;
 }
 
 /* ---- The epoch. */
@@ -203,10 +216,6 @@ node_self_open(struct node *n, const char *state_path)
 {
     enum err err = take_key(n);
 
-    if (err == ERR_OK && n->roster->node_identity.bytes > 0)
-        err = take_record(n);
-    else if (err == ERR_OK)
-        set_unsigned(n);
     if (err == ERR_OK)
         err = begin_epoch(n, state_path);
     if (err == ERR_OK)

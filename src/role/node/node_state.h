@@ -13,6 +13,7 @@
  *   node_post.c     what it says, to gateways over HTTP
  *   node_control.c  directives of gateways (node_control.h)
  *   node_order.c    what they want of engines (node_order.h)
+ *   node_reload.c   the configuration again
  *   node_page.c     /livez, /readyz, /metrics, models
  * All on one loop's thread. */
 #include <stdatomic.h>
@@ -91,6 +92,7 @@ struct node_counts {
 struct node_control;
 struct node_posts;
 struct node_orders;
+struct node_reload;
 struct node_request;
 TAILQ_HEAD(node_requests, node_request);
 
@@ -98,8 +100,10 @@ struct node {
     struct loop *loop;
     struct http_client *client;
     struct http_server *public_server, *admin_server;
-    struct roster *roster;
+    struct roster *roster; /* as the configuration is now */
+    struct roster *first;  /* as it was at the start: engines, and what needs a restart */
     const struct config_node *config; /* the roster's */
+    struct node_reload *reload;       /* NULL: there is no file to read again */
     struct log_file *log;
     struct tls_tickets tickets;
     struct notify notify;
@@ -227,8 +231,12 @@ uint32_t node_engines_up(const struct node *n);
 
 /* ---- node_self.c */
 MUST_USE enum err node_self_open(struct node *n, const char *state_path);
-/* It listens now: where it is reached is known. */
-MUST_USE enum err node_self_listens(struct node *n);
+/* What it says it is, by this roster; it listens already, so where it is reached is known. The
+ * spans are the roster's, and the node's. ERR_PARSE, ERR_ARG: logged. */
+MUST_USE enum err node_self_identity(const struct node *n, struct roster *r,
+                                     struct identity *ret_identity);
+/* Is the key that was read there ours? It is wiped. */
+bool node_self_has_key(const struct node *n, const struct roster *r);
 void node_self_close(struct node *n);
 
 /* ---- node_report.c */
@@ -256,9 +264,18 @@ void node_bus_look(struct node *n); /* is it connected anew? */
 
 /* ---- node_post.c */
 MUST_USE enum err node_post_open(struct node *n);
+/* Other gateways from now on, as this roster has them; n->roster is not that yet. ERR_MEMORY,
+ * ERR_ARG: it stays as it is. */
+MUST_USE enum err node_post_change(struct node *n, const struct roster *roster);
 void node_post_close(struct node *n); /* when all is said; waits a moment until it was heard */
 void node_post_say(struct node *n, const char *kind, struct span bytes); /* as node_bus_say */
 void node_post_metrics(const struct node *n, FILE *out);
+
+/* ---- node_reload.c */
+MUST_USE enum err node_reload_open(struct node *n, const char *path);
+void node_reload_close(struct node *n);
+/* Read it and take it over, or keep the old one; both is told in the log. */
+void node_reload(struct node *n);
 
 /* ---- node_order.c */
 /* The state of a model at an engine, which may be about to change. */

@@ -60,6 +60,29 @@ static const struct {
      "models[engines].params: 8B -> 7B\n"},
 };
 
+/* The same of nodes. */
+static const struct {
+    const char *label, *before, *after, *lines;
+} node_rows[] = {
+    {"nothing", "key: file:k\nengines: [{url: \"http://a:1\"}]\n",
+     "engines:\n  - url: \"http://a:1\"\nkey: \"file:k\"\n", ""},
+    {"what it is told", "guard: {requests_max: 2}\n", "guard: {loading: 5s}\nlabels: {a: b}\n",
+     "guard.requests_max: 2 -> none\nguard.loading: none -> 5s\nlabels.a: none -> b\n"},
+    {"gateways", "gateways: [{name: a}]\n", "gateways: [{name: b}]\n",
+     "gateways: [{name: a}] -> [{name: b}]\n"},
+    {"what needs a restart", "key: file:k\nlisten: {public: \"a:1\"}\n",
+     "key: file:l\nlisten: {public: \"a:2\"}\nbus: {nats: \"nats://b\"}\n",
+     "key: file:k -> file:l (with the next process: restart)\n"
+     "listen.public: a:1 -> a:2 (with the next process: restart)\n"
+     "bus.nats: none -> nats://b (with the next process: restart)\n"},
+    {"engines, of which nothing is shown", "engines: [{url: \"http://a:1\", key: sesame}]\n",
+     "engines: [{url: \"http://a:1\", key: other}]\n",
+     "engines: changed (with the next process: restart)\n"},
+    {"no engines any more", "engines: [{url: \"http://a:1\"}]\n", "name: a\n",
+     "name: none -> a (with the next process: restart)\n"
+     "engines: changed (with the next process: restart)\n"},
+};
+
 struct lines {
     char text[16384];
     size_t bytes;
@@ -104,9 +127,33 @@ check_long(struct arena *arena)
           "cut to their place");
 }
 
+static void
+check_nodes(void)
+{
+    for (size_t i = 0; i < sizeof(node_rows) / sizeof(node_rows[0]); i++) {
+        struct lines lines = {.bytes = 0};
+        struct arena arena;
+
+        arena_init(&arena, ARENA_BYTES);
+        CHECK(config_diff_node(span_of(node_rows[i].before), span_of(node_rows[i].after), &arena,
+                               add_line, &lines) == ERR_OK &&
+                  strcmp(lines.text, node_rows[i].lines) == 0,
+              node_rows[i].label);
+        if (strcmp(lines.text, node_rows[i].lines) != 0)
+            printf("# got:\n# %s", lines.text);
+        arena_fini(&arena);
+        arena_init(&arena, 1024);
+        CHECK(config_diff_node(span_of(node_rows[i].before), span_of(node_rows[i].after), &arena,
+                               add_line, &lines) == ERR_FULL,
+              "a full arena");
+        arena_fini(&arena);
+    }
+}
+
 int
 main(void)
 {
+    check_nodes();
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct lines lines = {.bytes = 0};
         struct config before, after;
