@@ -214,6 +214,9 @@ give_up(struct core *core, struct request *r, const struct judgement *j, uint32_
         }
     }
     say(actions, r, ADMISSION_REFUSED, j->why);
+    core->models[r->arrived.model].refused_total += j->refusal == REFUSAL_SHED ||
+                                                    j->refusal == REFUSAL_FULL ||
+                                                    j->refusal == REFUSAL_DEADLINE;
     flight_refuse(actions, r->id, r->attempt - 1, j->refusal, failure, retry_ms(j->wait_ms));
     flight_drop(core, r);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/claim.h"
+#include "core/headroom.h"
 #include "core/index.h"
 #include "core/isolation.h"
 #include "core/learn.h"
@@ -745,6 +746,7 @@ sweep_node(struct core *core, uint32_t node)
     readiness_sweep(core, node);
     index_node(core, node);
     model_load_sweep(core, node);
+    headroom_sweep(core, node);
 }
 
 void
@@ -755,6 +757,7 @@ capacity_sweep(struct core *core)
             core->sweep = 0;
             suspicion_round(core);
             model_load_swept(core);
+            headroom_swept(core);
             if (i > 0)
                 break; /* once around is enough */
         }

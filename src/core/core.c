@@ -15,6 +15,8 @@
 #include "core/demand.h"
 #include "core/fair.h"
 #include "core/flight.h"
+#include "core/headroom.h"
+#include "core/headroom_check.h"
 #include "core/hedge.h"
 #include "core/index.h"
 #include "core/isolation.h"
@@ -37,8 +39,8 @@
 
 struct layout {
     size_t core, fair, hot, cold, placements, links, placed, curves, learned, models, sketches,
-        tenant_sketches, tenant_tags, heads, masks, demands, paths, requests, request_heads,
-        scratch, prefixes, caches, rates, chains, ring, bytes;
+        tenant_sketches, tenant_tags, heads, masks, demands, headrooms, paths, requests,
+        request_heads, scratch, prefixes, caches, rates, chains, ring, bytes;
 };
 
 static size_t
@@ -96,6 +98,7 @@ layout_of(const struct core_config *c)
     l.heads = part(&at, slots * INDEX_BUCKETS, sizeof(uint32_t));
     l.masks = part(&at, slots, sizeof(uint32_t));
     l.demands = part(&at, slots, sizeof(struct demand));
+    l.headrooms = part(&at, slots, sizeof(struct headroom));
     l.paths = part(&at, c->regions_max, sizeof(struct region_path));
     l.requests = part(&at, c->requests_max, sizeof(struct request));
     l.request_heads = part(&at, power_of_two_from(c->requests_max), sizeof(uint32_t));
@@ -211,6 +214,7 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
     core->bucket_heads = (uint32_t *)(void *)(base + l.heads);
     core->bucket_masks = (uint32_t *)(void *)(base + l.masks);
     core->demands = (struct demand *)(void *)(base + l.demands);
+    core->headrooms = (struct headroom *)(void *)(base + l.headrooms);
     core->paths = (struct region_path *)(void *)(base + l.paths);
     core->requests = (struct request *)(void *)(base + l.requests);
     core->request_heads = (uint32_t *)(void *)(base + l.request_heads);
@@ -262,6 +266,7 @@ step_arrived(struct core *core, const struct event *event, struct actions *actio
     r = flight_add(core, e);
     if (r == NULL) {
         demand_arrived(core, e->model, 0.0f);
+        core->models[e->model].refused_total++;
         flight_refuse(actions, e->request, 0, REFUSAL_CROWDED, FAILURE_NONE, NAN);
         return;
     }
@@ -309,6 +314,7 @@ step_started(struct core *core, const struct event_started *e, struct actions *a
     capacity_delivered(core, a->node, e->path_bytes_per_ms, e->path_limited != 0);
     limit_started(core, r, a);
     claim_started(core, r, a);
+    headroom_check_started(core, r, a);
     capacity_started(core, r, a);
     hedge_started(core, r, a, actions);
     admit_freed(core, a->node, actions);
@@ -329,6 +335,8 @@ step_ended(struct core *core, const struct event_ended *e, struct actions *actio
     demand_ended(core, r->arrived.model,
                  e->output_tokens > 0 ? (float)e->output_tokens : r->output_tokens);
     prefix_ended(core, r, a, e);
+    headroom_ended(core, r, a, e);
+    headroom_check_ended(core, r, a, e);
     if (a->node != NODE_ANY)
         isolation_result(core, a->node, FAILURE_NONE, NAN);
     admit_ended(core, r, e->output_tokens);

@@ -8,6 +8,7 @@
  * gateway and the simulator run this very code, and a record can be replayed byte for byte.
  *
  * One thread at a time (the gateway's door, role/gateway/decide.c, holds a lock around it). */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -92,10 +93,11 @@ struct node_view {
     uint32_t slots, own_outstanding;
     float report_age_ms; /* NAN: never heard */
     float running, waiting, queue_tokens, kv_tokens_used, kv_tokens_cap;
-    float rtt_ms, residual, spread, p_fail;      /* residual: learned factor on times */
-    uint32_t ejected;                            /* 1: out for failures */
-    uint32_t changes;                            /* times that its speed changed at once */
-    float changed_ago_ms;                        /* since the last of them; NAN: never */
+    float rtt_ms, residual, spread, p_fail; /* residual: learned factor on times */
+    uint32_t ejected;                       /* 1: out for failures */
+    float silent_ms;      /* nothing is heard of it, and it does not answer; NAN: something is */
+    uint32_t changes;     /* times that its speed changed at once */
+    float changed_ago_ms; /* since the last of them; NAN: never */
     float prefill_tok_s, decode_tok_s;           /* at full load, by curve and residual */
     float free_prefill_tok_s, free_decode_tok_s; /* what it can take on top of now */
     uint32_t models_ready;
@@ -177,4 +179,44 @@ struct plan_view { /* a directive; the last first */
 uint32_t core_view_plan(const struct core *core, uint64_t now_ns, uint32_t from,
                         struct plan_view *ret_views, uint32_t *ret_next);
 void core_view_model(const struct core *core, uint16_t model, struct model_view *ret_view);
+
+/* What a model's nodes in a region can take, so that the goals still hold (headroom.h). */
+enum headroom_limit {                       /* which would not, with more */
+                      HEADROOM_PREFILL = 0, /* the first token */
+                      HEADROOM_DECODE,      /* the time between two tokens */
+                      HEADROOM_KV,          /* room for KV */
+                      HEADROOM_SLOTS,       /* requests run at once */
+                      HEADROOM_LIMITS
+};
+
+struct headroom_goals { /* p90s */
+    float first_ms, first_per_token_ms, step_ms;
+    bool is_first_configured, is_step_configured; /* else it is the default */
+};
+void core_view_goals(const struct core *core, struct headroom_goals *ret_goals);
+
+/* A whole hour's outcome: where between two loads the goals ceased to hold. Requests/s. */
+struct headroom_checked {
+    uint64_t at_ns;   /* 0: there was none yet */
+    float told_s;     /* what was told, on average */
+    float held_s;     /* the highest load at which they held; NAN: none was looked at */
+    float broke_s;    /* the lowest at which they did not, above it; NAN: none */
+    float error_part; /* told over reached, less 1; NAN: the load never came near */
+    uint32_t windows; /* that had enough requests to say something */
+};
+
+struct headroom_view {
+    uint16_t model, region;
+    uint32_t nodes;        /* ready, heard of, not ejected */
+    uint32_t limit;        /* enum headroom_limit */
+    float requests_s;      /* served now, by all gateways */
+    float most_requests_s; /* that can be, with what else runs on these nodes */
+    float prompt_tokens, uncached_tokens, output_tokens; /* of a usual request */
+    float correction; /* learned by the checks; most_requests_s has it */
+    struct headroom_checked checked;
+    float checked_ago_ms; /* NAN: never */
+};
+/* Models from `from` on, in regions where they are known; as core_view_demand. */
+uint32_t core_view_headroom(const struct core *core, uint64_t now_ns, uint32_t from,
+                            struct headroom_view *ret_views, uint32_t *ret_next);
 #endif

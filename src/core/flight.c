@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "core/capacity.h"
+#include "core/headroom.h"
 #include "core/hedge.h"
 #include "core/index.h"
 #include "core/learn.h"
@@ -200,6 +201,7 @@ flight_dispatch(struct core *core, struct request *r, const struct choice *choic
     index_rotate(core, choice->placement);
     readiness_asked(core, choice->placement);
     capacity_reserve(core, r, t);
+    headroom_sent(core, choice->placement);
     prefix_dispatched(core, r, t, choice->placement, choice->matched);
     a = flight_action(actions, ACTION_DISPATCH);
     a->dispatch.request = r->id;

@@ -37,19 +37,28 @@ batch_max(const struct predict_node *n, float prompt_tokens, float output_tokens
     return max_f(1.0f, most);
 }
 
+float
+model_load_batch(const struct core *core, uint32_t placement, const struct predict_node *n)
+{
+    const struct model_record *m = &core->models[core->placements[placement].model];
+    float goal_ms = core->settings.tpot_goal_ms, step_ms = goal_ms > 0.0f ? goal_ms : LOAD_STEP_MS;
+
+    return batch_max(n, m->prompt_mean, max_f(1.0f, m->output_mean),
+                     step_ms / max_f(n->residual_step, 1e-3f));
+}
+
 /* What the node finishes now, and at most. */
 static void
 rates_of(const struct core *core, uint32_t placement, float *ret_now, float *ret_most)
 {
     const struct model_record *m = &core->models[core->placements[placement].model];
-    float goal_ms = core->settings.tpot_goal_ms, step_ms = goal_ms > 0.0f ? goal_ms : LOAD_STEP_MS;
     float prompt_tokens = m->prompt_mean, output_tokens = max_f(1.0f, m->output_mean);
     float most, batch, factor;
     struct predict_node n;
 
     capacity_estimate(core, core->now_ns, placement, &n);
     factor = max_f(n.residual_step, 1e-3f);
-    most = batch_max(&n, prompt_tokens, output_tokens, step_ms / factor);
+    most = model_load_batch(core, placement, &n);
     batch = min_f(most, n.running + n.waiting);
     *ret_most = rate(&n.curve, most, prompt_tokens, output_tokens) / factor;
     if (batch < 1.0f) /* of one it is busy only so much of the time */

@@ -10,6 +10,10 @@
  * taken as ticks visit the nodes, and is a mean over a few seconds. */
 #include "core/state.h"
 
+/* The largest batch with which its tokens still come in time: what slots there are (engines that do
+ * not tell have too many in their configuration) counts only as far as KV and the curve go. n: as
+ * capacity_estimate gives it. */
+float model_load_batch(const struct core *core, uint32_t placement, const struct predict_node *n);
 /* A tick visits the node: what it says of the models that are ready there. */
 void model_load_sweep(struct core *core, uint32_t node);
 /* All nodes were visited. */

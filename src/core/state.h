@@ -147,6 +147,8 @@ struct node_cold {
         bool makes_room; /* it is asked to unload first: the load is asked for when there is room */
         float asked_ms_s;
     } plan;
+    uint64_t headroom_ns; /* headroom: when it was visited last; 0: never */
+    float others_batch;   /* requests of other gateways there, a running mean */
 };
 
 struct placement { /* a model on a node */
@@ -171,10 +173,13 @@ struct placed {        /* beside each placement: what plan and load_time know of
     bool is_alone; /* nothing else loaded there */
     bool pinned;
     uint8_t denials; /* requests in a row that found it not to be there (claim) */
+    float sent_ms; /* headroom: of ours a millisecond, a running mean */
 };
 
 struct link { /* beside each placement: what a walk over a bucket's ring reads */
     uint32_t node, next, prev;
+    uint32_t
+        sent; /* headroom: of ours, since its node was visited last; a dispatch was here anyway */
 };
 
 /* What the nodes of a region have in common as seen from here: most of the way to them. */
@@ -265,6 +270,13 @@ struct demand_told {  /* of a model, by the other gateways of our own region */
     struct demand_rates rates;
 };
 
+struct model_mix { /* what a request of a model is, on average over the last thousand */
+    float count;
+    float prompt, output;        /* tokens */
+    float held;                  /* of KV, over its tokens: output * (prompt + output/2) */
+    float uncached, uncached_sq; /* of the prompt, what had to be computed; its square's mean */
+};
+
 struct model_record {
     float bytes_per_token[SCRIPT_CLASS_COUNT];
     float tokens_seen[SCRIPT_CLASS_COUNT]; /* that they are a mean of, fading */
@@ -296,6 +308,8 @@ struct model_record {
     uint64_t failed_ns;        /* the last of its loads that came to nothing; 0: none */
     uint32_t fails;            /* such in a row */
     bool wanted;               /* it waits for plan to look at it */
+    uint64_t refused_total;    /* for want of room */
+    struct model_mix mix;
     float late_ms, late_count; /* of late ones: what they took beyond their tail, how many came */
     struct demand_told told;
 };
@@ -337,6 +351,36 @@ struct demand {                                   /* of a model in a region (dem
     uint32_t copies; /* of the model on nodes of the region, ready or loading, as index has them */
 };
 _Static_assert(sizeof(struct demand) == 64, "an arrival touches one line of it");
+
+/* ---- What a model's nodes in a region can take (headroom, headroom_check). */
+#define HEADROOM_BINS 32u /* of the load over what was told, each HEADROOM_BIN wide */
+#define HEADROOM_BIN  0.05f
+
+struct headroom_sum {               /* over the nodes of a cell */
+    float most_ms[HEADROOM_LIMITS]; /* requests/ms, by what limits the node */
+    float pooled[HEADROOM_LIMITS];  /* requests that are under way then: chance evens out */
+    float sent_ms, own_ms;          /* requests/ms now; ours of them */
+    uint32_t nodes;
+};
+
+struct headroom {                         /* of a model in a region */
+    _Alignas(64) struct headroom_sum sum; /* of the rounds since the last were told */
+    /* As told: requests/ms. */
+    float most_ms, sent_ms, own_part;
+    uint32_t nodes, limit; /* enum headroom_limit */
+    float correction;      /* learned; 0 stands for 1: none yet */
+    /* The window under way (headroom_check), and what was told when it began. */
+    uint64_t window_ns; /* 0: there is none */
+    float window_most_ms;
+    uint32_t sent, started, late, ended, slow;
+    uint64_t refused_then, requests_then;
+    /* The hour. */
+    uint64_t hour_ns;
+    float hour_most_ms; /* mean of what was told */
+    uint32_t windows;
+    uint8_t met[HEADROOM_BINS], missed[HEADROOM_BINS];
+    struct headroom_checked checked; /* the last whole one; at_ns 0: none */
+};
 
 struct request {
     uint64_t id; /* 0: free */
@@ -418,10 +462,13 @@ struct core {
     struct class_learned *learned; /* beside curves */
     struct output_tables outputs;
     struct model_record *models;
-    uint32_t *bucket_heads;    /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
-    uint32_t *bucket_masks;    /* [model * regions_max + region] */
-    struct demand *demands;    /* beside bucket_masks */
-    struct region_path *paths; /* by region */
+    uint32_t *bucket_heads;     /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
+    uint32_t *bucket_masks;     /* [model * regions_max + region] */
+    struct demand *demands;     /* beside bucket_masks */
+    struct headroom *headrooms; /* likewise */
+    uint64_t headroom_ns;       /* when they were told last */
+    uint32_t headroom_rounds;   /* in their sums */
+    struct region_path *paths;  /* by region */
     uint8_t region_order[CORE_REGIONS_MAX], region_place[CORE_REGIONS_MAX]; /* nearest first */
     struct request *requests;
     uint32_t *request_heads;

@@ -43,25 +43,38 @@ suspicion_probe(struct core *core, uint32_t node, uint32_t failure)
 
 /* For how long nothing was heard that should have been; NAN: nothing is expected. */
 static float
-silent_ms(const struct core *core, uint32_t node)
+silent_ms(const struct core *core, uint64_t now_ns, uint32_t node)
 {
     const struct node_hot *hot = &core->hot[node];
     const struct node_cold *cold = &core->cold[node];
     float late_ms;
 
     if (cold->asked)
-        return cold->silent_ns != 0 ? ns_to_ms(core->now_ns - cold->silent_ns) : 0.0f;
+        return cold->silent_ns != 0 ? ns_to_ms(now_ns - cold->silent_ns) : 0.0f;
     if (cold->report_gap_ms <= 0.0f)
         return NAN;
-    late_ms = ns_to_ms(core->now_ns - hot->report_ns);
+    late_ms = ns_to_ms(now_ns - hot->report_ns);
     return max_f(0.0f, late_ms - GAPS_LATE * cold->report_gap_ms - GAP_SLACK_MS);
+}
+
+float
+suspicion_silent_ms(const struct core *core, uint64_t now_ns, uint32_t node)
+{
+    const struct node_hot *hot = &core->hot[node];
+    bool heard = (hot->flags & NODE_FLAG_REPORTS) != 0;
+    float age_ms = heard && now_ns > hot->report_ns ? ns_to_ms(now_ns - hot->report_ns) : 0.0f;
+    float ms = silent_ms(core, now_ns, node);
+
+    if (!(ms > 0.0f) || (heard && age_ms <= SUSPICION_NEWS_MS))
+        return NAN;
+    return max_f(ms, age_ms);
 }
 
 void
 suspicion_look(struct core *core, uint32_t node)
 {
     struct suspicion *s = &core->suspicion;
-    float ms = silent_ms(core, node);
+    float ms = silent_ms(core, core->now_ns, node);
 
     if (isnan(ms) || (core->hot[node].flags & NODE_FLAG_EJECTED) != 0)
         return;

@@ -17,6 +17,10 @@
 void suspicion_report(struct core *core, uint32_t node, float gap_ms);
 /* It was asked, and did or did not answer. */
 void suspicion_probe(struct core *core, uint32_t node, uint32_t failure);
+/* For how long nothing is heard of the node, where its news is older than this and it does not
+ * answer either (or nobody asks it, and reports are overdue); NAN: something is. */
+#define SUSPICION_NEWS_MS 5000.0f
+float suspicion_silent_ms(const struct core *core, uint64_t now_ns, uint32_t node);
 /* The sweep is at this node. */
 void suspicion_look(struct core *core, uint32_t node);
 /* It has been at all of them. */

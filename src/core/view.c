@@ -5,6 +5,8 @@
 #include "core/capacity.h"
 #include "core/learn.h"
 #include "core/load_time.h"
+#include "core/model_load.h"
+#include "core/suspicion.h"
 
 /* What a node can do on top of now, by the model it has ready with the most capacity: not additive
  * over models, since they share the hardware. */
@@ -14,15 +16,14 @@ view_speed(const struct core *core, uint64_t now_ns, uint32_t placement, struct 
     const struct placement *p = &core->placements[placement];
     const struct class_curve *cc = capacity_class(core, p->model, core->hot[v->node].class);
     struct predict_node n;
-    float batch, full, step_ms, prefill_tok_s, decode_tok_s, used;
+    float batch, step_ms, prefill_tok_s, decode_tok_s, used;
 
     capacity_estimate(core, now_ns, placement, &n);
-    full = n.slots > 0.0f ? n.slots : PREDICT_BATCH_GUESS;
-    batch = max_f(1.0f, full);
+    batch = model_load_batch(core, placement, &n);
     step_ms = predict_step_ms(&cc->curve, batch, batch * core->models[p->model].prompt_mean);
     prefill_tok_s = 1000.0f / max_f(1e-3f, cc->curve.b_ms * n.residual);
     decode_tok_s = 1000.0f * batch / max_f(1e-3f, step_ms * n.residual_step);
-    used = min_f(1.0f, predict_load(&n));
+    used = min_f(1.0f, max_f(predict_load(&n), (n.running + n.waiting) / batch));
     if (decode_tok_s < v->decode_tok_s)
         return;
     v->prefill_tok_s = prefill_tok_s;
@@ -84,6 +85,7 @@ view_node(const struct core *core, uint64_t now_ns, uint32_t node, struct node_v
         .p_fail = (float)hot->p_fail / SHARE_ONE,
     };
     view_claims(cold, now_ns, v);
+    v->silent_ms = suspicion_silent_ms(core, now_ns, node);
     v->ejected = (hot->flags & NODE_FLAG_EJECTED) != 0;
     v->changes = cold->changes;
     v->changed_ago_ms = cold->changes > 0 && now_ns >= cold->changed_ns
