@@ -145,6 +145,7 @@ run_one(const struct sim_job *job, void (*told)(void *user, double share), void 
     struct sim_slo slo = {o->slo_first_ms, o->slo_first_per_token_ms, o->slo_step_ms};
     double began_s = cpu_s(), step_ms = o->duration_ms / STEPS, at_ms = 0.0;
     uint32_t pieces = 0;
+    bool is_looked = false, more;
     struct sim_error error;
     struct sim_world *w;
     struct sim_stats *s;
@@ -161,7 +162,12 @@ run_one(const struct sim_job *job, void (*told)(void *user, double share), void 
             sim_world_check(w);
         if (told != NULL)
             told(user, fmin(1.0, (at_ms - step_ms) / o->duration_ms));
-    } while (sim_world_run(w, at_ms));
+        more = sim_world_run(w, at_ms);
+        if (job->look != NULL && !is_looked && at_ms >= o->duration_ms) {
+            job->look(job, w, r->extras);
+            is_looked = true;
+        }
+    } while (more);
     s = sim_world_stats(w);
     r->ended_ms = sim_world_now_ms(w);
     sim_world_finish(w);

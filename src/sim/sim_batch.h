@@ -30,7 +30,9 @@ struct sim_job {
      * zeroed. */
     void (*measure)(const struct sim_job *job, struct sim_world *w,
                     double ret_extras[SIM_EXTRAS_MAX]);
-    const void *user; /* for measure */
+    /* The same, when the last request has been sent and all is still under load. */
+    void (*look)(const struct sim_job *job, struct sim_world *w, double ret_extras[SIM_EXTRAS_MAX]);
+    const void *user; /* for measure and look */
 };
 
 struct sim_result {

@@ -11,6 +11,7 @@
 #include "sim/sim_state.h"
 
 #define INSIDE_REGION_MS  1.0
+#define SHARED_KV_PART    0.5
 #define HOST_BYTES_PER_MS 20e6 /* PCIe 4.0 x16, as engines reach it: 12..25 GB/s */
 
 /* Which models run on what: routing.md's table. */
@@ -150,6 +151,17 @@ node_capacity(const struct sim_world *w, const struct engine_speed *s, double sp
     return best;
 }
 
+/* A model of the node: its engine has it, and its part of the room for KV. */
+static void
+engine_ready(const struct sim_world *w, const struct sim_node *n, uint32_t place, uint32_t model)
+{
+    struct engine_speed speed = w->classes[n->class].speed[model];
+
+    if (n->also != MODEL_NONE)
+        speed.kv_tokens_cap *= SHARED_KV_PART;
+    must(engine_model(n->engine, place, &speed, ENGINE_MODEL_READY, 0.0) == ERR_OK);
+}
+
 void
 sim_fleet_engine(struct sim_world *w, uint32_t node)
 {
@@ -163,13 +175,15 @@ sim_fleet_engine(struct sim_world *w, uint32_t node)
     p.step_noise = w->options.step_noise;
     p.pause_mean_interval_ms = w->options.pause_every_ms;
     p.pause_mean_ms = w->options.pause_ms;
-    p.models_max = 1;
+    p.models_max = n->also != MODEL_NONE ? 2 : 1;
     p.quiet_tokens = !w->options.exact_tokens;
     p.prefix_block_tokens = w->trace->block_tokens;
     p.host_cache_tokens = w->options.host_cache * speed->kv_tokens_cap;
     p.host_ms_per_token = engine_table_kv_bytes(params_b(w, n->model)) / HOST_BYTES_PER_MS;
     must(engine_open(&p, seed, &n->engine) == ERR_OK);
-    must(engine_model(n->engine, 0, speed, ENGINE_MODEL_READY, 0.0) == ERR_OK);
+    engine_ready(w, n, 0, n->model);
+    if (n->also != MODEL_NONE)
+        engine_ready(w, n, 1, n->also);
     engine_set_slow(n->engine, n->slow);
 }
 
@@ -194,6 +208,11 @@ node_init(struct sim_world *w, uint32_t index)
 {
     struct sim_node *n = &w->nodes[index];
 
+    n->also = MODEL_NONE;
+    for (uint32_t m = w->options.models; w->options.shared && m-- > 0;) {
+        if (m != n->model && w->classes[n->class].runs[m])
+            n->also = (uint16_t)m;
+    }
     n->slow = n->tells.load = n->tells.speed = 1.0;
     n->wake_ns = UINT64_MAX;
     n->first_attempt = SIM_NONE;

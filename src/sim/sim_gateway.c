@@ -87,6 +87,11 @@ tell_node(struct sim_world *w, struct sim_gateway *g, uint32_t node)
     w->event.model = (struct event_model){
         .node = node, .model = n->model, .state = MODEL_READY, .ready_in_ms = NAN};
     sim_gateway_tell(w, g);
+    if (n->also == MODEL_NONE)
+        return;
+    w->event.kind = EVENT_MODEL;
+    w->event.model.model = n->also;
+    sim_gateway_tell(w, g);
 }
 
 static void
@@ -166,7 +171,7 @@ sim_gateway_open(struct sim_world *w, uint32_t index)
         .models_max = w->options.models,
         .regions_max = w->options.regions,
         .classes_max = w->class_count,
-        .placements_max = w->options.nodes,
+        .placements_max = w->options.shared ? 2 * w->options.nodes : w->options.nodes,
         .requests_max = REQUESTS_AT_ONCE,
         .own_region = g->region,
         .prefix_entries_max = prefix_entries(w),

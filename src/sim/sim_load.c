@@ -19,10 +19,20 @@
 #define DAY_STEP_MS 50.0
 #define MIX         UINT64_C(0x9e3779b97f4a7c15)
 
+/* Of a model's clients at the start. */
 static double
-load_now(const struct sim_world *w)
+load_of(const struct sim_world *w, uint32_t model)
 {
-    double load = w->options.load;
+    return model > 0 && w->options.others_load > 0.0 ? w->options.others_load : w->options.load;
+}
+
+static double
+load_now(const struct sim_world *w, uint32_t model)
+{
+    double load = load_of(w, model);
+
+    if (model > 0 && w->options.others_load > 0.0)
+        return load;
 
     for (uint32_t i = 0; i < w->options.load_step_count; i++) {
         if (sim_now_ms(w) >= w->options.load_steps[i].at_ms)
@@ -70,7 +80,7 @@ days_look(struct sim_world *w)
 static double
 pace(struct sim_world *w, const struct sim_stream *s)
 {
-    double load = s->speed * (load_now(w) / w->options.load);
+    double load = s->speed * (load_now(w, s->model) / load_of(w, s->model));
 
     if (!(w->options.day_amplitude > 0.0))
         return load;
@@ -209,7 +219,7 @@ streams_open(struct sim_world *w)
     for (uint32_t r = 0; r < w->options.regions; r++)
         shares[r] /= total;
     for (uint32_t m = 0; m < w->options.models; m++) {
-        double rate = w->options.load * w->capacity[m] / 1000.0;
+        double rate = load_of(w, m) * w->capacity[m] / 1000.0;
         double streams = ceil(rate / trace_rate);
         if (!(streams >= 1.0) || streams > STREAMS_MAX)
             return ERR_ARG;
@@ -220,7 +230,7 @@ streams_open(struct sim_world *w)
     if (w->streams == NULL)
         return ERR_MEMORY;
     for (uint32_t m = 0, at = 0; m < w->options.models; m++) {
-        double rate = w->options.load * w->capacity[m] / 1000.0;
+        double rate = load_of(w, m) * w->capacity[m] / 1000.0;
         for (uint32_t i = 0; i < counts[m]; i++)
             stream_init(w, at++, m, shares, rate / (trace_rate * counts[m]));
     }

@@ -70,7 +70,7 @@ sim_node_report(struct sim_world *w, uint32_t node, uint32_t riders)
     uint32_t i = report_take(w);
     struct engine_truth t;
 
-    engine_truth(n->engine, sim_now_ms(w), 0, &t);
+    sim_node_truth(w, node, &t);
     w->reports[i] = (struct sim_report){
         .node = node,
         .riders = riders,
@@ -292,7 +292,8 @@ sim_node_expect(struct sim_world *w, uint32_t attempt)
     struct sim_request *r = &w->requests[attempt / ATTEMPTS_MAX];
     struct sim_attempt *a = &r->attempts[attempt % ATTEMPTS_MAX];
     struct sim_coming *coming = &w->nodes[a->node].coming;
-    struct engine_request request = {.prompt_tokens = r->prompt_tokens,
+    struct engine_request request = {.model = sim_engine_model(&w->nodes[a->node], r->model),
+                                     .prompt_tokens = r->prompt_tokens,
                                      .output_tokens = r->output_tokens};
 
     request.block_count = sim_load_blocks(w, r);
@@ -356,6 +357,7 @@ sim_node_submit(struct sim_world *w, uint32_t attempt, uint32_t serial)
     if (w->options.floor)
         floor_note(w, attempt, r);
     request = (struct engine_request){.id = engine_id(attempt, serial),
+                                      .model = sim_engine_model(&w->nodes[a->node], r->model),
                                       .prompt_tokens = r->prompt_tokens,
                                       .output_tokens = r->output_tokens};
     request.block_count = sim_load_blocks(w, r);
@@ -450,6 +452,12 @@ sim_node_truth(const struct sim_world *w, uint32_t node, struct engine_truth *re
     const struct sim_node *n = &w->nodes[node];
 
     engine_truth(n->engine, sim_now_ms(w), 0, ret_truth);
+    if (n->also != MODEL_NONE) { /* both have a room of their own */
+        struct engine_truth other;
+        engine_truth(n->engine, sim_now_ms(w), 1, &other);
+        ret_truth->kv_tokens_used += other.kv_tokens_used;
+        ret_truth->kv_tokens_cap += other.kv_tokens_cap;
+    }
     ret_truth->prompt_tokens_total += n->before.prompt_tokens_total;
     ret_truth->cached_tokens_total += n->before.cached_tokens_total;
     ret_truth->output_tokens_total += n->before.output_tokens_total;

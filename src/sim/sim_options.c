@@ -62,6 +62,7 @@ static const struct {
     {"duration", offsetof(struct sim_options, duration_ms), 1.0, MS_MAX},
     {"warmup", offsetof(struct sim_options, warmup_ms), 0.0, MS_MAX},
     {"load", offsetof(struct sim_options, load), 1e-6, 100.0},
+    {"others_load", offsetof(struct sim_options, others_load), 0.0, 100.0},
     {"day.length", offsetof(struct sim_options, day_ms), 1.0, 1e12},
     {"day.amplitude", offsetof(struct sim_options, day_amplitude), 0.0, 0.99},
     {"requests.output_factor", offsetof(struct sim_options, output_factor), 0.001, 1000.0},

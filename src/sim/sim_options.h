@@ -57,6 +57,9 @@ struct sim_options {
     uint32_t models;               /* 1: 8B on mixed hardware; 3: 8B, 32B and 70B */
     double duration_ms, warmup_ms; /* what arrives in the warm-up is not counted */
     double load;                   /* arrivals over what the fleet can take within the SLO */
+    bool shared; /* nodes have a second model, where their hardware runs it: half of the KV room
+                    each, and turns on the GPU */
+    double others_load; /* of all models but the first, at all times; 0: as the first */
     struct sim_load_step load_steps[SIM_LOAD_STEPS_MAX];
     uint32_t load_step_count;
     double day_ms, day_amplitude; /* each region's load swings by its longitude; 0: even */

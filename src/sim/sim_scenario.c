@@ -303,6 +303,8 @@ static const struct schema_key keys[] = {
     {"duration", sim_value_ms, AT(duration_ms), "60s", 1, MS_MAX, NULL},
     {"warmup", sim_value_ms, AT(warmup_ms), "15s", 0, MS_MAX, NULL},
     {"load", sim_value_share, AT(load), "70%", 0, 10000, NULL},
+    {"others_load", sim_value_share, AT(others_load), "40%", 0, 10000, NULL},
+    {"shared", sim_value_bool, AT(shared), "yes", 0, 0, NULL},
     {"load_steps", read_steps, 0, "[{at: 20s, load: 140%}]", 0, 0, NULL},
     {"day", schema_mapping, 0, "{amplitude: 50%}", 0, 0, day_keys},
     {"news", schema_mapping, 0, "{heartbeat: 1s}", 0, 0, news_keys},

@@ -92,6 +92,7 @@ struct sim_cancel { /* on its way */
 struct sim_node {
     struct engine *engine;
     uint16_t region, class, model;
+    uint16_t also; /* a second model; MODEL_NONE */
     uint64_t seed;
     double speed; /* hidden */
     double slow;
@@ -210,6 +211,13 @@ sim_request_of(struct sim_world *w, uint32_t attempt, uint32_t serial)
     struct sim_request *r = &w->requests[attempt / ATTEMPTS_MAX];
 
     return r->serial == serial ? r : NULL;
+}
+
+/* What the node's engine calls the model. */
+static inline uint32_t
+sim_engine_model(const struct sim_node *n, uint32_t model)
+{
+    return model == n->also ? 1 : 0;
 }
 
 /* ---- Who does what. */

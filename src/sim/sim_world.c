@@ -285,6 +285,15 @@ sim_world_now_ms(const struct sim_world *w)
     return sim_now_ms(w);
 }
 
+uint32_t
+sim_world_headroom(const struct sim_world *w, uint32_t gateway,
+                   struct headroom_view ret_views[CORE_VIEW_MAX])
+{
+    uint32_t next;
+
+    return core_view_headroom(w->gateways[gateway].core, 0, 0, ret_views, &next);
+}
+
 void
 sim_world_truth(struct sim_world *w, uint32_t gateway, uint32_t node, uint16_t model,
                 struct predict_node *ret_node)
@@ -294,7 +303,7 @@ sim_world_truth(struct sim_world *w, uint32_t gateway, uint32_t node, uint16_t m
     struct engine_truth t;
     double slower = n->slow / n->speed;
 
-    engine_truth(n->engine, sim_now_ms(w), 0, &t);
+    engine_truth(n->engine, sim_now_ms(w), sim_engine_model(n, model), &t);
     *ret_node = (struct predict_node){
         .curve = {(float)s->a_ms, (float)s->b_ms, (float)s->c_ms, (float)s->t0_ms, (float)s->tk_ms,
                   (float)s->tb_ms},
@@ -326,7 +335,8 @@ sim_world_request(struct sim_world *w, uint64_t id, uint32_t node,
                   struct predict_request *ret_request)
 {
     const struct sim_request *r = &w->requests[id & (SIM_REQUESTS_MAX - 1)];
-    struct engine_request request = {.prompt_tokens = r->prompt_tokens,
+    struct engine_request request = {.model = sim_engine_model(&w->nodes[node], r->model),
+                                     .prompt_tokens = r->prompt_tokens,
                                      .output_tokens = r->output_tokens};
 
     request.block_count = sim_load_blocks(w, r);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "core/core.h"
 #include "core/predict.h"
 #include "sim/rtt_data.h"
 #include "sim/sim_options.h"
@@ -52,6 +53,10 @@ struct sim_coming {
     double requests, prompt_tokens;
     double uncached_tokens; /* of those, what the node did not have when they were sent */
 };
+
+/* What a gateway's core tells of headroom, as core_view_headroom: of at most so many models. */
+uint32_t sim_world_headroom(const struct sim_world *w, uint32_t gateway,
+                            struct headroom_view ret_views[CORE_VIEW_MAX]);
 
 /* For bounds: what is true of a node now, as predict wants it, towards a gateway. Who is down or
  * cut off will be ready in SIM_NEVER_MS. */
