@@ -23,6 +23,7 @@ static const struct {
     {"e11", "hedging", experiment_e11},
     {"e12", "decode-bound load", experiment_e12},
     {"e13", "nodes that overstate", experiment_e13},
+    {"e14", "capacity as it is told, against what is reached", experiment_e14},
     {"ablations", "each part left out", experiment_ablations},
     {"e6-curves", "placement over the rate of requests; --quick: only by name",
      experiment_e6_curves},
