@@ -5,11 +5,13 @@
  *   POST /network/v1/reload           {"reloaded", "messages": [{"level", "text"}]}; 200 or 422
  *   GET  /livez                       "ok"
  *   GET  /readyz                      {"ready", "reason", "nodes", "ready_placements"}; 200 or 503
- *   GET  /network/v1/capacity         {"models": [{"model", "regions": [{"region", "nodes_ready",
- *                                     "prefill_tok_s", "decode_tok_s", "free_prefill_tok_s",
- *                                     "free_decode_tok_s"}]}]}
+ *   GET  /network/v1/capacity         {"slo": {"ttft_p90_ms", "ttft_p90_ms_per_prompt_token",
+ *                                     "ttft_source": "config" or "default", "tpot_p90_ms",
+ *                                     "tpot_source"}, "additive": false, "models": [{"model",
+ *                                     "regions": [capacity]}]}
  *   GET  /network/v1/readiness        {"models": [{"model", "regions": [{"region", "absent": n,
- * ..., one count per state, "ready_in_ms": soonest or null}]}]}
+ * ..., one count per state, "silent": n (of nodes that are: in no state), "silent_ms": the longest
+ * or null, "ready_in_ms": soonest or null}]}]}
  *
  *   GET  /network/v1/demand           {"gateway", "gateways": n, "models": [{"model", "regions":
  *                                     [{"region", "requests_s", "prompt_tok_s", "output_tok_s",
@@ -53,8 +55,18 @@
  *                                     bool}; ?since=24h&by=key,model,hour&key=NAME; on the public
  *                                     side of the key that asks. Up to a second or two old.
  *
+ * capacity: {"region", "nodes_ready" (not drained, ejected or silent), "prefill_tok_s",
+ * "decode_tok_s", "free_prefill_tok_s", "free_decode_tok_s" (of the hardware: either, at its
+ * fastest), "requests_s" (served now), "extra_requests_s", "extra_prefill_tok_s",
+ * "extra_decode_tok_s" (all three together, at the model's own mix, within the SLO), "limited_by":
+ * "prefill", "decode", "kv", "slots" or "no_node", "prompt_tokens", "uncached_tokens",
+ * "output_tokens" (of a usual request), "pool": the first model of those that share nodes there,
+ * "pool_models": how many they are; what one of them takes the others lose; "correction",
+ * "checked": null or {"ago_ms", "windows", "told_requests_s", "held_requests_s",
+ * "broke_requests_s", "error_percent"} (null: not tested)}.
+ *
  * node: {"node", "index", "url", "engine", "region", "operator", "site", "gpu", "state", "ejected",
- * "slots", "own_outstanding", "report_age_ms", "running", "waiting", "queue_tokens",
+ * "silent_ms", "slots", "own_outstanding", "report_age_ms", "running", "waiting", "queue_tokens",
  * "kv_tokens_used", "kv_tokens_cap", "rtt_ms", "residual", "p_fail", "word": 0..1, "claims":
  * {"tested", "broken": {claim: times}, "first_ago_ms", "last_ago_ms", and of the last that was
  * broken "last": claim, "said", "came"}, "prefill_tok_s", "decode_tok_s", "free_prefill_tok_s",
@@ -114,6 +126,12 @@ void admin_reload(struct admin_call *call);
 void admin_bus(struct admin_call *call);
 void admin_steer(struct admin_call *call);
 void admin_directive(struct admin_call *call);
+
+/* ---- For /metrics. */
+/* A label's value: what others named it, escaped. */
+void admin_put_label(FILE *out, struct span value);
+/* Headroom. */
+void admin_capacity_metrics(FILE *out, struct door *door, const struct fleet *fleet);
 
 /* ---- admin_bus.c, for the other views. */
 /* What it is and what is known of it over the bus, into its JSON. kind: of what answers there. */

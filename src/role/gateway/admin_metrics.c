@@ -65,9 +65,8 @@ histogram(FILE *out, const struct gateway *g, const char *name, const char *help
             (double)sum(g, &h->sum_us) / 1e6, name, (unsigned long long)sum(g, &h->count));
 }
 
-/* A label's value: what others named it, escaped. */
-static void
-put_label(FILE *out, struct span value)
+void
+admin_put_label(FILE *out, struct span value)
 {
     for (size_t i = 0; i < value.bytes; i++) {
         if (value.data[i] == '\n')
@@ -94,7 +93,7 @@ requests(FILE *out, const struct gateway *g, const struct fleet *fleet)
                 continue;
             fputs("isochrone_requests_total{model=\"", out);
             if (model < fleet->model_count)
-                put_label(out, fleet->models[model].name);
+                admin_put_label(out, fleet->models[model].name);
             if (codes[c] != 0)
                 fprintf(out, "\",code=\"%u\"} %llu\n", codes[c], (unsigned long long)total);
             else
@@ -339,6 +338,7 @@ admin_metrics(struct admin_call *call)
     histogram(out, g, "ttft_error_seconds", "Distance between the two.", &m->ttft_error);
     histogram(out, g, "hold_seconds", "How long requests waited here.", &m->hold);
     nodes(out, g);
+    admin_capacity_metrics(out, g->door, lane_fleet(call->lane));
     prefixes(out, g);
     hedges(out, g);
     door(out, g);

@@ -179,6 +179,26 @@ decide_view_demand(struct door *door, uint32_t from, struct demand_view *ret_vie
     return count;
 }
 
+uint32_t
+decide_view_headroom(struct door *door, uint32_t from, struct headroom_view *ret_views,
+                     uint32_t *ret_next)
+{
+    uint32_t count;
+
+    door_lock(door);
+    count = core_view_headroom(door->core, clock_now_ns(), from, ret_views, ret_next);
+    door_unlock(door);
+    return count;
+}
+
+void
+decide_view_goals(struct door *door, struct headroom_goals *ret_goals)
+{
+    door_lock(door);
+    core_view_goals(door->core, ret_goals);
+    door_unlock(door);
+}
+
 void
 decide_view_model(struct door *door, uint16_t model, struct model_view *ret_view)
 {

@@ -44,6 +44,9 @@ uint32_t decide_view_placements(struct door *door, uint32_t from, struct placeme
                                 uint32_t *ret_next);
 uint32_t decide_view_demand(struct door *door, uint32_t from, struct demand_view *ret_views,
                             uint32_t *ret_next);
+uint32_t decide_view_headroom(struct door *door, uint32_t from, struct headroom_view *ret_views,
+                              uint32_t *ret_next);
+void decide_view_goals(struct door *door, struct headroom_goals *ret_goals);
 void decide_view_model(struct door *door, uint16_t model, struct model_view *ret_view);
 bool decide_suspects_itself(struct door *door); /* core_suspects_itself */
 void decide_view_prefix(struct door *door, struct prefix_view *ret_view);
