@@ -9,39 +9,83 @@
 #include "cli/cli_table.h"
 #include "cli/cli_view.h"
 
+#define ERROR_NOTED_PERCENT 25.0
+
 const char cmd_capacity_help[] =
-    "What the network can take, by model and region.\n"
+    "What the network can take on top of now, by model and region.\n"
     "\n"
     "  isochrone capacity\n"
     "  isochrone capacity llama-3.1-8b     # one model\n"
     "  isochrone capacity --json\n"
     "\n" CLI_ADMIN_HELP "\n"
-    "Tokens a second: what the ready nodes read (prompts) and write (answers) at full load, and\n"
-    "what is free of it now. A node that has several models counts for each of them.\n"
+    "EXTRA requests a second, READ (prompt tokens to compute) and WRITE (answer tokens), all\n"
+    "three together at the model's usual mix, while p90 of the first token and of the time\n"
+    "between tokens stay within the SLO: the configured one, else 1 s + 1 ms a prompt token\n"
+    "and 60 ms. LIMIT: what would break it first. SHARES: with how many models it shares\n"
+    "nodes; then the lines do not add up, what one model takes the others lose.\n"
+    "REACHED: where in the last hour the SLO ceased to hold, in requests a second (\">\": it\n"
+    "held up to there), and by how much more (+) or less (-) than that had been told.\n"
     "Exit status: 0 done, 1 no answer or no such model, 2 wrong use.\n";
+
+static void
+put_reached(struct cli_table *t, const cJSON *checked)
+{
+    double held = cli_json_number(checked, "held_requests_s");
+    double broke = cli_json_number(checked, "broke_requests_s");
+    char low[CLI_NUMBER_BYTES], high[CLI_NUMBER_BYTES];
+
+    cli_number(held, low);
+    cli_number(broke, high);
+    if (isfinite(held) && isfinite(broke))
+        cli_table_printf(t, CLI_PLAIN, "%s..%s", low, high);
+    else if (isfinite(held))
+        cli_table_printf(t, CLI_PLAIN, ">%s", low);
+    else if (isfinite(broke))
+        cli_table_printf(t, CLI_PLAIN, "<%s", high);
+    else
+        cli_table_text(t, CLI_PLAIN, "");
+}
+
+static void
+put_error(struct cli_table *t, const cJSON *checked)
+{
+    double percent = cli_json_number(checked, "error_percent");
+    enum cli_colour colour = fabs(percent) > ERROR_NOTED_PERCENT ? CLI_WARN : CLI_PLAIN;
+
+    if (isfinite(percent))
+        cli_table_printf(t, colour, "%+.0f %%", percent);
+    else
+        cli_table_text(t, CLI_PLAIN, "");
+}
 
 static void
 row(struct cli_table *t, const char *model, const cJSON *region)
 {
+    const cJSON *checked = cJSON_GetObjectItemCaseSensitive(region, "checked");
     double ready = cli_json_number(region, "nodes_ready");
+    double others = cli_json_number(region, "pool_models") - 1.0;
 
     cli_table_text(t, CLI_PLAIN, model);
     cli_table_text(t, CLI_PLAIN, cli_json_text(region, "region"));
     cli_table_number(t, ready > 0.0 ? CLI_PLAIN : CLI_BAD, ready);
-    cli_table_number(t, CLI_PLAIN, floor(cli_json_number(region, "prefill_tok_s") + 0.5));
-    cli_table_number(t, CLI_PLAIN, floor(cli_json_number(region, "free_prefill_tok_s") + 0.5));
-    cli_table_number(t, CLI_PLAIN, floor(cli_json_number(region, "decode_tok_s") + 0.5));
-    cli_table_number(t, CLI_PLAIN, floor(cli_json_number(region, "free_decode_tok_s") + 0.5));
+    cli_table_number(t, CLI_PLAIN, cli_json_number(region, "extra_requests_s"));
+    cli_table_number(t, CLI_PLAIN, floor(cli_json_number(region, "extra_prefill_tok_s") + 0.5));
+    cli_table_number(t, CLI_PLAIN, floor(cli_json_number(region, "extra_decode_tok_s") + 0.5));
+    cli_table_text(t, CLI_PLAIN, ready > 0.0 ? cli_json_text(region, "limited_by") : "");
+    cli_table_number(t, CLI_PLAIN, others);
+    put_reached(t, checked);
+    put_error(t, checked);
 }
 
 int
 cmd_capacity(int argc, char **argv)
 {
     static const struct cli_column columns[] = {
-        {"MODEL", "", 12, true, false, 0},     {"REGION", "", 8, true, false, 0},
-        {"NODES", "", 0, false, false, 0},     {"READ", "tok/s", 0, false, false, 0},
-        {"READ", "free", 0, false, false, 0},  {"WRITE", "tok/s", 0, false, false, 0},
-        {"WRITE", "free", 0, false, false, 0},
+        {"MODEL", "", 12, true, false, 0},       {"REGION", "", 8, true, false, 0},
+        {"NODES", "", 0, false, false, 0},       {"EXTRA", "req/s", 0, false, false, 0},
+        {"READ", "tok/s", 0, false, false, 0},   {"WRITE", "tok/s", 0, false, false, 0},
+        {"LIMIT", "", 0, true, false, 0},        {"SHARES", "models", 0, false, true, 2},
+        {"REACHED", "req/s", 0, false, true, 1}, {"TOLD", "error", 0, false, true, 0},
     };
     static const struct cli_view view = {"/network/v1/capacity", columns,
                                          sizeof(columns) / sizeof(columns[0]), row, NULL};

@@ -40,6 +40,10 @@ state_of(const cJSON *node, enum cli_colour *ret_colour)
         *ret_colour = CLI_BAD;
         return "ejected";
     }
+    if (cli_json_number(node, "silent_ms") >= 0.0) { /* NAN: it is heard of */
+        *ret_colour = CLI_BAD;
+        return "silent";
+    }
     if (strcmp(state, "ready") != 0)
         return state;
     if (strcmp(cli_json_text(node, "engine"), "unknown") == 0) {

@@ -17,6 +17,7 @@ const char cmd_readiness_help[] =
     "  isochrone readiness --json\n"
     "\n" CLI_ADMIN_HELP "\n"
     "SLEEPING wakes on a request, DORMANT only when it is told to (isochrone wake).\n"
+    "SILENT nodes say nothing and do not answer; what they had is not counted elsewhere.\n"
     "NEXT is when the first of those that load will be ready. States that no node is in are left\n"
     "out.\n"
     "Exit status: 0 done, 1 no answer or no such model, 2 wrong use.\n";
@@ -27,6 +28,7 @@ row(struct cli_table *t, const char *model, const cJSON *region)
     static const char *const states[] = {"loading", "sleeping", "dormant", "on_disk",
                                          "downloading"};
     double ready = cli_json_number(region, "ready"), failed = cli_json_number(region, "failed");
+    double silent = cli_json_number(region, "silent");
 
     cli_table_text(t, CLI_PLAIN, model);
     cli_table_text(t, CLI_PLAIN, cli_json_text(region, "region"));
@@ -34,6 +36,7 @@ row(struct cli_table *t, const char *model, const cJSON *region)
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
         cli_table_number(t, CLI_PLAIN, cli_json_number(region, states[i]));
     cli_table_number(t, failed > 0.0 ? CLI_BAD : CLI_PLAIN, failed);
+    cli_table_number(t, silent > 0.0 ? CLI_BAD : CLI_PLAIN, silent);
     cli_table_number(t, CLI_PLAIN, cli_json_number(region, "ready_in_ms") / 1e3);
 }
 
@@ -45,7 +48,8 @@ cmd_readiness(int argc, char **argv)
         {"READY", "", 0, false, false, 0},   {"LOADING", "", 0, false, true, 0},
         {"SLEEPING", "", 0, false, true, 0}, {"DORMANT", "", 0, false, true, 0},
         {"ON DISK", "", 0, false, true, 0},  {"DOWNLOAD", "", 0, false, true, 0},
-        {"FAILED", "", 0, false, true, 0},   {"NEXT", "s", 0, false, true, 0},
+        {"FAILED", "", 0, false, true, 0},   {"SILENT", "", 0, false, true, 0},
+        {"NEXT", "s", 0, false, true, 0},
     };
     static const struct cli_view view = {"/network/v1/readiness", columns,
                                          sizeof(columns) / sizeof(columns[0]), row, NULL};

@@ -55,7 +55,8 @@ take_node(const cJSON *node, void *user)
 
     s->nodes += 1.0;
     s->nodes_ejected += ejected;
-    s->nodes_ready += !ejected && strcmp(cli_json_text(node, "state"), "ready") == 0 &&
+    s->nodes_ready += !ejected && !(cli_json_number(node, "silent_ms") >= 0.0) &&
+                      strcmp(cli_json_text(node, "state"), "ready") == 0 &&
                       cli_json_number(node, "models_ready") > 0.0;
     return true;
 }

@@ -107,7 +107,14 @@ NODES = [node("b-2", "us-east", ejected=True), node("b-1", "us-east", state="dra
 REGIONS_READY = [{"region": "us-east", "absent": 0, "downloading": 0, "on_disk": 0, "loading": 2,
                   "sleeping": 0, "ready": 1, "failed": 0, "ready_in_ms": 4200.0}]
 REGIONS_ROOM = [{"region": "us-east", "nodes_ready": 1, "prefill_tok_s": 20000,
-                 "decode_tok_s": 2500, "free_prefill_tok_s": 12345.6, "free_decode_tok_s": 1000}]
+                 "decode_tok_s": 2500, "free_prefill_tok_s": 12345.6, "free_decode_tok_s": 1000,
+                 "requests_s": 9.1, "extra_requests_s": 4.25, "extra_prefill_tok_s": 12345.6,
+                 "extra_decode_tok_s": 850, "limited_by": "decode", "prompt_tokens": 3000,
+                 "uncached_tokens": 2904.8, "output_tokens": 200, "pool": "large", "pool_models": 3,
+                 "correction": 0.91, "checked": {
+                     "ago_ms": 60000, "windows": 55, "told_requests_s": 16, "held_requests_s": 12.5,
+                     "broke_requests_s": 14, "error_percent": 20.4}}]
+REGIONS_IDLE = [{**REGIONS_ROOM[0], "pool_models": 1, "checked": None}]
 REGIONS_ASK = [{"region": "us-east", "requests_s": 2.5, "usual_requests_s": 2, "ahead_requests_s": 3,
                 "trend_requests_s_min": 0, "prompt_tok_s": 1200, "output_tok_s": 400,
                 "told_requests_s": 1.5, "told_usual_requests_s": 1, "told_by": ["gw-2", "gw-3", 7],
@@ -316,12 +323,20 @@ def check_token(s):
 def check_views(s):
     code, out, err = run("capacity", "--admin", s.url)
     lines = out.splitlines()
-    check(code == 0 and err == "" and lines[0].split() == ["MODEL", "REGION", "NODES", "READ", "READ",
-                                                           "WRITE", "WRITE"], "capacity", out)
-    check(lines[-1].split() == ["tiny", "us-east", "1", "20.0k", "12.3k", "2500", "1000"],
-          "a row, rounded", out)
+    check(code == 0 and err == "" and lines[0].split() == [
+        "MODEL", "REGION", "NODES", "EXTRA", "READ", "WRITE", "LIMIT", "SHARES", "REACHED", "TOLD"],
+          "capacity", out)
+    check(lines[-1].split() == ["tiny", "us-east", "1", "4.2", "12.3k", "850", "decode", "2",
+                                "12..14", "+20", "%"], "a row, rounded", out)
     check("\x1b" not in out and "\u202e" not in out and "\x9b" not in out and "m?[2J" in out,
           "hostile names cannot reach the terminal", repr(out))
+    _, out, _ = run("capacity", "--admin", s.url, COLUMNS="80")
+    check(max(map(len, out.splitlines())) <= 80 and "12..14" in out, "capacity in 80 columns", out)
+    idle = json.dumps({"models": [{"model": "tiny", "regions": REGIONS_IDLE}]})
+    with Server(**{"/network/v1/capacity": (200, idle)}) as other:
+        _, out, _ = run("capacity", "--admin", other.url)
+        check(out.splitlines()[0].split()[-1] == "LIMIT",
+              "what was never checked nor is shared is left out", out)
     _, out, _ = run("capacity", "tiny", "--admin", s.url)
     check("tiny" in out and "m?" not in out, "one model", out)
     code, out, err = run("capacity", "tny", "--admin", s.url)
