@@ -173,7 +173,7 @@ struct placed {        /* beside each placement: what plan and load_time know of
     bool is_alone; /* nothing else loaded there */
     bool pinned;
     uint8_t denials; /* requests in a row that found it not to be there (claim) */
-    float sent_ms; /* headroom: of ours a millisecond, a running mean */
+    float sent_ms;   /* headroom: of ours a millisecond, a running mean */
 };
 
 struct link { /* beside each placement: what a walk over a bucket's ring reads */
