@@ -216,6 +216,26 @@ probe(struct world *w, uint32_t node, uint32_t failure)
 }
 
 static void
+test_goals(void)
+{
+    struct headroom_goals g;
+    struct world w;
+
+    world_open(&w, 4, RULE_TIME, 1);
+    core_view_goals(w.core, &g);
+    CHECK(g.first_ms == 1000.0f && g.first_per_token_ms == 1.0f && !g.is_first_configured &&
+              g.step_ms == 60.0f && !g.is_step_configured,
+          "the default");
+    world_step(&w, (struct event){.kind = EVENT_SETTINGS,
+                                  .settings = {.ttft_goal_ms = 700.0f, .tpot_goal_ms = NAN}});
+    core_view_goals(w.core, &g);
+    CHECK(g.first_ms == 700.0f && g.first_per_token_ms == 0.0f && g.is_first_configured &&
+              g.step_ms == 60.0f && !g.is_step_configured,
+          "each as it is configured");
+    world_close(&w);
+}
+
+static void
 test_silent(void)
 {
     struct world w;
@@ -431,6 +451,7 @@ main(void)
     test_limits();
     test_others();
     test_cells();
+    test_goals();
     test_silent();
     test_check();
     test_windows();
