@@ -523,8 +523,9 @@ node_strikes(enum fault kind, uint64_t n, struct tally *tally, bool *ret_struck)
 {
     struct node_options options = {.ask_ns = 20000000, .report_ns = 20000000};
     struct e2e_engine *engine = e2e_engine_start("m", e2e_good);
-    char key[256], path[256];
+    char key[256], path[256], gateway[SIGNATURE_KEY_TEXT_SIZE];
     struct sockaddr_storage public_address, admin_address;
+    struct signature_secret secret;
     const char *wrong = NULL;
     struct node *node = NULL;
     uint16_t port = 0;
@@ -532,11 +533,15 @@ node_strikes(enum fault kind, uint64_t n, struct tally *tally, bool *ret_struck)
     enum err err;
 
     e2e_node_write_key(e2e_path("node.key", key, sizeof(key)));
-    e2e_write_file(e2e_path("node.yaml", path, sizeof(path)),
-                   "listen: {public: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nauth: none\n"
-                   "key: file:node.key\nstate: .\n"
-                   "engines: [{url: \"http://127.0.0.1:%u\", name: e1, kind: openai}]\n",
-                   e2e_engine_port(engine));
+    e2e_node_key(3, &secret, gateway);
+    e2e_write_file(
+        e2e_path("node.yaml", path, sizeof(path)),
+        "listen: {public: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nauth: none\n"
+        "key: file:node.key\nstate: .\n"
+        "engines: [{url: \"http://127.0.0.1:%u\", name: e1, kind: openai}]\n"
+        /* a gateway that wants to hear nothing */
+        "gateways: [{name: gw, key: \"%s\", may: [infer], url: \"http://127.0.0.1:%u\"}]\n",
+        e2e_engine_port(engine), gateway, e2e_engine_port(engine));
     fault_concerns_me(true);
     fault_arm(kind, n);
     err = roster_load_node(path, (struct span){NULL, 0}, NULL, &options.roster);
