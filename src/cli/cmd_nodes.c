@@ -389,6 +389,7 @@ print_source(const cJSON *node)
     printf("  %-12s %.0f reports, the last %s ago, signed up to %.0f of %.0f; epoch %.0f\n", "bus",
            cli_json_number(node, "reports"), age, cli_json_number(node, "signed_seq"),
            cli_json_number(node, "seq"), cli_json_number(node, "epoch"));
+    line("steered", cli_json_text(node, "steering"));
     if (isfinite(cli_json_number(node, "rival_ago_ms"))) {
         cli_milliseconds(cli_json_number(node, "rival_ago_ms"), age);
         printf("  %-12s another node says that it has this name, last %s ago: it is refused\n", "",

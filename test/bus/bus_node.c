@@ -79,15 +79,22 @@ bus_node_report_text(struct bus_node *n, bool full, char text[MESSAGE_BYTES_MAX]
     r.engine.accepted_total = n->accepted_total;
     if (full && n->model != NULL) {
         r.models[0].id = span_of(n->model);
-        r.models[0].state = MODEL_READY;
+        r.models[0].state = n->model_state != 0 ? n->model_state : MODEL_READY;
         r.models[0].ready_in_ms = 0.0;
-        r.models[0].bytes = MESSAGE_UNKNOWN;
+        r.models[0].bytes = n->model_bytes != 0 ? n->model_bytes : MESSAGE_UNKNOWN;
         r.model_count = 1;
     }
     if (n->ack > 0) {
         r.acks[0] = (struct message_counter){span_of(n->ack_gateway), n->ack};
         r.ack_count = 1;
     }
+    if (full && n->obeys != NULL) {
+        r.obeys[r.obey_count++] = span_of(n->obeys);
+        r.memory_bytes = n->memory_bytes;
+        r.loads_max = 1;
+    }
+    if (!full && n->outcome != NULL)
+        r.outcomes[r.outcome_count++] = *n->outcome;
     must(report_write(&r, text, &bytes) == ERR_OK);
     report_chain_add(n->head, (struct span){text, bytes});
     return bytes;

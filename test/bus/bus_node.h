@@ -10,6 +10,12 @@ struct bus_node {
     char name[64], url[64], region[64];
     const char *model;   /* that it has ready; NULL: none */
     const char *pin_hex; /* NULL: none */
+    /* Of full reports: whom it obeys, NULL: nobody; what its model takes, and how it is (0: ready).
+     */
+    const char *obeys;
+    uint64_t memory_bytes, model_bytes;
+    uint32_t model_state;
+    const struct report_outcome *outcome; /* of deltas; NULL: none */
     struct signature_secret secret;
     const struct signature_secret *operator_secret; /* NULL: nobody vouches */
     uint64_t epoch, seq;

@@ -138,6 +138,7 @@ void admin_capacity_metrics(FILE *out, struct door *door, const struct fleet *fl
 void admin_put_member(cJSON *json, struct gateway *gateway, struct span name,
                       enum engine_kind kind);
 void admin_bus_metrics(FILE *out, const struct gateway *gateway);
+void admin_steer_metrics(FILE *out, const struct gateway *gateway); /* admin_steer.c */
 
 /* ---- admin_demand.c, likewise. */
 void admin_put_peers(cJSON *json, struct gateway *gateway);

@@ -344,6 +344,7 @@ admin_metrics(struct admin_call *call)
     door(out, g);
     usage(out, g);
     admin_bus_metrics(out, g);
+    admin_steer_metrics(out, g);
     admin_demand_metrics(out, g);
     if (fclose(out) != 0 || text == NULL) {
         free(text);

@@ -180,3 +180,25 @@ admin_steer(struct admin_call *call)
         ask(call, node, action, model);
     cJSON_Delete(body);
 }
+
+void
+admin_steer_metrics(FILE *out, const struct gateway *gateway)
+{
+    static const char *const by[] = {"plan", "person"};
+    char why[MEMBERS_WORDS_BYTES];
+    struct steer_counts counts;
+
+    steer_count(gateway->steer, &counts);
+    fprintf(out,
+            "# HELP isochrone_nodes_steered Nodes that load what this gateway says.\n"
+            "# TYPE isochrone_nodes_steered gauge\n"
+            "isochrone_nodes_steered %u\n"
+            "# HELP isochrone_directives_total Directives to nodes that ended, and how.\n"
+            "# TYPE isochrone_directives_total counter\n",
+            members_steered(gateway->members, why));
+    for (uint32_t i = 0; i < 2; i++) {
+        for (uint32_t s = STEER_DONE; s < STEER_STATE_COUNT; s++)
+            fprintf(out, "isochrone_directives_total{by=\"%s\",result=\"%s\"} %llu\n", by[i],
+                    steer_state_name((enum steer_state)s), (unsigned long long)counts.ended[i][s]);
+    }
+}

@@ -311,6 +311,7 @@ note_hello(struct members *m, struct member *member, const struct report_hello *
         members_drop_pages(m, member);
         member->life++;
         member->told_steering = false;
+        steer_restarted(m->gateway->steer, span_of(member->name));
         member->state = NODE_READY;
         member->is_over = false;
     }

@@ -34,6 +34,7 @@ struct steer {
     uint64_t asked;                              /* the last id */
     struct unwilling unwilling[STEER_REFUSALS_MAX];
     uint32_t unwilling_next;
+    struct steer_counts counts;
     bool is_posted;
     /* of the first lane: */
     struct loop_post post;
@@ -126,6 +127,7 @@ order_end(struct steer *s, struct steer_order *o, enum steer_state state, double
     o->took_ms = isnan(took_ms) ? (double)(o->changed_ns - o->asked_ns) / 1e6 : took_ms;
     snprintf(o->words, sizeof(o->words), "%s", words);
     o->needs_deny = state != STEER_DONE && !o->by_person;
+    s->counts.ended[o->by_person][state]++;
     log_info("node %s: %s%s%s: %s%s%s", o->node_name,
              directive_action_name((enum directive_action)o->action),
              o->model_name[0] != '\0' ? " " : "", o->model_name, steer_state_name(state),
@@ -234,6 +236,18 @@ steer_outcome(struct steer *s, struct span node, const struct report_outcome *ou
         order_end(s, o, outcome->result == DIRECTIVE_DONE ? STEER_DONE : STEER_FAILED,
                   outcome->took_ms, words);
         break;
+    }
+    steer_unlock(s);
+}
+
+void
+steer_restarted(struct steer *s, struct span node)
+{
+    steer_lock(s);
+    for (uint32_t i = 0; i < STEER_ORDERS_MAX; i++) {
+        struct steer_order *o = &s->orders[i];
+        if (o->id != 0 && o->state == STEER_BEGUN && span_eq_text(node, o->node_name))
+            order_end(s, o, STEER_FAILED, (double)NAN, "the node restarted");
     }
     steer_unlock(s);
 }
@@ -490,6 +504,14 @@ steer_find(struct steer *s, uint64_t id, struct steer_look *ret_look)
         look(o, ret_look);
     steer_unlock(s);
     return o != NULL ? ERR_OK : ERR_NOT_FOUND;
+}
+
+void
+steer_count(struct steer *s, struct steer_counts *ret_counts)
+{
+    steer_lock(s);
+    *ret_counts = s->counts;
+    steer_unlock(s);
 }
 
 /* ---- Life. */

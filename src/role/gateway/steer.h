@@ -71,6 +71,8 @@ MUST_USE enum err steer_ask(struct steer *steer, struct span node, enum directiv
                             struct span model, uint64_t *ret_id, char ret_words[STEER_WORDS_BYTES]);
 /* A node told what came of one. Any thread. */
 void steer_outcome(struct steer *steer, struct span node, const struct report_outcome *outcome);
+/* It began another life: what it was doing is over. Any thread. */
+void steer_restarted(struct steer *steer, struct span node);
 /* Did the node say, a moment ago, that it does not accept what we ask? words: NULL, or why. */
 bool steer_is_refused(struct steer *steer, struct span node, char *ret_words, size_t size);
 
@@ -79,4 +81,9 @@ uint32_t steer_list(struct steer *steer, uint32_t from, struct steer_look *ret_l
 /* ERR_NOT_FOUND: it never was, or is forgotten. */
 MUST_USE enum err steer_find(struct steer *steer, uint64_t id, struct steer_look *ret_look);
 const char *steer_state_name(enum steer_state state);
+/* How many there were in all, of plan ([0]) and of people ([1]), by what came of them. */
+struct steer_counts {
+    uint64_t ended[2][STEER_STATE_COUNT];
+};
+void steer_count(struct steer *steer, struct steer_counts *ret_counts);
 #endif

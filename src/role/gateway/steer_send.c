@@ -28,6 +28,7 @@ struct way { /* one on its way: made and freed on the first lane, while the bus 
     char answer[MESSAGE_BYTES_MAX];
     size_t answer_bytes;
     struct http_call *call; /* NULL: over the bus */
+    unsigned status;        /* of its answer */
     struct upstream *upstream;
 };
 
@@ -63,8 +64,14 @@ read_answer(struct way *w)
 
     if (directive_reply_parse((struct span){w->answer, w->answer_bytes}, &reply, &error) !=
         ERR_OK) {
-        snprintf(words, sizeof(words), "what came back is no answer: %s", error.text);
-        give_up(w, true, words);
+        bool is_let_in = w->status != 401 && w->status != 403;
+
+        if (is_let_in)
+            snprintf(words, sizeof(words), "what came back is no answer: %s", error.text);
+        else
+            snprintf(words, sizeof(words), "the node does not let this gateway in (status %u)",
+                     w->status);
+        give_up(w, is_let_in, words);
     } else if (!span_eq_text(reply.node, w->node_name) ||
                (reply.verdict != DIRECTIVE_MALFORMED &&
                 memcmp(reply.nonce, w->nonce, sizeof(w->nonce)) != 0)) {
@@ -86,7 +93,8 @@ on_sent(struct http_call *call, bool fresh, void *user)
 static void
 on_head(struct http_call *call, const struct http_response *response, void *user)
 {
-    (void)call, (void)response, (void)user; /* its body says the same, in words */
+    (void)call;
+    ((struct way *)user)->status = response->status;
 }
 
 static void
