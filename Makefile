@@ -93,6 +93,11 @@ experiments-curves: all
 experiment-e10: all
 	@bench/experiments/e10.sh
 
+# E6 on real sockets: emulated engines with memory for few of many models, agents, NATS, two gateways; with and
+# without a plan. Some eight minutes.
+experiments-live: all
+	@bench/experiments/e06_live.py build/src/cli/isochrone build/demo/loadgen build/experiments/e6-live
+
 # The constants of every rule by one search, ours among them; build/bench/bench_tune --help names parts.
 tune: all
 	@build/bench/bench_tune
@@ -107,4 +112,4 @@ install: release
 clean:
 	rm -rf build
 
-.PHONY: all network bench-bus release profile fuzz-long test-faults experiment-e10 experiments experiments-curves experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-wire bench-identity bench-decision bench-engine bench-sim bench-engine-fit tune deps install clean bench-scale
+.PHONY: all network bench-bus release profile fuzz-long test-faults experiment-e10 experiments experiments-live experiments-curves experiments-quick test fuzz demo demo-seeds bench-proxy bench-memory bench-wire bench-identity bench-decision bench-engine bench-sim bench-engine-fit tune deps install clean bench-scale
