@@ -248,6 +248,40 @@ engines:
     t.check(child.wait() == 0, "the gateway ends well")
 
 
+def check_node(fleet):
+    """An Ollama does not tell that it loads a model: the agent before it does, while somebody waits for that."""
+    public, admin = t.free_port(), t.free_port()
+    url = "http://127.0.0.1:%d" % public
+
+    def state():
+        try:
+            models = json.loads(get(url + "/network/v1/report")[1])["models"]
+        except OSError:
+            return "nobody"
+        return next((m["state"] for m in models if m["id"] == "qwen3:32b"), "absent")
+
+    fleet.pace(NODES - 1, 0.3)
+    run("key", "node", "--name", "n1", "-o", "n1.key")
+    t.write("node.yaml", """key: file:n1.key
+state: .
+auth: none
+listen: {public: "127.0.0.1:%d", admin: "127.0.0.1:%d"}
+engines: [{url: "%s"}]
+""" % (public, admin, fleet.url("ollama", 1)))
+    node = subprocess.Popen([t.PROGRAM, "node", "-f", "node.yaml"], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
+    t.check(t.wait_for(lambda: state() == "on_disk", "an agent"), "a model on the disk of an Ollama")
+    result = []
+    asks = threading.Thread(target=chat, args=(url, "qwen3:32b", 4, result))
+    asks.start()
+    t.check(t.wait_for(lambda: state() == "loading", "a load"), "who waits for it makes it one that loads")
+    asks.join()
+    t.check(result == [200], "and is answered", result)
+    t.check(t.wait_for(lambda: state() == "ready", "the model"), "then it is ready")
+    node.terminate()
+    node.wait()
+
+
 def main():
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
@@ -258,6 +292,7 @@ def main():
         check_sglang(fleet)
         check_key(fleet)
         check_gateway(fleet)
+        check_node(fleet)
         fleet.end()
         plain = Fleet()
         expect("vLLM without dev mode", 1, ["VLLM_SERVER_DEV_MODE=1"], "sleep", "--engine",

@@ -92,6 +92,9 @@ models_join(struct node *n)
             struct node_model *m = model_place(n, engine->models.list[i].name);
             uint32_t state = engine->up ? engine->models.list[i].state : MODEL_FAILED;
             state = node_control_state(engine, span_of(engine->models.list[i].name), state);
+            if ((state == MODEL_ON_DISK || state == MODEL_SLEEPING) &&
+                node_proxy_awaits(engine, span_of(engine->models.list[i].name)))
+                state = MODEL_LOADING;
             if (m != NULL)
                 note_bytes(m, bytes_of(n, &engine->models.list[i]));
             if (m != NULL && rank(state) > rank(m->state))

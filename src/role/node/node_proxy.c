@@ -54,6 +54,22 @@ struct node_request {
     uint64_t began_ns, sent_ns, first_ns, last_ns;
 };
 
+/* ---- Models that come because somebody asked for them. Not every engine tells that it loads one:
+ * so the wait for it tells. */
+
+bool
+node_proxy_awaits(const struct node_engine *e, struct span model)
+{
+    const struct node_request *q;
+
+    TAILQ_FOREACH (q, &e->node->running, link) {
+        if (q->is_cold && q->in_prefill && q->engine == e &&
+            span_eq(model, (struct span){q->ask.model, q->ask.model_bytes}))
+            return true;
+    }
+    return false;
+}
+
 /* ---- The end. */
 
 static void
@@ -63,6 +79,8 @@ end_prefill(struct node_request *q)
         return;
     q->in_prefill = false;
     q->node->prefill_tokens -= q->ask.prompt_tokens;
+    if (q->is_cold) /* it came, and perhaps another one had to go */
+        node_engine_look(q->engine);
 }
 
 /* Nothing more is to happen; the exchange may go on to its end. */
@@ -407,6 +425,8 @@ start(struct node_request *q)
     q->in_prefill = true;
     n->prefill_tokens += q->ask.prompt_tokens;
     q->sent_ns = clock_now_ns();
+    if (q->is_cold)
+        node_models_changed(n);
     err = http_call_start(q->engine->target, &request, &limits, &call_fn, q, &q->call);
     if (err != ERR_OK)
         fail(q, 503, "node_out_of_memory", "this node has no room for it now");

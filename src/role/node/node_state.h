@@ -186,6 +186,8 @@ struct span node_gateway_name(const struct node *n, const struct http_request *r
 void node_proxy_gone(struct http_exchange *x);
 void node_proxy_drained(struct http_exchange *x);
 loop_task_fn node_admit; /* let those that wait go, as many as may */
+/* Does a request wait at the engine for it to bring this model into memory? */
+bool node_proxy_awaits(const struct node_engine *e, struct span model);
 
 /* ---- node_guard.c */
 enum node_verdict { NODE_GO, NODE_WAIT, NODE_FULL };
