@@ -52,8 +52,8 @@ const char cmd_emulate_help[] =
     "end\n"
     "\n"
     "At run time: GET /emulate/nodes, GET /emulate/late, POST /emulate/nodes/I/fault with\n"
-    "{\"fault\": \"none|refuse|hang|cut|slow|500|garbage|stale|mute\"} (cut: \"chunks\", "
-    "slow: \"factor\").\n"
+    "{\"fault\": \"none|refuse|hang|cut|slow|500|garbage|stale|mute|idle|missing|full\"} (cut:\n"
+    "\"chunks\", slow: \"factor\").\n"
     "It ends on SIGTERM or SIGINT and prints how late its outputs were.\n"
     "Exit status: 0 ended, 1 it could not run, 2 wrong use.\n";
 

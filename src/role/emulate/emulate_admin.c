@@ -2,7 +2,8 @@
  *   GET  /emulate/nodes            the truth, hidden speeds included
  *   GET  /emulate/late             how late outputs were written
  *   POST /emulate/nodes/{i}/fault  {"fault":"cut","chunks":3} | {"fault":"slow","factor":5} |
- *                                  {"fault":"refuse"|"hang"|"500"|"garbage"|"stale"|"mute"|"none"}
+ *                                  {"fault":"refuse"|"hang"|"500"|"garbage"|"stale"|"mute"|"idle"|"missing"|"full"|
+ *                                  "none"}
  * Answered at once: it is no part of the emulated world. */
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -16,11 +17,12 @@
 #define CHUNKS_MAX 1e9
 
 static const char *const fault_names[EMULATE_FAULT_COUNT] = {
-    [EMULATE_FAULT_NONE] = "none",   [EMULATE_FAULT_REFUSE] = "refuse",
-    [EMULATE_FAULT_HANG] = "hang",   [EMULATE_FAULT_CUT] = "cut",
-    [EMULATE_FAULT_SLOW] = "slow",   [EMULATE_FAULT_500] = "500",
-    [EMULATE_FAULT_STALE] = "stale", [EMULATE_FAULT_GARBAGE] = "garbage",
-    [EMULATE_FAULT_MUTE] = "mute",
+    [EMULATE_FAULT_NONE] = "none",       [EMULATE_FAULT_REFUSE] = "refuse",
+    [EMULATE_FAULT_HANG] = "hang",       [EMULATE_FAULT_CUT] = "cut",
+    [EMULATE_FAULT_SLOW] = "slow",       [EMULATE_FAULT_500] = "500",
+    [EMULATE_FAULT_STALE] = "stale",     [EMULATE_FAULT_GARBAGE] = "garbage",
+    [EMULATE_FAULT_MUTE] = "mute",       [EMULATE_FAULT_IDLE] = "idle",
+    [EMULATE_FAULT_MISSING] = "missing", [EMULATE_FAULT_FULL] = "full",
 };
 
 static void
@@ -128,7 +130,8 @@ set_fault(struct emulate_node *node, const cJSON *root, double now_ms)
     while (fault < EMULATE_FAULT_COUNT && strcmp(fault_names[fault], name->valuestring) != 0)
         fault++;
     if (fault == EMULATE_FAULT_COUNT)
-        return "`fault` is one of none refuse hang cut slow 500 garbage stale mute";
+        return "`fault` is one of none refuse hang cut slow 500 garbage stale mute idle missing "
+               "full";
     if (fault == EMULATE_FAULT_SLOW &&
         !(cJSON_IsNumber(factor) && factor->valuedouble >= FACTOR_MIN &&
           factor->valuedouble <= FACTOR_MAX))

@@ -12,6 +12,10 @@ emulate_published(const struct emulate_node *node, uint32_t model, double now_ms
         *ret_truth = node->stale[model];
     else
         engine_truth(node->engine, now_ms, model, ret_truth);
+    if (node->fault == EMULATE_FAULT_IDLE) {
+        ret_truth->running = ret_truth->waiting = 0;
+        ret_truth->kv_tokens_used = 0.0;
+    }
 }
 
 FILE *

@@ -126,12 +126,24 @@ faulty_document(struct emulate_flow *flow)
     static const char server_error[] =
         "{\"error\":{\"message\":\"CUDA error: an illegal memory access was encountered\","
         "\"type\":\"InternalServerError\",\"param\":null,\"code\":500}}";
+    static const char full[] = "{\"error\":{\"message\":\"too many requests\",\"type\":"
+                               "\"rate_limit_error\",\"param\":null,\"code\":429}}";
+    static const char missing[] = "{\"error\":{\"message\":\"The model does not exist.\",\"type\":"
+                                  "\"NotFoundError\",\"param\":\"model\",\"code\":404}}";
     static const char garbage[] = "<html>\xff\xfe{\"choices\":[{]}} data: \x01\x02";
 
     switch (flow->node->fault) {
     case EMULATE_FAULT_500:
         flow->document.status = 500;
         flow->document.body = strdup(server_error);
+        break;
+    case EMULATE_FAULT_FULL:
+        flow->document.status = 429;
+        flow->document.body = strdup(full);
+        break;
+    case EMULATE_FAULT_MISSING:
+        flow->document.status = 404;
+        flow->document.body = strdup(missing);
         break;
     case EMULATE_FAULT_GARBAGE:
         flow->document.status = 200;

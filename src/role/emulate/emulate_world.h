@@ -66,6 +66,9 @@ enum emulate_fault {
     EMULATE_FAULT_GARBAGE, /* inference answers no JSON */
     EMULATE_FAULT_STALE,   /* metrics stand still */
     EMULATE_FAULT_MUTE,    /* tells nothing of its load, and works on */
+    EMULATE_FAULT_IDLE,    /* tells that nobody is there, and works on */
+    EMULATE_FAULT_MISSING, /* has not got the models that it lists: 404 */
+    EMULATE_FAULT_FULL,    /* turns away what comes, with 429, whatever room it tells of */
     EMULATE_FAULT_COUNT
 };
 
