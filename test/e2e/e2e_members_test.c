@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -354,6 +355,114 @@ test_lies(void)
     (void)share_of("n0"); /* requests go on */
 }
 
+/* ---- What its word is worth. */
+
+#define STREAMS 3u
+
+static _Atomic bool may_end;
+
+static bool
+streams_until_told(struct e2e_call *call)
+{
+    e2e_stream_head(call);
+    e2e_chunk(call, "data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":"
+                    "\"hi\"}}]}\n\n");
+    for (int ms = 0; ms < WAIT_MS && !atomic_load(&may_end); ms += 5)
+        usleep(5000);
+    e2e_chunk(call, "data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},"
+                    "\"finish_reason\":\"stop\"}]}\n\n");
+    e2e_chunk(call, "data: [DONE]\n\n");
+    e2e_chunk(call, "");
+    return true;
+}
+
+static void
+set_state(struct bus_node *n, enum node_state state, const char *word)
+{
+    char path[96], text[32];
+
+    n->state = state;
+    bus_node_report(n, false);
+    snprintf(path, sizeof(path), "/network/v1/nodes/%s", n->name);
+    snprintf(text, sizeof(text), "\"state\":\"%s\"", word);
+    CHECK(wait_page(&gateway, path, text, true), word);
+}
+
+/* Requests of ours run at n1, and it says that it is idle. The pauses are those by which a witness
+ * is one, whatever clocks and ways do. */
+static void
+test_idle(void)
+{
+    int fds[STREAMS];
+
+    set_state(&nodes[0], NODE_DRAIN, "drain"); /* n1 has all requests */
+    e2e_engine_script(engines[1], streams_until_told);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        fds[i] = e2e_open_request(gateway.port, "/v1/chat/completions", "", E2E_STREAM);
+        CHECK(e2e_read_until(fds[i], "hi"), "n1 begins to answer");
+    }
+    CHECK(page_has(&gateway, "/network/v1/nodes/n1", "\"word\":1,"), "nothing is known against it");
+    usleep(2200000);
+    bus_node_restart(&nodes[1]); /* of a life the first report is held against what comes */
+    usleep(1000000);
+    atomic_store(&may_end, true);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        CHECK(e2e_read_until(fds[i], "[DONE]"), "and ends");
+        close(fds[i]);
+    }
+    CHECK(wait_page(&gateway, "/network/v1/nodes/n1", "\"broken\":{\"load\":1,", true),
+          "it said that it has none, and had ours");
+    CHECK(!page_has(&gateway, "/network/v1/nodes/n1", "\"word\":1,") &&
+              page_has(&gateway, "/network/v1/nodes/n1", "\"last\":\"load\",\"said\":0,\"came\":1"),
+          "its word counts less, and why");
+    e2e_engine_script(engines[1], e2e_good);
+    set_state(&nodes[0], NODE_READY, "ready");
+}
+
+/* What the node's word costs a request that comes now. */
+static double
+word_ms(const char *node)
+{
+    struct e2e_reply reply;
+    char name[80];
+    const char *at;
+    double ms = -1.0;
+
+    e2e_ask(gateway.admin_port, "POST", "/network/v1/explain", "", E2E_CHAT, &reply);
+    snprintf(name, sizeof(name), "{\"node\":\"%s\"", node);
+    at = reply.body != NULL ? strstr(reply.body, name) : NULL;
+    at = at != NULL ? strstr(at, "\"word_ms\":") : NULL;
+    if (at != NULL)
+        ms = strtod(at + 10, NULL);
+    e2e_reply_fini(&reply);
+    return ms;
+}
+
+/* It counts requests that nobody sent: until hardly anything of its word is left. */
+static void
+test_acks(void)
+{
+    static char head[E2E_HEAD_BYTES_MAX], body[E2E_HEAD_BYTES_MAX];
+    const char *name;
+    double before_ms = word_ms("n1");
+
+    e2e_engine_last(engines[1], head, body, sizeof(head));
+    name = strcasestr(head, "isochrone-gateway: ");
+    CHECK(name != NULL, "it knows who asks");
+    if (name == NULL)
+        return;
+    snprintf(nodes[1].ack_gateway, sizeof(nodes[1].ack_gateway), "%.*s",
+             (int)strcspn(name + 19, "\r"), name + 19);
+    nodes[1].ack = MESSAGE_NUMBER_MAX;
+    for (unsigned i = 0; i < 8; i++)
+        bus_node_report(&nodes[1], false);
+    CHECK(wait_page(&gateway, "/network/v1/nodes/n1", "\"ack\":8,", true), "each time it is found");
+    CHECK(before_ms > 0.0 && word_ms("n1") > before_ms, "each time it costs more to go there");
+    CHECK(word_ms("n0") == 0.0, "to the other one it costs nothing");
+    CHECK(page_has(&gateway, "/network/v1/nodes/n0", "\"word\":1,"), "the other one is believed");
+    nodes[1].ack = 0;
+}
+
 /* ---- Over HTTP. */
 
 static void
@@ -473,6 +582,8 @@ main(void)
     test_piggyback();
     nodes[1].state = NODE_READY;
     test_leave();
+    test_idle();
+    test_acks();
     test_lies();
     test_http();
     test_deaths();

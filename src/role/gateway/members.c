@@ -63,9 +63,10 @@ acked(struct members *m, uint32_t node, const struct report *r)
     }
     if (*past == 0)
         *past = number;
-    return number > *past && number > g->dispatch_base && number - g->dispatch_base <= UINT32_MAX
-               ? (uint32_t)(number - g->dispatch_base)
-               : 0;
+    if (number <= *past || number <= g->dispatch_base)
+        return 0;
+    number -= g->dispatch_base;
+    return number < UINT32_MAX ? (uint32_t)number : UINT32_MAX; /* more was never sent */
 }
 
 static void
