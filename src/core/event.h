@@ -94,7 +94,6 @@ struct event_settings {
     float tpot_goal_ms;   /* slo.tpot_p90; NAN likewise */
     float first_limit_ms; /* limits.first_byte: the longest wait for a first byte */
     float idle_limit_ms;  /* limits.idle: the longest silence after it */
-    uint32_t gateways;    /* that are heard, this one counted; 0: not known */
 };
 
 /* Parts of a decision that can be left out, to see what each is worth. */

@@ -27,7 +27,7 @@ struct field {
 static const struct field settings_fields[] = {
     FIELD(U32, event, settings.rule),          FIELD(F32, event, settings.ttft_goal_ms),
     FIELD(F32, event, settings.tpot_goal_ms),  FIELD(F32, event, settings.first_limit_ms),
-    FIELD(F32, event, settings.idle_limit_ms), FIELD(U32, event, settings.gateways),
+    FIELD(F32, event, settings.idle_limit_ms),
 };
 static const struct field tuning_fields[] = {
     FIELD(F32, event, tuning.done_part),         FIELD(F32, event, tuning.ext_part),

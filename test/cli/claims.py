@@ -53,9 +53,11 @@ class Network:
 
     def two_alike(self):
         """Two engines with one model on one kind of GPU."""
-        text = t.wait_for(lambda: ask("http://127.1.0.1:%d/emulate/nodes" % self.port)[2], "engines")
+        def seen():
+            status, _, text = ask("http://127.1.0.1:%d/emulate/nodes" % self.port)
+            return text if status == 200 else None
         kinds = collections.defaultdict(list)
-        for i, node in enumerate(json.loads(text)["nodes"]):
+        for i, node in enumerate(json.loads(t.wait_for(seen, "engines"))["nodes"]):
             kinds[(node["models"][0]["name"], node["gpu"])].append(i)
         most = max(kinds.values(), key=len)
         model = json.loads(ask("http://127.1.0.%d:%d/v1/models" % (most[0] + 1, self.port))[2])
