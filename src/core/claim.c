@@ -58,6 +58,8 @@ broken(struct core *core, uint32_t node, enum claim_kind kind, float said, float
 {
     struct claim *c = &core->cold[node].claim;
 
+    if (c->doubt == 0.0f)
+        c->swept_ns = core->now_ns; /* from now on it is forgiven */
     c->tests++;
     c->broken[kind]++;
     c->kind = (uint32_t)kind;

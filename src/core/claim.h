@@ -13,7 +13,7 @@
  * what residuals are for (learn), and they follow.
  *
  * What follows. What is proven is corrected exactly: slots are those that it had when it turned us
- * away, a model that was not there is taken for one that is loading. What else it may hide is not
+ * away, a model that was not there is asked for last, for a while. What else it may hide is not
  * known: as far as it is doubted, it is taken to be as busy as others of its class (capacity), and
  * a request there costs more (choose), so that it never pays. A claim that holds takes a part of
  * the doubt away, and so does time. */

@@ -78,8 +78,8 @@ bucket_of(struct core *core, uint32_t placement)
         return p->state == MODEL_READY && p->ready_at_ns <= core->now_ns ? BUCKET_FULL : BUCKET_OUT;
     switch (p->state) {
     case MODEL_READY:
-        if (p->ready_at_ns > core->now_ns) /* it said so, and was not */
-            return BUCKET_LOADING;
+        if (p->ready_at_ns > core->now_ns) /* it said so, and was not: the last to be asked */
+            return BUCKET_LOADABLE;
         if (limit_reached(core, placement))
             return BUCKET_FULL;
         return bucket_of_ms(excess_ms(core, placement));
