@@ -55,8 +55,9 @@ struct roster_names { /* index -> name; grows, never changes */
 };
 
 struct roster_listener_tls {
-    struct tls_context *context; /* NULL: plain HTTP */
-    uint64_t content;            /* what it was made of */
+    struct tls_context *context;      /* NULL: plain HTTP */
+    uint64_t content;                 /* what it was made of */
+    unsigned char pin[TLS_PIN_BYTES]; /* of a node agent: of its first certificate */
 };
 
 struct roster_bus {           /* the files that `bus` names */

@@ -149,6 +149,8 @@ listen_one(struct roster *r, const struct config_tls *c, const char *realm,
         o.more = list + 1;
         err = tls_server_open(&o, &ret->context);
     }
+    if (err == ERR_OK && r->node != NULL)
+        err = tls_file_pin(&list[0].cert, ret->pin);
     for (size_t i = 0; list != NULL && i < c->certificate_count; i++)
         wipe(&list[i].key);
     return err;

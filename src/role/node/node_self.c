@@ -87,6 +87,8 @@ make_unsigned(const struct node *n, struct roster *r, struct identity *ret)
     ret->node = n->name;
     signature_key_of_secret(&n->secret, &ret->key);
     ret->labels = r->node->labels;
+    if (r->tls.context != NULL)
+        memcpy(ret->tls_pin, r->tls.pin, sizeof(ret->tls_pin));
     if (message_label_add(&ret->labels, SPAN_LIT("region"), n->first->config.region) != ERR_OK)
         log_debug("the region is among the labels already");
     return set_url(n, r, &ret->url);
