@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "bus_box.h"
 #include "bus_node.h"
 #include "e2e.h"
 #include "io/bus_nats.h"
@@ -218,6 +219,30 @@ test_leave(void)
     CHECK(bus_node_report_text(&nodes[1], false, text) > 0, "a report is lost");
     bus_node_report(&nodes[1], false);
     CHECK(wait_page(&gateway, "/network/v1/nodes/n1", "\"seq\":3", true), "the next one is taken");
+}
+
+/* ---- What is missing is asked for, over the bus: nobody has to be reached for it. */
+
+static void
+test_asks(void)
+{
+    static struct bus_box box = BUS_BOX_INIT;
+    struct bus_node n = nodes[2];
+
+    n.bus = bus;
+    snprintf(n.name, sizeof(n.name), "n9");
+    must(bus_subscribe(bus, SPAN_LIT("iso.ctl.n9"), bus_box_message, &box) == ERR_OK);
+    bus_node_report(&n, true);
+    CHECK(BUS_BOX_WAIT(&box, box.messages == 1) && strstr(box.body, "\"want\":\"hello\"") != NULL,
+          "who reports and is not known is asked who it is");
+    bus_node_hello(&n);
+    bus_node_report(&n, false);
+    CHECK(BUS_BOX_WAIT(&box, box.messages == 2) && strstr(box.body, "\"want\":\"full\"") != NULL,
+          "who was missed is asked for all");
+    bus_node_report(&n, true);
+    CHECK(wait_page(&gateway, "/network/v1/nodes/n9", "\"seq\":3", true), "and tells it");
+    bus_node_gone(&n);
+    CHECK(wait_page(&gateway, "/network/v1/nodes/n9", "node_not_found", true), "it goes");
 }
 
 /* ---- What rides on answers. */
@@ -575,6 +600,7 @@ main(void)
     }
     setup();
     test_join();
+    test_asks();
     test_drain();
     nodes[1].state = NODE_DRAIN; /* so that the first one has all requests */
     bus_node_report(&nodes[1], false);
