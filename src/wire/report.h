@@ -18,8 +18,9 @@
  * Delta and full: state, engine and ack are always whole. url, tls_pin, key, labels, datasets and
  *   proofs: left out is unchanged; what stands there replaces all of it. models: without `full`
  *   those that changed, one that is gone as `absent`; with `full` all there are, on `pages`
- * messages in a row (over HTTP: of one seq), and whatever is on none of them is absent. An epoch
- * begins with a full report; whoever missed something asks for one over HTTP. Numbers that are not
+ * messages in a row, and whatever is on none of them is absent. An epoch
+ * begins with a full report; whoever missed something asks for one (on iso.ctl, or in
+ * an answer over HTTP). Numbers that are not
  * known are left out (MESSAGE_UNKNOWN, NAN), never guessed. ack: per gateway the highest
  * Isochrone-Dispatch number that this report already counts. obeys, memory_bytes and loads_max
  * stand on the first page of a full report and nowhere else. outcomes: of directives that ended

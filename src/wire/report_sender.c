@@ -110,29 +110,6 @@ report_sender_take(struct report_sender *s, struct span name, const struct repor
 }
 
 enum report_verdict
-report_sender_take_fetched(struct report_sender *s, struct span name, const struct report *report)
-{
-    enum report_verdict verdict;
-
-    if (!span_eq(name, report->node))
-        return REPORT_WRONG_NAME;
-    verdict = check_epoch(s, report->epoch);
-    if (verdict == REPORT_NEWS && has_other_key(s, report))
-        verdict = REPORT_OTHER_KEY;
-    if (verdict == REPORT_NEWS && (!report->full || report->seq < s->seq))
-        verdict = REPORT_STALE;
-    if (verdict != REPORT_NEWS)
-        return verdict;
-    if (report->seq > s->seq) {
-        s->head_known = false; /* the reports between are covered, but not their bytes */
-        count_seq(s, report->seq);
-    }
-    count_page(s, report, true);
-    count_age(s, report->at_us);
-    return REPORT_NEWS;
-}
-
-enum report_verdict
 report_sender_take_piggyback(struct report_sender *s, const struct report *report)
 {
     enum report_verdict verdict = check_epoch(s, report->epoch);

@@ -28,7 +28,7 @@ struct report_sender { /* zero it: nothing heard */
     bool head_known;
     bool proven;     /* its key is one that a trusted operator signed */
     bool gone;       /* this epoch ended */
-    bool wants_full; /* something was missed: fetch a full report */
+    bool wants_full; /* something was missed: ask for a full report */
     /* Of the report that was taken last: */
     bool whole; /* it completes a full report: models on none of its pages are absent */
     bool late;  /* a piggy-back told of a newer engine and ack: take only the rest */
@@ -56,10 +56,6 @@ enum report_verdict {
 enum report_verdict report_sender_take(struct report_sender *s, struct span name,
                                        const struct report *report, struct span bytes,
                                        uint64_t now_ns);
-/* A page of a full report that was fetched over HTTP (all of one seq). STALE: newer was heard
- * meanwhile, fetch again. When whole it answers wants_full. It is not part of the chain. */
-enum report_verdict report_sender_take_fetched(struct report_sender *s, struct span name,
-                                               const struct report *report);
 /* What rode on an answer: NEWS, STALE, OLD_EPOCH, UNANNOUNCED or IS_GONE. */
 enum report_verdict report_sender_take_piggyback(struct report_sender *s,
                                                  const struct report *report);

@@ -13,7 +13,7 @@ static char json[MESSAGE_BYTES_MAX], json_again[MESSAGE_BYTES_MAX];
 static struct message_error error;
 
 static void
-check_report(struct report_sender *s, struct span text, uint64_t now_ns, bool fetched)
+check_report(struct report_sender *s, struct span text, uint64_t now_ns)
 {
     struct report_sender before = *s;
     enum report_verdict verdict;
@@ -29,8 +29,7 @@ check_report(struct report_sender *s, struct span text, uint64_t now_ns, bool fe
         must(report_write(&again, json_again, &size_again) == ERR_OK);
         must(size == size_again && memcmp(json, json_again, size) == 0);
     }
-    verdict = fetched ? report_sender_take_fetched(s, SPAN_LIT("n1"), &report)
-                      : report_sender_take(s, SPAN_LIT("n1"), &report, text, now_ns);
+    verdict = report_sender_take(s, SPAN_LIT("n1"), &report, text, now_ns);
     must(s->epoch == before.epoch && s->seq >= before.seq && s->at_us >= before.at_us);
     must(!report_verdict_is_taken(verdict) || s->seq == report.seq);
     must(report_verdict_is_taken(verdict) || s->seq == before.seq);
@@ -84,8 +83,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         struct span text = span_from((struct span){rest.data, line}, 1);
         char kind = rest.data[0];
 
-        if (kind == 'r' || kind == 'f')
-            check_report(&s, text, now_ns, kind == 'f');
+        if (kind == 'r')
+            check_report(&s, text, now_ns);
         else if (kind == 'p')
             check_piggyback(&s, text);
         else

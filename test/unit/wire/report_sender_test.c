@@ -144,35 +144,11 @@ check_pages(void)
     CHECK(say_page(3, 3, 3) == REPORT_NEWS && s.whole && !s.wants_full, "the last: whole");
     CHECK(say_page(4, 1, 3) == REPORT_NEWS && say_page(6, 3, 3) == REPORT_GAP && !s.whole,
           "a page was missed: not whole");
-    CHECK(s.wants_full, "and fetched");
+    CHECK(s.wants_full, "and wanted");
     CHECK(say_page(7, 2, 2) == REPORT_NEWS && !s.whole && s.wants_full, "a page from nowhere");
     CHECK(say_page(8, 1, 2) == REPORT_NEWS && say(5, 9) == REPORT_NEWS && s.wants_full,
           "a delta between pages");
     CHECK(say_page(10, 1, 1) == REPORT_NEWS && s.whole && !s.wants_full, "a full one at once");
-}
-
-static void
-check_fetched(void)
-{
-    struct report r;
-
-    prepare();
-    CHECK(say_hello(5) == REPORT_NEWS && say(5, 7) == REPORT_GAP, "late to the party");
-    r = report_of(5, 6);
-    r.full = true;
-    CHECK(report_sender_take_fetched(&s, SPAN_LIT("n1"), &r) == REPORT_STALE, "older than heard");
-    r.seq = 9;
-    r.page = 1;
-    r.pages = 2;
-    CHECK(report_sender_take_fetched(&s, SPAN_LIT("n1"), &r) == REPORT_NEWS && !s.whole, "a page");
-    r.page = 2;
-    CHECK(report_sender_take_fetched(&s, SPAN_LIT("n1"), &r) == REPORT_NEWS && s.whole &&
-              !s.wants_full,
-          "whole");
-    CHECK(say(5, 8) == REPORT_STALE && say(5, 10) == REPORT_NEWS, "the bus goes on behind it");
-    r.full = false;
-    r.seq = 11;
-    CHECK(report_sender_take_fetched(&s, SPAN_LIT("n1"), &r) == REPORT_STALE, "not a full one");
 }
 
 static void
@@ -440,7 +416,6 @@ main(void)
 {
     check_order();
     check_pages();
-    check_fetched();
     check_piggyback();
     check_lives();
     check_names();
