@@ -48,25 +48,28 @@ class World:
         done = run(None, "key", kind, "--name", name, "-o", self.path(name + ".key"))
         return done.stdout.split()[0]
 
-    def gateway(self, name):
+    def gateway(self, name, bus=None):
         self.ports[name] = (t.free_port(), t.free_port())
         os.mkdir(self.path(name + ".state"))
         t.write(self.path(name + ".yaml"),
                 "name: %s\nkey: file:%s.key\nstate: %s.state\n"
                 "listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\n"
-                "bus: {nats: \"nats://127.0.0.1:%d\"}\n"
-                % (name, name, name, *self.ports[name], self.nats))
+                "bus: {%s}\n" % (name, name, name, *self.ports[name],
+                                  bus or "nats: \"nats://127.0.0.1:%d\"" % self.nats))
         self.start(name, t.PROGRAM, "gateway", "-f", name + ".yaml")
 
-    def node(self, name, engine, gateways, more=""):
+    def node(self, name, engine, gateways, more="", over_http=False):
+        """gateways: names, keys and, over HTTP, where they listen."""
         self.key("node", name)
         t.write(self.path(name + ".yaml"),
                 "key: file:%s.key\nstate: .\nauth: none\n"
                 "listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\n"
-                "bus: {nats: \"nats://127.0.0.1:%d\"}\nengines: [{url: \"%s\"}]\ngateways:\n%s%s"
-                % (name, t.free_port(), t.free_port(), self.nats, engine,
-                   "".join("  - {name: %s, key: \"%s\", may: [infer, load, drain]}\n" % pair
-                           for pair in gateways), more))
+                "%sengines: [{url: \"%s\"}]\ngateways:\n%s%s"
+                % (name, t.free_port(), t.free_port(),
+                   "" if over_http else "bus: {nats: \"nats://127.0.0.1:%d\"}\n" % self.nats, engine,
+                   "".join("  - {name: %s, key: \"%s\", may: [infer, load, drain]%s}\n"
+                           % (g[0], g[1], "".join(", url: \"%s\"" % url for url in g[2:]))
+                           for g in gateways), more))
         self.start(name, t.PROGRAM, "node", "-f", name + ".yaml")
 
     def admin(self, gateway):
@@ -229,6 +232,23 @@ def test_takeover(world):
             done.stderr)
 
 
+def test_http(world, engine_url):
+    """No bus: the node posts what it says, the gateway asks it at its URL."""
+    key = world.key("gateway", "gw4")
+    world.gateway("gw4", "http: true")
+    url = "http://127.0.0.1:%d" % world.ports["gw4"][0]
+    world.node("h1", engine_url, [("gw4", key, url)], "memory: 100GiB\n", over_http=True)
+    t.check(t.wait_for(lambda: world.steering("gw4", "h1") == "by this gateway", "steered"),
+            "a node without a bus is steered", world.steering("gw4", "h1"))
+    done = run(world.admin("gw4"), "unload", OLLAMA, "--node", "h1")
+    t.check(done.returncode == 0 and says(done, "unloaded on h1"), "and asked at its URL",
+            done.stdout, done.stderr)
+    world.end("h1")
+    done = run(world.admin("gw4"), "load", OLLAMA, "--node", "h1")
+    t.check(done.returncode == 1 and says(done, "is not reached: it takes no connections"),
+            "one that crashed is not reached", done.stderr)
+
+
 def main():
     if shutil.which("nats-server") is None:
         t.skip("steering over a bus", "there is no nats-server")
@@ -262,6 +282,7 @@ def main():
             test_who(world)
             test_plan(world)
             test_takeover(world)
+            test_http(world, ollamas[2])
         finally:
             world.end_all()
     t.finish()
