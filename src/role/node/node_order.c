@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "io/clock.h"
+#include "io/http_fetch.h"
 #include "io/log.h"
 
 #define ORDER_NS          1200000000000u /* large models load for long */
@@ -32,7 +33,7 @@ struct node_order { /* a malloc of its own: few, and they outlive the exchange *
     LIST_ENTRY(node_order) link;
     struct node *node;
     struct node_engine *engine;
-    struct http_call *call; /* while it is sent */
+    struct http_fetch fetch; /* while it is sent, into answer */
     enum order_step step;
     enum control_action action;
     enum directive_action asked;
@@ -42,9 +43,7 @@ struct node_order { /* a malloc of its own: few, and they outlive the exchange *
     struct span body; /* request.body */
     uint64_t asked_ns, sent_ns, down_ns;
     bool has_moved; /* its model was seen on its way */
-    unsigned status;
     char answer[ANSWER_BYTES_KEPT];
-    size_t answer_bytes;
 };
 
 struct outcome {
@@ -108,7 +107,6 @@ order_over(struct node_order *o, enum directive_result result, const char *words
     if (result == DIRECTIVE_DONE && o->request.goal == MODEL_READY)
         node_model_took(o->node, o->model, (double)(clock_now_ns() - o->sent_ns) / 1e6);
     o->step = ORDER_OVER;
-    o->call = NULL;
     node_report_soon(o->node);
 }
 
@@ -228,46 +226,23 @@ on_look(struct loop_timer *timer)
 /* ---- The request to the engine. */
 
 static void
-on_sent(struct http_call *call, bool fresh, void *user)
+on_over(struct http_fetch *f, bool is_whole, enum http_failure why)
 {
-    (void)call, (void)fresh, (void)user;
-}
-
-static void
-on_head(struct http_call *call, const struct http_response *response, void *user)
-{
-    (void)call;
-    ((struct node_order *)user)->status = response->status;
-}
-
-static void
-on_data(struct http_call *call, struct span bytes, void *user)
-{
-    struct node_order *o = user;
-    size_t room = sizeof(o->answer) - o->answer_bytes;
-    size_t count = bytes.bytes < room ? bytes.bytes : room;
-
-    (void)call;
-    if (count > 0)
-        memcpy(o->answer + o->answer_bytes, bytes.data, count);
-    o->answer_bytes += count;
-}
-
-static void
-on_end(struct http_call *call, const struct http_header *trailers, size_t trailer_count, void *user)
-{
-    struct node_order *o = user;
+    struct node_order *o = CONTAINER_OF(f, struct node_order, fetch);
     struct control_words words = {.text = ""};
 
-    (void)call, (void)trailers, (void)trailer_count;
-    switch (control_outcome(o->engine->kind->kind, o->action, o->status,
-                            (struct span){o->answer, o->answer_bytes}, &words)) {
+    (void)why;
+    if (!is_whole) {
+        order_answered(o, DIRECTIVE_FAILED, "the engine did not answer");
+        return;
+    }
+    switch (control_outcome(o->engine->kind->kind, o->action, f->status,
+                            (struct span){f->data, f->bytes}, &words)) {
     case CONTROL_DONE:
         order_answered(o, DIRECTIVE_DONE, words.text);
         break;
     case CONTROL_BEGUN:
         o->step = ORDER_WATCHED;
-        o->call = NULL;
         node_engine_look(o->engine);
         break;
     case CONTROL_REFUSED:
@@ -275,16 +250,6 @@ on_end(struct http_call *call, const struct http_header *trailers, size_t traile
         break;
     }
 }
-
-static void
-on_failed(struct http_call *call, enum http_failure why, void *user)
-{
-    (void)call, (void)why;
-    order_answered(user, DIRECTIVE_FAILED, "the engine did not answer");
-}
-
-static const struct http_call_fn call_fn = {
-    .sent = on_sent, .head = on_head, .data = on_data, .end = on_end, .failed = on_failed};
 
 static void
 order_send(struct node_order *o)
@@ -309,7 +274,10 @@ order_send(struct node_order *o)
 
     o->step = ORDER_SENT;
     o->sent_ns = clock_now_ns();
-    if (http_call_start(o->engine->target, &request, &limits, &call_fn, o, &o->call) != ERR_OK)
+    o->fetch.data = o->answer;
+    o->fetch.room = sizeof(o->answer);
+    o->fetch.over = on_over;
+    if (http_fetch_start(&o->fetch, o->engine->target, &request, &limits) != ERR_OK)
         order_answered(o, DIRECTIVE_FAILED, "no connection to the engine can be had now");
 }
 
@@ -469,8 +437,7 @@ node_orders_close(struct node *n)
         return;
     loop_timer_stop(&n->orders->look_timer);
     LIST_FOREACH_SAFE (o, &n->orders->list, link, next) {
-        if (o->call != NULL)
-            http_call_cancel(o->call);
+        http_fetch_cancel(&o->fetch);
         free(o);
     }
     free(n->orders);

@@ -11,6 +11,7 @@
 
 #include "base/must.h"
 #include "io/clock.h"
+#include "io/http_fetch.h"
 #include "io/log.h"
 #include "role/gateway/upstream.h"
 #include "role/node/node_state.h"
@@ -38,7 +39,7 @@ struct told { /* one gateway */
     struct node_posts *posts;
     const struct roster_node *at;
     struct http_target *target;
-    struct http_call *call; /* NULL: none */
+    struct http_fetch fetch; /* into answer */
     struct loop_timer pause;
     uint64_t next; /* message */
     bool is_greeting, is_lost, is_away;
@@ -46,9 +47,7 @@ struct told { /* one gateway */
     uint64_t wished_ns; /* when it last had us speak before it was time */
     struct said now;    /* on its way; its text is body */
     char body[MESSAGE_BYTES_MAX];
-    unsigned status;
     char answer[ANSWER_BYTES + JSON_PADDING];
-    size_t answer_bytes;
     uint64_t posted, failed;
 };
 
@@ -145,14 +144,15 @@ is_heard(struct told *t, struct answer *ret_answer, char why[REPORT_TEXT_BYTES_M
 {
     struct message_error error;
 
-    memset(t->answer + t->answer_bytes, 0, JSON_PADDING);
-    if (message_read((struct span){t->answer, t->answer_bytes}, answer_fields, ret_answer,
-                     &error) != ERR_OK) {
+    memset(t->answer + t->fetch.bytes, 0, JSON_PADDING);
+    if (message_read((struct span){t->answer, t->fetch.bytes}, answer_fields, ret_answer, &error) !=
+        ERR_OK) {
         span_copy(SPAN_LIT("its answer is not that of a gateway"), why, REPORT_TEXT_BYTES_MAX + 1);
         return false;
     }
     span_copy(ret_answer->verdict, why, REPORT_TEXT_BYTES_MAX + 1);
-    return t->status == 200 || ret_answer->want != WANT_NOTHING || is_late(ret_answer->verdict);
+    return t->fetch.status == 200 || ret_answer->want != WANT_NOTHING ||
+           is_late(ret_answer->verdict);
 }
 
 static void
@@ -163,7 +163,7 @@ answered(struct told *t)
     char why[REPORT_TEXT_BYTES_MAX + 1];
 
     if (!is_heard(t, &a, why)) {
-        failed(t, why, t->status);
+        failed(t, why, t->fetch.status);
         return;
     }
     if (t->is_away)
@@ -171,7 +171,7 @@ answered(struct told *t)
     t->posted++;
     t->is_away = t->is_greeting = false;
     if (was_greeting && a.want == WANT_HELLO) { /* it does not take it: not over and over */
-        failed(t, "it does not take the node's hello", t->status);
+        failed(t, "it does not take the node's hello", t->fetch.status);
         return;
     }
     t->failures = 0;
@@ -184,53 +184,15 @@ answered(struct told *t)
 /* ---- A message on its way. */
 
 static void
-on_sent(struct http_call *call, bool fresh, void *user)
+on_over(struct http_fetch *f, bool is_whole, enum http_failure why)
 {
-    (void)call, (void)fresh, (void)user;
+    struct told *t = CONTAINER_OF(f, struct told, fetch);
+
+    if (is_whole)
+        answered(t);
+    else
+        failed(t, why == HTTP_FAILED_TLS ? "it is not who it should be" : "it does not answer", 0);
 }
-
-static void
-on_head(struct http_call *call, const struct http_response *response, void *user)
-{
-    (void)call;
-    ((struct told *)user)->status = response->status;
-}
-
-static void
-on_data(struct http_call *call, struct span bytes, void *user)
-{
-    struct told *t = user;
-    size_t room = ANSWER_BYTES - t->answer_bytes; /* one that is longer is none: the call's limit */
-    size_t count = bytes.bytes < room ? bytes.bytes : room;
-
-    (void)call;
-    if (count > 0)
-        memcpy(t->answer + t->answer_bytes, bytes.data, count);
-    t->answer_bytes += count;
-}
-
-static void
-on_end(struct http_call *call, const struct http_header *trailers, size_t trailer_count, void *user)
-{
-    struct told *t = user;
-
-    (void)call, (void)trailers, (void)trailer_count;
-    t->call = NULL;
-    answered(t);
-}
-
-static void
-on_failed(struct http_call *call, enum http_failure why, void *user)
-{
-    struct told *t = user;
-
-    (void)call;
-    t->call = NULL;
-    failed(t, why == HTTP_FAILED_TLS ? "it is not who it should be" : "it does not answer", 0);
-}
-
-static const struct http_call_fn call_fn = {
-    .sent = on_sent, .head = on_head, .data = on_data, .end = on_end, .failed = on_failed};
 
 /* What it is to hear next, into now. False: nothing. */
 static bool
@@ -284,21 +246,22 @@ go_on(struct told *t)
         {SPAN_LIT("user-agent"), SPAN_LIT("isochrone/" ISOCHRONE_VERSION)},
         {SPAN_LIT(MESSAGE_PROOF_HEADER), {NULL, 0}}};
 
-    if (t->call != NULL || t->pause.deadline_ns != 0 || !pick(t))
+    if (t->fetch.call != NULL || t->pause.deadline_ns != 0 || !pick(t))
         return;
     body = (struct span){t->now.text, t->now.bytes};
     headers[2].value = span_of(t->now.proof);
     snprintf(path, sizeof(path), PATH "%s", t->now.kind);
-    t->status = 0;
-    t->answer_bytes = 0;
-    if (http_call_start(t->target,
-                        &(struct http_call_request){.method = SPAN_LIT("POST"),
-                                                    .target = span_of(path),
-                                                    .headers = headers,
-                                                    .header_count = 3,
-                                                    .parts = &body,
-                                                    .part_count = 1},
-                        &limits, &call_fn, t, &t->call) != ERR_OK)
+    t->fetch.data = t->answer;
+    t->fetch.room = ANSWER_BYTES;
+    t->fetch.over = on_over;
+    if (http_fetch_start(&t->fetch, t->target,
+                         &(struct http_call_request){.method = SPAN_LIT("POST"),
+                                                     .target = span_of(path),
+                                                     .headers = headers,
+                                                     .header_count = 3,
+                                                     .parts = &body,
+                                                     .part_count = 1},
+                         &limits) != ERR_OK)
         failed(t, "no connection to it can be had now", 0);
 }
 
@@ -350,8 +313,7 @@ static void
 told_close(struct told *t)
 {
     loop_timer_stop(&t->pause);
-    if (t->call != NULL)
-        http_call_cancel(t->call);
+    http_fetch_cancel(&t->fetch);
     http_target_close(t->target);
 }
 
@@ -424,7 +386,7 @@ static bool
 is_over(const struct node_posts *posts)
 {
     for (size_t i = 0; i < posts->count; i++) {
-        if (posts->list[i].call != NULL)
+        if (posts->list[i].fetch.call != NULL)
             return false;
     }
     return true;

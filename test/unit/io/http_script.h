@@ -398,14 +398,14 @@ wait_for(const struct probe *p)
     return p->done || p->cancelled;
 }
 
-static void
+__attribute__((unused)) static void
 settle(void)
 {
     for (unsigned i = 0; i < 8; i++)
         loop_pass(loop, 0);
 }
 
-static void
+__attribute__((unused)) static void
 probe_call(struct probe *p)
 {
     start(p, &plain, &no_limits);
