@@ -26,6 +26,11 @@ ENGINE_BASE = "127.1.0."  # and its engine this
 ENGINE_PORT, PUBLIC_PORT, ADMIN_PORT, NATS_PORT = 9000, 4141, 4142, 4222
 NODE_PORT, NODE_ADMIN_PORT = 4143, 4200  # the latter and i, for a site has several
 JITTER_MS = 0.3
+# What routers of llama-server have in memory the planner decides: so much fits, and models are so large.
+ROUTER = "llama-server router"
+STEERING_REGION = "ap-northeast"
+ROUTER_MEMORY = "280GiB"
+ROUTER_MODELS = {"llama-3.1-8b-instruct": "16GiB", "qwen3-32b": "64GiB", "llama-3.1-70b-instruct": "140GiB"}
 READY_S = 60.0
 NATS_PATHS = ("/usr/sbin/nats-server", "/usr/bin/nats-server", "/usr/local/bin/nats-server")
 
@@ -47,6 +52,7 @@ class Node:
     def __init__(self, told, index, operator):
         self.name, self.index, self.operator = told["name"], index, operator
         self.region, self.gpu, self.models = told["region"], told["gpu"], told["models"]
+        self.is_router = told["kind"] == ROUTER
         self.site = "%s-%s" % (self.region, operator)
         self.address, self.engine_address = BASE + str(index + 1), ENGINE_BASE + str(index + 1)
 
@@ -75,7 +81,7 @@ class Network:
         self.isochrone, self.relay_program, self.folder = isochrone, relay, folder
         self.processes = []  # (what, process)
         self.relay = self.nats_site = None
-        self.operator_keys = {}
+        self.operator_keys, self.gateway_keys = {}, {}
         self.nodes, self.gateways = [], {}  # gateways: region -> site
         resource.setrlimit(resource.RLIMIT_NOFILE,
                            (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -151,6 +157,8 @@ class Network:
             users.append("node %s %s" % (n.name, self.bus_key(n.name)))
         for region in GATEWAY_REGIONS:
             users.append("gateway gw-%s %s" % (region, self.bus_key("gw-" + region)))
+            self.gateway_keys[region] = self.run("key", "gateway", "--force", "--name", "gw-" + region,
+                                                 "-o", self.path("gw-%s.key" % region)).split()[0]
         self.write("users", *users)
 
     def bus_key(self, name):
@@ -177,6 +185,17 @@ class Network:
         return "bus: {nats: \"nats://%s:%d\", nkey: \"file:%s.nkey\"}" % (
             self.nats_site.address, NATS_PORT, name)
 
+    def steering_lines(self, n):
+        """Whom it obeys; what fits, where there is a choice."""
+        lines = ["gateways:"]
+        lines += ["  - {name: gw-%s, key: \"%s\", may: [infer%s]}" % (
+            region, key, ", load, drain" if region == STEERING_REGION else "")
+                  for region, key in self.gateway_keys.items()]
+        if n.is_router:
+            lines += ["memory: " + ROUTER_MEMORY, "models:"]
+            lines += ["  %s: {bytes: %s}" % item for item in ROUTER_MODELS.items()]
+        return lines
+
     def start_node(self, n):
         path = self.write(n.name + ".yaml", "key: \"file:%s.key\"" % n.name,
                           "identity: \"file:%s.identity\"" % n.name, "region: " + n.region,
@@ -184,7 +203,7 @@ class Network:
                           "listen: {public: \"%s:%d\", admin: \"127.0.0.1:%d\"}" % (
                               n.address, NODE_PORT, NODE_ADMIN_PORT + n.index),
                           "engines: [{url: \"http://%s:%d\", gpu: \"%s\"}]" % (
-                              n.engine_address, ENGINE_PORT, n.gpu))
+                              n.engine_address, ENGINE_PORT, n.gpu), *self.steering_lines(n))
         self.begin(self.relay.sites[n.site], "node-" + n.name, self.isochrone, "node", "-f", path)
 
     def start_gateways(self):
@@ -196,7 +215,8 @@ class Network:
             self.write(name, "# A gateway of make network: all it knows of nodes comes over the bus.",
                        "listen: {public: \"%s:%d\", admin: \"127.0.0.1:%d\"}" % (
                            site.address, PUBLIC_PORT, ADMIN_PORT), "auth: none",
-                       "region: " + region, self.bus_line("gw-" + region),
+                       "region: " + region, "name: gw-" + region,
+                       "key: \"file:gw-%s.key\"" % region, self.bus_line("gw-" + region),
                        "operators: {trust: [%s]}" % ", ".join(
                            '"%s"' % key for key in self.operator_keys.values()),
                        "models:", models.rstrip("\n"))

@@ -20,7 +20,7 @@ RAMP_REGION, COLD_REGION, LIE_REGION = "us-east", "ap-northeast", "us-east"
 RAMP_PARTS = (0.1, 0.5, 1.0, 1.5)  # of what the gateway says is free in its region at rest
 RAMP_LEVEL_S = 15
 RAMP_MOVED_MIN = 0.10  # of the region's requests, from the first level to the last
-COLD_S, COLD_RATE = 75, 0.5
+COLD_S, COLD_RATE = 75, 3.0
 OUTAGE_OPERATOR = "acme"
 OUTAGE_CUT_S, OUTAGE_SETTLED_S, OUTAGE_JOIN_S, OUTAGE_BACK_S, OUTAGE_S = 20, 30, 50, 70, 90
 OUTAGE_BACK_MIN = 0.33  # of its share before: it is trusted again little by little
@@ -128,7 +128,8 @@ def directives(view, model, action):
 
 
 def told_of(list_of):
-    return ", ".join("%s %s at %s: %s" % (d["action"], d["model"], d["node"], d["state"])
+    return ", ".join("%s %s at %s: %s%s" % (d["action"], d["model"], d["node"], d["state"],
+                                            " (%s)" % d["words"] if d["words"] else "")
                      for d in list_of) or "none"
 
 
@@ -235,6 +236,11 @@ class Story:
             into["capacity"] = mean(capacities)
         return act
 
+    def plans(self):
+        """The directives of all gateways: which of them steers a node its name decides."""
+        return [dict(d, gateway=region) for region in self.network.gateways
+                for d in self.network.ask(region, "plan")["directives"]]
+
     # ---- The steps.
 
     def ramp(self):
@@ -306,10 +312,12 @@ class Story:
                     "%.0f %% of the first third, %.0f %% of the last; not: %s" % (
                         100 * results.sent(0, COLD_S / 3).answered(), 100 * late.answered(),
                         results.failures()))
-        if after["plan"]["directives"]:
-            step.expect("`plan`: it was asked for", any(
-                d["model"] == model and d["action"] == "load" for d in after["plan"]["directives"]),
-                "%d directives" % len(after["plan"]["directives"]))
+        loads = [d for d in self.plans() if d["action"] == "load" and d["model"] == model]
+        step.expect("`plan`: whoever steers a node there asked it to load it",
+                    loads and all(d["by"] == "plan" for d in loads), told_of(loads))
+        step.expect("`plan`: and it was done, which `readiness` shows",
+                    any(d["state"] == "done" for d in loads)
+                    and {d["node"] for d in loads if d["state"] == "done"} <= has, told_of(loads))
         return step
 
     def outage(self):
