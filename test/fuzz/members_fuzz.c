@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/must.h"
 #include "bus_node.h"
@@ -21,6 +22,7 @@
 #include "role/gateway/gateway.h"
 #include "role/gateway/members_state.h"
 #include "role/gateway/peers.h"
+#include "role/gateway/steer.h"
 #include "wire/message_proof.h"
 
 #define HAPPENINGS_MAX 24u
@@ -31,6 +33,8 @@
 #define FLOOD          300u
 #define ROOM           16u
 #define REQUESTS_MAX   64u
+#define ENDS_MAX       32u
+#define NOBODY         "0000000000000000" /* in the input: this gateway */
 #define LEFT_MAX       8u
 #define TURN_PASSES    3u
 #define ASKS_MAX       20u
@@ -39,8 +43,17 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
+/* What a node does with a directive. */
+enum node { NODE_AWAY, NODE_BEGINS, NODE_DOES, NODE_REFUSES, NODE_STRANGER, NODE_SAYS, NODE_COUNT };
+
 static struct {
     struct gateway *gateway;
+    char own_id[SIGNATURE_SHORT_SIZE];
+    enum node does;
+    struct span says;                           /* NODE_SAYS: this */
+    unsigned char nonce[DIRECTIVE_NONCE_BYTES]; /* of the last directive */
+    int ends[ENDS_MAX];                         /* of connections to nodes */
+    unsigned end_count;
     struct bus_node nodes[NODES], honest;
     struct signature_secret trusted;
     unsigned left; /* requests that nobody ends */
@@ -120,12 +133,71 @@ freeaddrinfo(struct addrinfo *info)
     (void)info;
 }
 
-/* Nobody is at any address. */
+/* Whoever is at any address does as the input says. */
 bool
 fuzz_peer(int fd)
 {
-    (void)fd;
-    return false;
+    if (f.does == NODE_AWAY || f.end_count == ENDS_MAX)
+        return false;
+    f.ends[f.end_count++] = fd;
+    return true;
+}
+
+/* ---- Nodes, as they are asked something. */
+
+/* The 32 digits behind "nonce": in a directive. False: it is something else. */
+static bool
+read_directive(struct span in, unsigned char ret_nonce[DIRECTIVE_NONCE_BYTES],
+               struct span *ret_node)
+{
+    static const char nonce[] = "\"nonce\":\"", node[] = "\"node\":\"";
+    const char *at = memmem(in.data, in.bytes, nonce, sizeof(nonce) - 1),
+               *name = memmem(in.data, in.bytes, node, sizeof(node) - 1);
+
+    if (at == NULL || name == NULL)
+        return false;
+    *ret_node = span_from(in, (size_t)(name - in.data) + sizeof(node) - 1);
+    ret_node->bytes = span_find(*ret_node, '"');
+    at += sizeof(nonce) - 1;
+    return (size_t)(in.data + in.bytes - at) >= 2 * DIRECTIVE_NONCE_BYTES &&
+           message_unhex((struct span){at, 2 * DIRECTIVE_NONCE_BYTES}, ret_nonce,
+                         DIRECTIVE_NONCE_BYTES) == ERR_OK;
+}
+
+static void
+answer(int fd, struct span in)
+{
+    char head[100], text[MESSAGE_BYTES_MAX];
+    struct directive_reply reply = {.v = MESSAGE_VERSION, .epoch = 1, .ready_in_ms = 1000.0};
+    struct span body = f.says;
+    ssize_t sent = 0;
+    int n;
+
+    if (!read_directive(in, reply.nonce, &reply.node))
+        return;
+    memcpy(f.nonce, reply.nonce, sizeof(f.nonce));
+    reply.verdict = f.does == NODE_STRANGER ? DIRECTIVE_UNKNOWN_GATEWAY : DIRECTIVE_GOOD;
+    reply.result = f.does == NODE_BEGINS ? DIRECTIVE_BEGUN
+                   : f.does == NODE_DOES ? DIRECTIVE_DONE
+                                         : DIRECTIVE_REFUSED;
+    if (f.does != NODE_SAYS && directive_reply_write(&reply, text, &body.bytes) == ERR_OK)
+        body.data = text;
+    n = snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\ncontent-length: %zu\r\n\r\n", body.bytes);
+    sent += send(fd, head, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    sent += send(fd, body.data, body.bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)sent; /* who does not listen any more has his reasons */
+}
+
+static void
+serve(void)
+{
+    static char in[65536];
+
+    for (unsigned i = 0; i < f.end_count; i++) {
+        ssize_t n = recv(f.ends[i], in, sizeof(in), MSG_DONTWAIT);
+        if (n > 0)
+            answer(f.ends[i], (struct span){in, (size_t)n});
+    }
 }
 
 /* ---- Time. */
@@ -140,8 +212,10 @@ step(const struct event *event, struct actions *ret_actions)
 static void
 turn(void)
 {
-    for (unsigned i = 0; i < TURN_PASSES; i++)
+    for (unsigned i = 0; i < TURN_PASSES; i++) {
         loop_pass(f.gateway->lanes[0].loop, 0);
+        serve();
+    }
 }
 
 static void
@@ -303,6 +377,12 @@ craft_report(struct bus_node *n, struct span json)
 
     if (report_parse(json, &r, &error) != ERR_OK)
         return;
+    for (size_t i = 0; i < r.obey_count; i++) {
+        if (span_eq_text(r.obeys[i], NOBODY))
+            r.obeys[i] = span_of(f.own_id);
+    }
+    for (size_t i = 0; i < r.outcome_count; i++)
+        memcpy(r.outcomes[i].nonce, f.nonce, sizeof(f.nonce));
     r.node = span_of(n->name);
     r.epoch = n->epoch;
     r.seq = ++n->seq;
@@ -397,6 +477,8 @@ do_one(char letter, struct span body)
 {
     struct bus_node *n = &f.nodes[f.now];
     unsigned number = body.bytes > 0 ? (unsigned char)body.data[0] : 0;
+    char words[STEER_WORDS_BYTES];
+    uint64_t id;
 
     if (do_as_node(n, letter, body))
         return;
@@ -422,6 +504,15 @@ do_one(char letter, struct span body)
     case 'A':
     case 'Q':
         (void)ask(span_from(body, 1), number % FAILURE_COUNT, letter == 'Q' && f.left++ < LEFT_MAX);
+        break;
+    case 'Y': /* what nodes do with directives */
+        f.does = (enum node)(number % NODE_COUNT);
+        f.says = span_from(body, 1);
+        break;
+    case 'I': /* somebody asks for something */
+        (void)steer_ask(f.gateway->steer, span_of(n->name),
+                        (enum directive_action)(number % DIRECTIVE_ACTION_COUNT),
+                        span_from(body, 1), &id, words);
         break;
     case 'D':
         craft_demand(f.now, number % 2 == 1, span_from(body, 1));
@@ -490,7 +581,7 @@ check_honest(void)
 static void
 open_gateway(void)
 {
-    const unsigned char seed[SIGNATURE_SEED_BYTES] = {0x77};
+    const unsigned char seed[SIGNATURE_SEED_BYTES] = {0x77}, own[SIGNATURE_SEED_BYTES] = {0x78};
     char config[600], key[SIGNATURE_KEY_TEXT_SIZE];
     struct signature_key trusted;
     struct gateway_options o = {.rule = -1, .seed = 1, .poll_ns = 100000 * SECOND_NS};
@@ -511,6 +602,12 @@ open_gateway(void)
     o.admin_on_public = true;
     must(roster_read(span_of(config), "fuzz", 0, NULL, &o.roster) == ERR_OK);
     o.roster->is_local = false; /* as one is that others reach */
+    o.roster->own_key = arena_zeroed(&o.roster->arena, sizeof(*o.roster->own_key));
+    must(o.roster->own_key != NULL);
+    signature_secret_of_seed(own, &o.roster->own_key->secret);
+    signature_key_of_secret(&o.roster->own_key->secret, &o.roster->own_key->key);
+    signature_key_short(&o.roster->own_key->key, o.roster->own_key->id);
+    memcpy(f.own_id, o.roster->own_key->id, sizeof(f.own_id));
     must(gateway_open(&o, &f.gateway) == ERR_OK);
     fuzz_sockets_real = false;
     for (unsigned i = 0; i < NODES; i++) {
@@ -526,6 +623,7 @@ open_gateway(void)
     f.request = f.demand_seq = 0;
     f.left = 0;
     f.way = WAY_BUS;
+    f.does = NODE_AWAY;
     begin_life(&f.nodes[0]);
 }
 
@@ -546,5 +644,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     pass(100 * MS);
     check_honest();
     gateway_close(f.gateway);
+    while (f.end_count > 0)
+        close(f.ends[--f.end_count]);
     return 0;
 }
