@@ -91,7 +91,7 @@ headroom_rates(const struct headroom_node *node, const struct model_mix *mix,
     float unlike = max_f(0.0f, mix->uncached_sq / (mix->uncached * mix->uncached) - 1.0f);
     float wait_ms, kv = INFINITY, slots = INFINITY;
 
-    most[HEADROOM_PREFILL] = free / (fill + w.decode);
+    most[HEADROOM_PREFILL] = free / max_f(1e-6f, fill + w.decode);
     wait_ms = goals->first_ms + goals->first_per_token_ms * mix->prompt - node->rtt_ms - fill - t0;
     pooled[HEADROOM_PREFILL] = max_f(0.0f, wait_ms) / max_f(1e-6f, fill);
     most[HEADROOM_DECODE] = max_f(0.0f, free - t0 / step) / all;
@@ -217,7 +217,7 @@ headroom_share_out(struct headroom_turn *turns, uint32_t count, float others)
         each += work / t->mix.output / (float)count;
     }
     own = min_f(own, 1.0f - FREE_LEAST);
-    theirs = others * each / (t0 + others * each) * (1.0f - own);
+    theirs = others * each / max_f(1e-6f, t0 + others * each) * (1.0f - own);
     taken = own + theirs;
     for (uint32_t i = 0; i < count; i++) {
         struct headroom_turn *t = &turns[i];

@@ -89,6 +89,10 @@ test_limits(void)
     n.curve.t0_ms = 61.0f;
     worse = rates_of(n, mix, goals);
     CHECK(most(&worse) == 0.0f, "a step that is too long alone: nothing");
+    n.curve = (struct curve){0};
+    n.kv_tokens_cap = 0.0f;
+    worse = rates_of(n, mix, goals);
+    CHECK(isfinite(most(&worse)) && most(&worse) > 0.0f, "hardware that takes no time is a number");
     g.first_ms = 50.0f;
     g.first_per_token_ms = 0.0f;
     CHECK(headroom_tail(HEADROOM_PREFILL, rates_of(node_a100, mix, g).pooled[HEADROOM_PREFILL]) ==
