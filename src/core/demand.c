@@ -289,11 +289,8 @@ core_view_demand(const struct core *core, uint64_t now_ns, uint32_t from,
         now_ns = core->now_ns;
     for (; model < core->config.models_max; model++) {
         uint64_t regions = core->models[model].demand_mask;
-        uint32_t end = count;
 
-        for (uint64_t left = regions; left != 0; left &= left - 1)
-            end++;
-        if (end > CORE_VIEW_MAX)
+        if (count + region_count(regions) > CORE_VIEW_MAX)
             break; /* a model is given whole: at most one row a region, and those all fit */
         for (; regions != 0; regions &= regions - 1)
             view_cell(core, now_ns, model, (uint32_t)__builtin_ctzll(regions), &ret_views[count++]);

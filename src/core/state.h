@@ -521,6 +521,17 @@ request_may_go(const struct request *r, uint32_t node)
     return r->arrived.only_node == NODE_ANY || r->arrived.only_node == node;
 }
 
+/* Regions in a set of them. */
+static inline uint32_t
+region_count(uint64_t regions)
+{
+    uint32_t count = 0;
+
+    for (; regions != 0; regions &= regions - 1)
+        count++;
+    return count;
+}
+
 static inline bool
 node_known(const struct core *core, uint32_t node)
 {
