@@ -82,17 +82,66 @@ read_user(struct schema_reader *r, const struct schema_key *key, const struct ya
     *MEMBER(struct span) = node->text;
 }
 
-/* The first of at most max entries; NULL: there are none, or it is no such list, which was told. */
-static const struct yaml_tree_node *
-list_first(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
-           size_t max, const char *what)
+/* A list of texts, each of which is an item. */
+struct items {
+    const char *what; /* they are, in words */
+    size_t max, bytes;
+    enum err (*parse)(struct span text, void *ret_item);
+    const char *wanted; /* of one */
+};
+
+/* Are the last `bytes` of count like ones those of another one, too? Told. */
+static bool
+is_repeated(struct schema_reader *r, const struct yaml_tree_node *node, const char *list,
+            size_t count, size_t bytes)
 {
-    if (node->type == YAML_TREE_SEQUENCE && node->count <= max)
-        return node->first;
-    config_problem(r->problems, node->line, node->column, false,
-                   "%s is a list of up to %zu %s; write for example `%s: [%s]`", key->name, max,
-                   what, key->name, key->example);
-    return NULL;
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (memcmp(list + i * bytes, list + (count - 1) * bytes, bytes) != 0)
+            continue;
+        config_problem(r->problems, node->line, node->column, false, "this stands there twice");
+        return true;
+    }
+    return false;
+}
+
+/* All items of the list, zeroed before they are parsed, and how many; what is wrong is told. */
+static void *
+read_items(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+           const struct items *kind, size_t *ret_count)
+{
+    const struct yaml_tree_node *n = node->first;
+    size_t count = 0;
+    char *list;
+
+    *ret_count = 0;
+    if (node->type != YAML_TREE_SEQUENCE || node->count > kind->max) {
+        config_problem(r->problems, node->line, node->column, false,
+                       "%s is a list of up to %zu %s; write for example `%s: [%s]`", key->name,
+                       kind->max, kind->what, key->name, key->example);
+        return NULL;
+    }
+    list = arena_zeroed(r->arena, (node->count + 1) * kind->bytes);
+    if (list == NULL) {
+        schema_out_of_memory(r, node);
+        return NULL;
+    }
+    for (; n != NULL; n = n->next) {
+        if (!schema_is_scalar(r, key, n))
+            continue;
+        memset(list + count * kind->bytes, 0, kind->bytes);
+        if (kind->parse(n->text, list + count * kind->bytes) != ERR_OK)
+            schema_bad_value(r, key, n, kind->wanted);
+        else if (!is_repeated(r, n, list, count + 1, kind->bytes))
+            count++;
+    }
+    *ret_count = count;
+    return list;
+}
+
+static enum err
+parse_range(struct span text, void *ret_item)
+{
+    return net_range_parse(text, ret_item);
 }
 
 /* struct config_bus */
@@ -100,23 +149,15 @@ static void
 read_reach(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
            void *base)
 {
+    static const struct items ranges = {
+        .what = "ranges of addresses",
+        .max = CONFIG_REACH_MAX,
+        .bytes = sizeof(struct net_range),
+        .parse = parse_range,
+        .wanted = "a range of addresses (its first one, `/` and a length)"};
     struct config_bus *bus = base;
-    const struct yaml_tree_node *n = list_first(r, key, node, CONFIG_REACH_MAX,
-                                                "ranges of addresses");
 
-    bus->reach = arena_zeroed(r->arena, (node->count + 1) * sizeof(bus->reach[0]));
-    if (bus->reach == NULL) {
-        schema_out_of_memory(r, node);
-        return;
-    }
-    for (; n != NULL; n = n->next) {
-        if (!schema_is_scalar(r, key, n))
-            continue;
-        if (net_range_parse(n->text, &bus->reach[bus->reach_count]) != ERR_OK)
-            schema_bad_value(r, key, n, "a range of addresses (its first one, `/` and a length)");
-        else
-            bus->reach_count++;
-    }
+    bus->reach = read_items(r, key, node, &ranges, &bus->reach_count);
 }
 
 #define BUS(member_) .offset = offsetof(struct config_bus, member_)
@@ -181,20 +222,10 @@ config_bus_read(struct schema_reader *r, const struct schema_key *key,
 
 /* ---- Operators. */
 
-/* Are the last `bytes` of count like ones those of another one, too? Told. */
-static bool
-is_repeated(struct schema_reader *r, const struct yaml_tree_node *node, const void *list,
-            size_t count, size_t bytes)
+static enum err
+parse_key(struct span text, void *ret_item)
 {
-    const char *last = (const char *)list + (count - 1) * bytes;
-
-    for (size_t i = 0; i + 1 < count; i++) {
-        if (memcmp((const char *)list + i * bytes, last, bytes) != 0)
-            continue;
-        config_problem(r->problems, node->line, node->column, false, "this stands there twice");
-        return true;
-    }
-    return false;
+    return signature_key_parse(text, ret_item);
 }
 
 /* struct config_operators */
@@ -202,38 +233,30 @@ static void
 read_trust(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
            void *base)
 {
+    static const struct items keys = {
+        .what = "operators' keys (`isochrone key operator` prints one)",
+        .max = CONFIG_OPERATORS_MAX,
+        .bytes = sizeof(struct signature_key),
+        .parse = parse_key,
+        .wanted = "a public key (ed25519: and 64 digits of 0-9a-f)"};
     struct config_operators *o = base;
-    const struct yaml_tree_node *n = list_first(
-        r, key, node, CONFIG_OPERATORS_MAX,
-        "operators' keys (`isochrone key operator` prints one)");
 
-    o->trust = arena_zeroed(r->arena, (node->count + 1) * sizeof(o->trust[0]));
-    if (o->trust == NULL) {
-        schema_out_of_memory(r, node);
-        return;
-    }
-    for (; n != NULL; n = n->next) {
-        if (!schema_is_scalar(r, key, n))
-            continue;
-        if (signature_key_parse(n->text, &o->trust[o->trust_count]) != ERR_OK)
-            schema_bad_value(r, key, n, "a public key (ed25519: and 64 digits of 0-9a-f)");
-        else if (!is_repeated(r, n, o->trust, o->trust_count + 1, sizeof(o->trust[0])))
-            o->trust_count++;
-    }
+    o->trust = read_items(r, key, node, &keys, &o->trust_count);
 }
 
 static enum err
-parse_revoked(struct span text, struct signature_revoked *ret)
+parse_revoked(struct span text, void *ret_item)
 {
+    struct signature_revoked *one = ret_item;
     struct signature_key key;
 
     if (signature_key_parse(text, &key) == ERR_OK) {
-        memcpy(ret->bytes, key.bytes, sizeof(ret->bytes));
+        memcpy(one->bytes, key.bytes, sizeof(one->bytes));
         return ERR_OK;
     }
-    ret->is_record = true;
+    one->is_record = true;
     return span_starts(text, SPAN_LIT("sha256:"))
-               ? message_unhex(span_from(text, 7), ret->bytes, sizeof(ret->bytes))
+               ? message_unhex(span_from(text, 7), one->bytes, sizeof(one->bytes))
                : ERR_PARSE;
 }
 
@@ -242,28 +265,16 @@ static void
 read_revoke(struct schema_reader *r, const struct schema_key *key,
             const struct yaml_tree_node *node, void *base)
 {
+    static const struct items revoked = {
+        .what = "keys and records",
+        .max = CONFIG_REVOKED_MAX,
+        .bytes = sizeof(struct signature_revoked),
+        .parse = parse_revoked,
+        .wanted = "the key of a node or an operator (ed25519:) or the hash of a record (sha256:), "
+                  "and 64 digits of 0-9a-f"};
     struct config_operators *o = base;
-    const struct yaml_tree_node *n = list_first(r, key, node, CONFIG_REVOKED_MAX,
-                                                "keys and records");
 
-    o->revoke = arena_zeroed(r->arena, (node->count + 1) * sizeof(o->revoke[0]));
-    if (o->revoke == NULL) {
-        schema_out_of_memory(r, node);
-        return;
-    }
-    for (; n != NULL; n = n->next) {
-        struct signature_revoked *one = &o->revoke[o->revoke_count];
-
-        if (!schema_is_scalar(r, key, n))
-            continue;
-        *one = (struct signature_revoked){.is_record = false};
-        if (parse_revoked(n->text, one) != ERR_OK)
-            schema_bad_value(r, key, n,
-                             "the key of a node or an operator (ed25519:) or the hash of a record "
-                             "(sha256:), and 64 digits of 0-9a-f");
-        else if (!is_repeated(r, n, o->revoke, o->revoke_count + 1, sizeof(o->revoke[0])))
-            o->revoke_count++;
-    }
+    o->revoke = read_items(r, key, node, &revoked, &o->revoke_count);
 }
 
 #define KEY_EXAMPLE "\"ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\""
