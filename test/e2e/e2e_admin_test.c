@@ -62,7 +62,7 @@ static const struct {
     {"readiness", "/network/v1/readiness", "\"ready\":1"},
     {"demand", "/network/v1/demand",
      "{\"model\":\"m\",\"regions\":[{\"region\":\"here\",\"requests_s\":"},
-    {"plan: no node is steered", "/network/v1/plan", "{\"directives\":[]}"},
+    {"plan: no node is steered", "/network/v1/plan", "\"directives\":[]"},
     {"metrics: requests", "/metrics", "isochrone_requests_total{model=\"m\",code=\"200\"} 2\n"},
     {"metrics: ttft", "/metrics", "isochrone_ttft_seconds_count 1\n"},
     {"metrics: predicted", "/metrics", "isochrone_ttft_predicted_seconds_count 1\n"},
