@@ -23,21 +23,85 @@ struct cell {
     enum place_policy policy;
     double burst_factor;
     uint32_t held;
-    double rate_s; /* 0: the usual one */
+    double rate_s;                           /* 0: the usual one */
+    void (*change)(struct place_options *o); /* what else is different; NULL nothing */
     struct place_stats stats[EXPERIMENT_SEEDS_MAX];
 };
 
-static const struct cell cells_all[] = {
-    {"plan", PLACE_PLAN, 3.0, 16, 0.0, {{0}}},
-    {"plan, bursts 10x", PLACE_PLAN, 10.0, 16, 0.0, {{0}}},
-    {"static", PLACE_STATIC, 3.0, 16, 0.0, {{0}}},
-    {"static, bursts 10x", PLACE_STATIC, 10.0, 16, 0.0, {{0}}},
-    {"serverlessllm", PLACE_SERVERLESSLLM, 3.0, 16, 0.0, {{0}}},
-    {"serverlessllm, bursts 10x", PLACE_SERVERLESSLLM, 10.0, 16, 0.0, {{0}}},
-    {"lru", PLACE_LRU, 3.0, 16, 0.0, {{0}}},
-    {"plan, half the room", PLACE_PLAN, 3.0, 8, 0.0, {{0}}},
+static void
+with_sizes(struct place_options *o)
+{
+    o->has_sizes = true;
+}
+
+/* Bursts that rise for two minutes, and stay for one. */
+static void
+with_ramps(struct place_options *o)
+{
+    o->ramp_ms = 120000.0;
+    o->burst_ms = 180000.0;
+}
+
+static void
+with_ramps_unseen(struct place_options *o)
+{
+    with_ramps(o);
+    o->without = WITHOUT_TREND;
+}
+
+/* On each third node loads take ten times what is told of them. */
+static void
+with_slow_loads(struct place_options *o)
+{
+    o->slow_share = 0.33;
+    o->slow_loads = 10.0;
+}
+
+static void
+with_slow_loads_believed(struct place_options *o)
+{
+    with_slow_loads(o);
+    o->without = WITHOUT_LOAD_TIMES;
+}
+
+enum cell_name {
+    CELL_PLAN = 0,
+    CELL_PLAN_10,
+    CELL_STATIC,
+    CELL_STATIC_10,
+    CELL_SERVERLESS,
+    CELL_SERVERLESS_10,
+    CELL_LRU,
+    CELL_HALF,
+    CELL_SIZES,
+    CELL_SIZES_SERVERLESS,
+    CELL_RAMPS,
+    CELL_RAMPS_UNSEEN,
+    CELL_SLOW,
+    CELL_SLOW_BELIEVED,
+    CELLS
 };
-#define CELLS (sizeof(cells_all) / sizeof(cells_all[0]))
+
+static const struct cell cells_all[CELLS] = {
+    [CELL_PLAN] = {"plan", PLACE_PLAN, 3.0, 16, 0.0, NULL, {{0}}},
+    [CELL_PLAN_10] = {"plan, bursts 10x", PLACE_PLAN, 10.0, 16, 0.0, NULL, {{0}}},
+    [CELL_STATIC] = {"static", PLACE_STATIC, 3.0, 16, 0.0, NULL, {{0}}},
+    [CELL_STATIC_10] = {"static, bursts 10x", PLACE_STATIC, 10.0, 16, 0.0, NULL, {{0}}},
+    [CELL_SERVERLESS] = {"serverlessllm", PLACE_SERVERLESSLLM, 3.0, 16, 0.0, NULL, {{0}}},
+    [CELL_SERVERLESS_10] =
+        {"serverlessllm, bursts 10x", PLACE_SERVERLESSLLM, 10.0, 16, 0.0, NULL, {{0}}},
+    [CELL_LRU] = {"lru", PLACE_LRU, 3.0, 16, 0.0, NULL, {{0}}},
+    [CELL_HALF] = {"plan, half the room", PLACE_PLAN, 3.0, 8, 0.0, NULL, {{0}}},
+    [CELL_SIZES] = {"plan, 3 to 140 GiB", PLACE_PLAN, 3.0, 16, 0.0, with_sizes, {{0}}},
+    [CELL_SIZES_SERVERLESS] =
+        {"serverlessllm, 3 to 140 GiB", PLACE_SERVERLESSLLM, 3.0, 16, 0.0, with_sizes, {{0}}},
+    [CELL_RAMPS] = {"plan, ramps to 10x", PLACE_PLAN, 10.0, 16, 0.0, with_ramps, {{0}}},
+    [CELL_RAMPS_UNSEEN] =
+        {"plan without trend, ramps to 10x", PLACE_PLAN, 10.0, 16, 0.0, with_ramps_unseen, {{0}}},
+    [CELL_SLOW] = {"plan, slow loads", PLACE_PLAN, 10.0, 8, 0.0, with_slow_loads, {{0}}},
+    [CELL_SLOW_BELIEVED] =
+        {"plan, slow loads, believed", PLACE_PLAN, 10.0, 8, 0.0, with_slow_loads_believed, {{0}}},
+};
 
 /* Of the curves: policies by rates, short runs. */
 #define RATES_MAX   6u
@@ -67,6 +131,8 @@ options_of(const struct experiment *e, const struct cell *c, uint32_t seed,
     o->held = c->held;
     if (c->rate_s > 0.0)
         o->rate_s = c->rate_s;
+    if (c->change != NULL)
+        c->change(o);
     if (e->is_quick || c->rate_s > 0.0) {
         o->duration_ms = 300000.0;
         o->warmup_ms = 120000.0;
@@ -185,6 +251,18 @@ loads_over_belady(const struct place_stats *s)
 }
 
 static double
+cost_over_pool(const struct place_stats *s)
+{
+    return s->pool.cost_ms / s->pool.least_ms;
+}
+
+static double
+loads_over_pool(const struct place_stats *s)
+{
+    return (double)s->loads / (double)s->pool.loads;
+}
+
+static double
 waited_percent(const struct place_stats *s)
 {
     return 100.0 * (double)s->waited / (double)s->requests;
@@ -240,6 +318,7 @@ static const struct {
     {"other region %", away_percent, 1},
     {"loads", loads, 0},
     {"loads / Belady", loads_over_belady, 2},
+    {"cost / pool", cost_over_pool, 2},
     {"slots busy %", busy_percent, 1},
 };
 #define COLUMNS (sizeof(columns) / sizeof(columns[0]))
@@ -257,8 +336,11 @@ table(FILE *out, const struct experiment *e, const struct cell *cells)
         fprintf(out, "\n| %s |", cells[i].name);
         for (size_t k = 0; k < COLUMNS; k++) {
             struct experiment_estimate x = mean_of(e, &cells[i], columns[k].of);
-            fprintf(out, " %.*f ± %.*f |", columns[k].decimals, x.value, columns[k].decimals,
-                    x.high - x.value);
+            if (isfinite(x.value))
+                fprintf(out, " %.*f ± %.*f |", columns[k].decimals, x.value, columns[k].decimals,
+                        x.high - x.value);
+            else
+                fputs(" - |", out); /* there is no such bound */
         }
     }
     fputs("\n\n", out);
@@ -297,6 +379,29 @@ all_hold(const struct experiment *e, const struct cell *cells, size_t count)
     return ok;
 }
 
+static void
+figures(const struct experiment *e, const struct cell *cells)
+{
+    const struct cell *plan = &cells[CELL_PLAN];
+
+    experiment_figure(e, "e6_slow_for_no_warm_copy_percent", mean_of(e, plan, slow_percent), "%");
+    experiment_figure(e, "e6_loads_over_belady", mean_of(e, plan, loads_over_belady), "x");
+    experiment_figure(e, "e6_cost_over_pool", mean_of(e, plan, cost_over_pool), "x");
+    experiment_figure(e, "e6_loads_over_pool", mean_of(e, plan, loads_over_pool), "x");
+    experiment_figure(e, "e6_p99_ttft_static_over_ours",
+                      ratio_of(e, &cells[CELL_STATIC], plan, p99_ms), "x");
+    experiment_figure(e, "e6_p99_ttft_serverlessllm_over_ours",
+                      ratio_of(e, &cells[CELL_SERVERLESS], plan, p99_ms), "x");
+    experiment_figure(e, "e6_sizes_slow_for_no_warm_copy_percent",
+                      mean_of(e, &cells[CELL_SIZES], slow_percent), "%");
+    experiment_figure(e, "e6_sizes_p99_ttft_serverlessllm_over_ours",
+                      ratio_of(e, &cells[CELL_SIZES_SERVERLESS], &cells[CELL_SIZES], p99_ms), "x");
+    experiment_figure(e, "e6_ramps_p99_ttft_without_trend_over_ours",
+                      ratio_of(e, &cells[CELL_RAMPS_UNSEEN], &cells[CELL_RAMPS], p99_ms), "x");
+    experiment_figure(e, "e6_slow_loads_p99_ttft_believed_over_ours",
+                      ratio_of(e, &cells[CELL_SLOW_BELIEVED], &cells[CELL_SLOW], p99_ms), "x");
+}
+
 bool
 experiment_e6(const struct experiment *e)
 {
@@ -312,13 +417,7 @@ experiment_e6(const struct experiment *e)
         ok = all_hold(e, cells, CELLS);
         table(stdout, e, cells);
         table_file(e, cells);
-        experiment_figure(e, "e6_slow_for_no_warm_copy_percent",
-                          mean_of(e, &cells[0], slow_percent), "%");
-        experiment_figure(e, "e6_loads_over_belady", mean_of(e, &cells[0], loads_over_belady), "x");
-        experiment_figure(e, "e6_p99_ttft_static_over_ours",
-                          ratio_of(e, &cells[2], &cells[0], p99_ms), "x");
-        experiment_figure(e, "e6_p99_ttft_serverlessllm_over_ours",
-                          ratio_of(e, &cells[4], &cells[0], p99_ms), "x");
+        figures(e, cells);
     }
     free(cells);
     return ok;

@@ -12,10 +12,11 @@
 #define ALIGN_BYTES      64u
 #define START_NS         UINT64_C(1000000000) /* core's clock begins here */
 #define REQUESTS_AT_ONCE 16384u
-#define TICK_MS          500.0
+#define TICK_MS          100.0 /* as the gateway ticks */
 #define BYTES_PER_TOKEN  4.2
 #define AWAY_NS          UINT64_C(120000000000) /* as plan promises */
 #define TOLD_LEAST_S     1e-4f                  /* requests/s: less is not told */
+#define CLASSES          2u /* of hardware: whose loads take what is told of them, and the others */
 
 static void act(struct place_world *w, uint32_t gateway);
 
@@ -34,14 +35,17 @@ tell_curves(struct place_world *w, uint32_t gateway)
     const struct place_options *o = &w->options;
     const struct speed_row *s = &w->speed;
 
-    for (uint32_t m = 0; m < o->models; m++) {
+    for (uint32_t i = 0; i < o->models * CLASSES; i++) {
+        uint32_t m = i / CLASSES;
+        float scale = (float)place_scale(w, m);
         w->event.kind = EVENT_CURVE;
         w->event.curve = (struct event_curve){
             .model = (uint16_t)m,
-            .curve = {(float)s->a_ms, (float)s->b_ms, (float)s->c_ms, (float)s->t0_ms,
-                      (float)s->tk_ms, (float)s->tb_ms},
-            .load_ms = (float)(o->start_ms + 1000.0 * o->weights_mib / o->disk_mib_s),
-            .weights_mib = (float)o->weights_mib};
+            .class = (uint16_t)(i % CLASSES),
+            .curve = {scale * (float)s->a_ms, scale * (float)s->b_ms, scale * (float)s->c_ms,
+                      scale * (float)s->t0_ms, scale * (float)s->tk_ms, scale * (float)s->tb_ms},
+            .load_ms = (float)(o->start_ms + 1000.0 * w->weights_mib[m] / o->disk_mib_s),
+            .weights_mib = (float)w->weights_mib[m]};
         tell(w, gateway);
     }
 }
@@ -79,6 +83,7 @@ tell_node(struct place_world *w, uint32_t gateway, uint32_t node)
     w->event.node = (struct event_node){.node = node,
                                         .epoch = 1,
                                         .region = n->region,
+                                        .class = n->slow > 1.0,
                                         .slots = o->held * o->slots,
                                         .rtt_ms = (float)w->rtt_ms[gateway][n->region],
                                         .steered = o->policy == PLACE_PLAN && n->region == gateway,
@@ -105,7 +110,7 @@ gateway_open(struct place_world *w, uint32_t gateway)
                             .nodes_max = o->nodes,
                             .models_max = o->models,
                             .regions_max = o->regions,
-                            .classes_max = 1,
+                            .classes_max = CLASSES,
                             .placements_max = o->nodes * CORE_NODE_MODELS_MAX,
                             .requests_max = REQUESTS_AT_ONCE,
                             .own_region = gateway,
@@ -121,7 +126,7 @@ gateway_open(struct place_world *w, uint32_t gateway)
              bytes, &c, &g->core) == ERR_OK);
     w->event.kind = EVENT_TUNING;
     w->event.tuning = tuning_default;
-    w->event.tuning.without = WITHOUT_HEDGE;
+    w->event.tuning.without = WITHOUT_HEDGE | o->without;
     tell(w, gateway);
     tell_curves(w, gateway);
     for (uint32_t i = 0; i < o->nodes; i++)
@@ -390,7 +395,8 @@ place_gateway_told(struct place_world *w, uint32_t node, uint32_t model)
                                      .ready_in_ms = NAN,
                                      .readers = w->options.regions};
     if (w->news[i].state == MODEL_LOADING && c != NULL && c->ready_ns > w->now_ns)
-        w->news[i].ready_in_ms = (float)((double)(c->ready_ns - w->now_ns) * 1e-6);
+        w->news[i].ready_in_ms = (float)((double)(c->ready_ns - w->now_ns) * 1e-6 /
+                                         w->nodes[node].slow);
     for (uint32_t g = 0; g < w->options.regions; g++)
         place_put(w, place_one_way_ms(w, w->nodes[node].region, g), PLACE_NEWS, i, g);
 }

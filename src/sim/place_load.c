@@ -1,4 +1,4 @@
-/* place_load - the requests of a run, drawn before it, and what knowing them is good for.
+/* place_load - the requests of a run, drawn before it.
  *
  * Popularity is Zipf's, each region likes models in its own way, neighbours in rank change places
  * as time goes on, and bursts multiply what one model is asked for everywhere. Lengths are those of
@@ -10,12 +10,13 @@
 #include "base/must.h"
 #include "sim/place_state.h"
 
-#define BURSTS_MAX 256u /* at once */
-#define TOKENS_MAX 32000u
+#define BURSTS_MAX   256u   /* at once */
+#define RAMP_STEP_MS 5000.0 /* how often one that rises does so */
+#define TOKENS_MAX   32000u
 
 struct burst {
     uint32_t model;
-    double until_ms;
+    double from_ms, until_ms;
 };
 
 struct drawing {
@@ -28,7 +29,7 @@ struct drawing {
     double base;     /* sum of weights without bursts */
     struct burst bursts[BURSTS_MAX];
     uint32_t burst_count;
-    double drift_ms, burst_ms; /* when the next one is */
+    double drift_ms, burst_ms, ramp_ms; /* when the next one is */
     uint32_t room;
 };
 
@@ -42,15 +43,25 @@ draw_rank(struct drawing *d)
     return rank < d->w->options.models ? rank : d->w->options.models - 1;
 }
 
+/* What a model's demand is multiplied with in this burst. */
+static double
+burst_factor(const struct place_options *o, const struct burst *b, double now_ms)
+{
+    double part = o->ramp_ms > 0.0 ? fmin(1.0, (now_ms - b->from_ms) / o->ramp_ms) : 1.0;
+
+    return 1.0 + part * (o->burst_factor - 1.0);
+}
+
 static void
-sums_make(struct drawing *d)
+sums_make(struct drawing *d, double now_ms)
 {
     double sum = 0.0;
 
     for (uint32_t m = 0; m < d->w->options.models; m++) {
         double factor = 1.0;
         for (uint32_t i = 0; i < d->burst_count; i++)
-            factor = d->bursts[i].model == m ? d->w->options.burst_factor : factor;
+            factor = d->bursts[i].model == m ? burst_factor(&d->w->options, &d->bursts[i], now_ms)
+                                             : factor;
         d->sums[m] = sum += d->weights[m] * factor;
     }
 }
@@ -88,7 +99,8 @@ drawing_open(struct drawing *d, struct place_world *w)
     }
     d->drift_ms = o->drift_every_ms * rng_exponential(&d->rng);
     d->burst_ms = o->burst_every_ms * rng_exponential(&d->rng);
-    sums_make(d);
+    d->ramp_ms = o->ramp_ms > 0.0 ? RAMP_STEP_MS : INFINITY;
+    sums_make(d, 0.0);
     return true;
 }
 
@@ -123,7 +135,7 @@ drift(struct drawing *d)
 static double
 change_next_ms(const struct drawing *d)
 {
-    double next_ms = fmin(d->drift_ms, d->burst_ms);
+    double next_ms = fmin(d->ramp_ms, fmin(d->drift_ms, d->burst_ms));
 
     for (uint32_t i = 0; i < d->burst_count; i++)
         next_ms = fmin(next_ms, d->bursts[i].until_ms);
@@ -147,13 +159,15 @@ change(struct drawing *d, double now_ms)
     }
     if (d->burst_ms <= now_ms) {
         if (d->burst_count < BURSTS_MAX) {
-            d->bursts[d->burst_count++] = (struct burst){d->ranks[draw_rank(d)],
+            d->bursts[d->burst_count++] = (struct burst){d->ranks[draw_rank(d)], now_ms,
                                                          now_ms + o->burst_ms};
             d->w->stats.bursts += now_ms >= o->warmup_ms;
         }
         d->burst_ms = now_ms + o->burst_every_ms * rng_exponential(&d->rng);
     }
-    sums_make(d);
+    if (d->ramp_ms <= now_ms)
+        d->ramp_ms = now_ms + RAMP_STEP_MS;
+    sums_make(d, now_ms);
 }
 
 /* The first of sums[count] above x. */
@@ -240,79 +254,4 @@ place_load_open(struct place_world *w)
 out:
     drawing_close(&d);
     return err;
-}
-
-/* ---- Belady: of those in memory, the one that is asked for latest goes. */
-
-struct region_cache {
-    uint32_t *next;   /* [models]: request that asks for it next; only of those in memory */
-    uint32_t *models; /* in memory */
-    uint32_t count, room;
-};
-
-/* Loads of one region that answers all of its requests itself. nexts: by request, the next one of
- * its model and region. */
-static uint64_t
-belady_region(const struct place_world *w, uint32_t region, uint32_t room, const uint32_t *nexts,
-              struct region_cache *c)
-{
-    uint64_t loads = 0;
-
-    for (uint32_t m = 0; m < w->options.models; m++)
-        c->next[m] = 0; /* 0: not in memory; else its next request + 1 */
-    c->count = 0;
-    c->room = room;
-    for (uint32_t i = 0; i < w->request_count; i++) {
-        const struct place_request *r = &w->requests[i];
-        uint32_t at;
-        if (r->region != region)
-            continue;
-        if (c->next[r->model] == 0) {
-            loads += r->at_ns >= w->warm_ns;
-            at = c->count;
-            if (c->count == c->room) {
-                at = 0;
-                for (uint32_t k = 1; k < c->count; k++)
-                    at = c->next[c->models[k]] > c->next[c->models[at]] ? k : at;
-                c->next[c->models[at]] = 0;
-            } else {
-                c->count++;
-            }
-            c->models[at] = r->model;
-        }
-        c->next[r->model] = nexts[i]; /* never again: UINT32_MAX */
-    }
-    return loads;
-}
-
-void
-place_load_belady(struct place_world *w)
-{
-    const struct place_options *o = &w->options;
-    uint32_t *nexts = malloc((w->request_count + 1) * sizeof(*nexts));
-    uint32_t *last = malloc((size_t)o->models * o->regions * sizeof(*last));
-    uint32_t rooms[PLACE_REGIONS_MAX] = {0};
-    struct region_cache c = {.next = calloc(o->models, sizeof(uint32_t)),
-                             .models = calloc(o->models, sizeof(uint32_t))};
-
-    must(nexts != NULL && last != NULL && c.next != NULL && c.models != NULL);
-    for (size_t i = 0; i < (size_t)o->models * o->regions; i++)
-        last[i] = UINT32_MAX;
-    for (uint32_t i = w->request_count; i > 0; i--) {
-        const struct place_request *r = &w->requests[i - 1];
-        uint32_t *l = &last[(size_t)r->model * o->regions + r->region];
-        nexts[i - 1] = *l;
-        *l = i; /* its index + 1 */
-    }
-    for (uint32_t n = 0; n < o->nodes; n++)
-        rooms[w->nodes[n].region] += o->held;
-    for (uint32_t r = 0; r < o->regions; r++) {
-        uint32_t room = rooms[r] < o->models ? rooms[r] : o->models;
-        if (room > 0)
-            w->stats.loads_belady += belady_region(w, r, room, nexts, &c);
-    }
-    free(nexts);
-    free(last);
-    free(c.next);
-    free(c.models);
 }

@@ -3,7 +3,7 @@
  * A copy of a model waits for memory, loads, is ready, and leaves. One model loads at a time. A
  * copy that is asked to leave still answers what comes, and goes when nothing of its is left, not
  * before a moment has passed in which gateways hear of it. What goes is asleep in the host's memory
- * first, then on disk, then gone. */
+ * first, then on disk, then gone: room there is what so many usual models need. */
 #include <math.h>
 #include <string.h>
 
@@ -36,20 +36,49 @@ tier_drop(uint16_t *tier, uint32_t *count, uint32_t model)
     *count = kept;
 }
 
-/* Put it in front; PLACE_NONE, or what had to go at the end. */
-static uint32_t
-tier_push(uint16_t *tier, uint32_t *count, uint32_t room, uint32_t model)
+static double
+tier_mib(const struct place_world *w, const uint16_t *tier, uint32_t count)
 {
-    uint32_t out = PLACE_NONE;
+    double sum = 0.0;
 
-    if (room == 0)
+    for (uint32_t i = 0; i < count; i++)
+        sum += w->weights_mib[tier[i]];
+    return sum;
+}
+
+/* Put it in front, into room for so many usual ones; PLACE_NONE, or it itself, if it does not fit
+ * at all. What has to go is at the end from *count on, *ret_out of them. */
+static uint32_t
+tier_push(const struct place_world *w, uint16_t *tier, uint32_t *count, uint32_t room,
+          uint32_t model, uint32_t *ret_out)
+{
+    double room_mib = room * w->options.weights_mib;
+    uint32_t before;
+
+    *ret_out = 0;
+    if (w->weights_mib[model] > room_mib)
         return model;
-    if (*count == room)
-        out = tier[--*count];
     memmove(tier + 1, tier, *count * sizeof(*tier));
     tier[0] = (uint16_t)model;
-    ++*count;
-    return out;
+    before = ++*count;
+    while (*count > PLACE_TIERS_MAX || tier_mib(w, tier, *count) > room_mib)
+        --*count;
+    *ret_out = before - *count;
+    return PLACE_NONE;
+}
+
+/* It goes to the disk. */
+static void
+disk_put(struct place_world *w, uint32_t node, uint32_t model)
+{
+    struct place_node *n = &w->nodes[node];
+    uint32_t out;
+    bool fits = tier_push(w, n->on_disk, &n->disk_count, w->options.on_disk, model, &out) ==
+                PLACE_NONE;
+
+    place_gateway_told(w, node, model);
+    for (uint32_t i = 0; fits && i < out; i++)
+        place_gateway_told(w, node, n->on_disk[n->disk_count + i]);
 }
 
 /* It left the memory. */
@@ -57,16 +86,17 @@ static void
 tiers_put(struct place_world *w, uint32_t node, uint32_t model)
 {
     struct place_node *n = &w->nodes[node];
-    uint32_t to_disk = tier_push(n->asleep, &n->asleep_count, w->options.asleep, model);
-    uint32_t out = PLACE_NONE;
+    uint16_t out[PLACE_TIERS_MAX + 1];
+    uint32_t count;
 
-    if (to_disk != PLACE_NONE)
-        out = tier_push(n->on_disk, &n->disk_count, w->options.on_disk, to_disk);
+    if (tier_push(w, n->asleep, &n->asleep_count, w->options.asleep, model, &count) == model) {
+        disk_put(w, node, model);
+        return;
+    }
+    memcpy(out, n->asleep + n->asleep_count, count * sizeof(*out));
     place_gateway_told(w, node, model);
-    if (to_disk != PLACE_NONE && to_disk != model)
-        place_gateway_told(w, node, to_disk);
-    if (out != PLACE_NONE && out != model)
-        place_gateway_told(w, node, out);
+    for (uint32_t i = count; i > 0; i--) /* the one that slept longest first */
+        disk_put(w, node, out[i - 1]);
 }
 
 double
@@ -75,11 +105,13 @@ place_node_load_ms(const struct place_world *w, uint32_t node, uint32_t model)
     const struct place_options *o = &w->options;
     const struct place_node *n = &w->nodes[node];
 
+    double mib = w->weights_mib[model];
+
     if (tier_has(n->asleep, n->asleep_count, model))
-        return o->wake_ms + 1000.0 * o->weights_mib / o->host_mib_s;
+        return n->slow * (o->wake_ms + 1000.0 * mib / o->host_mib_s);
     if (tier_has(n->on_disk, n->disk_count, model))
-        return o->start_ms + 1000.0 * o->weights_mib / o->disk_mib_s;
-    return o->start_ms + 1000.0 * o->weights_mib / o->fetch_mib_s;
+        return n->slow * (o->start_ms + 1000.0 * mib / o->disk_mib_s);
+    return n->slow * (o->start_ms + 1000.0 * mib / o->fetch_mib_s);
 }
 
 /* ---- Copies. */
@@ -121,6 +153,41 @@ held_count(const struct place_node *n)
     for (uint32_t i = 0; i < n->copy_count; i++)
         held += n->copies[i].state != COPY_WAITING;
     return held;
+}
+
+static double
+held_mib(const struct place_world *w, const struct place_node *n)
+{
+    double sum = 0.0;
+
+    for (uint32_t i = 0; i < n->copy_count; i++)
+        sum += n->copies[i].state != COPY_WAITING ? w->weights_mib[n->copies[i].model] : 0.0;
+    return sum;
+}
+
+static double
+memory_mib(const struct place_world *w)
+{
+    return w->options.held * w->options.weights_mib;
+}
+
+/* Is there room for its weights now? */
+static bool
+has_place(const struct place_world *w, const struct place_node *n, uint32_t model)
+{
+    return held_count(n) < PLACE_HELD_MAX &&
+           held_mib(w, n) + w->weights_mib[model] <= memory_mib(w);
+}
+
+bool
+place_node_has_room(const struct place_world *w, uint32_t node, uint32_t model)
+{
+    const struct place_node *n = &w->nodes[node];
+    double sum = w->weights_mib[model];
+
+    for (uint32_t i = 0; i < n->copy_count; i++)
+        sum += w->weights_mib[n->copies[i].model];
+    return n->copy_count < PLACE_HELD_MAX && sum <= memory_mib(w);
 }
 
 static void
@@ -186,7 +253,7 @@ place_node_go_on(struct place_world *w, uint32_t node)
     struct place_node *n = &w->nodes[node];
     struct place_copy *c;
     bool has_leaving;
-    uint32_t next;
+    uint32_t next, model;
     double ms;
 
     while ((c = copy_leaving(w, n, &has_leaving)) != NULL)
@@ -196,16 +263,14 @@ place_node_go_on(struct place_world *w, uint32_t node)
     next = copy_next(n);
     if (next == PLACE_NONE)
         return;
-    if (held_count(n) >= w->options.held) {
-        uint32_t model = n->copies[next].model;
+    model = n->copies[next].model;
+    while (!has_place(w, n, model)) {
         c = has_leaving ? NULL : copy_idle(n);
         if (c == NULL)
             return; /* when something ends, or leaves, it goes on */
         copy_out(w, node, c);
-        c = place_node_copy(w, node, model);
-    } else {
-        c = &n->copies[next];
     }
+    c = place_node_copy(w, node, model);
     ms = place_node_load_ms(w, node, c->model);
     tier_drop(n->asleep, &n->asleep_count, c->model);
     tier_drop(n->on_disk, &n->disk_count, c->model);
@@ -213,8 +278,9 @@ place_node_go_on(struct place_world *w, uint32_t node)
     c->ready_ns = w->now_ns + place_ns(ms);
     n->loading = c->model;
     w->stats.loads += w->now_ns >= w->warm_ns;
-    if (held_count(n) > w->options.held)
-        place_failed(w, "node %u holds %u models", node, held_count(n));
+    w->loads_mib += w->now_ns >= w->warm_ns ? w->weights_mib[c->model] : 0.0;
+    if (held_mib(w, n) > memory_mib(w))
+        place_failed(w, "node %u holds %.0f MiB", node, held_mib(w, n));
     place_put(w, ms, PLACE_LOADED, node, 0);
     place_gateway_told(w, node, c->model);
 }
@@ -284,10 +350,12 @@ request_run(struct place_world *w, uint32_t request)
     n->running++;
     if (n->gpu_free_ns > w->now_ns)
         wait_ms = (double)(n->gpu_free_ns - w->now_ns) * 1e-6;
-    first_ms = wait_ms + s->a_ms + s->b_ms * prompt + 0.5 * s->c_ms * prompt * prompt;
+    first_ms = wait_ms + place_prefill_ms(w, r->model, prompt);
     n->gpu_free_ns = w->now_ns + place_ns(first_ms);
-    step_ms = s->t0_ms * (n->active > 0 ? n->active : 1) + s->tb_ms * n->running +
-              s->tk_ms * 1e-3 * (prompt + r->output_tokens) * n->running;
+    step_ms = s->t0_ms * fmax(n->active, place_scale(w, r->model)) +
+              place_scale(w, r->model) *
+                  (s->tb_ms * n->running +
+                   s->tk_ms * 1e-3 * (prompt + r->output_tokens) * n->running);
     first_ms += step_ms;
     back_ms = place_one_way_ms(w, n->region, r->region);
     place_put(w, first_ms + back_ms, PLACE_FIRST, request, r->tries);
@@ -323,7 +391,7 @@ place_node_submit(struct place_world *w, uint32_t request)
         c = place_node_copy(w, r->node, r->model);
     }
     c->used_ns = w->now_ns;
-    n->active += c->running++ == 0;
+    n->active += c->running++ == 0 ? place_scale(w, r->model) : 0.0;
     if (c->state == COPY_READY || c->state == COPY_LEAVING) {
         request_enter(w, request);
         return;
@@ -363,7 +431,7 @@ place_node_freed(struct place_world *w, uint32_t request)
 
     must(c != NULL && c->running > 0);
     c->running--;
-    n->active -= c->running == 0;
+    n->active -= c->running == 0 ? place_scale(w, r->model) : 0.0;
     n->running--;
     if (n->first != PLACE_NONE) {
         uint32_t next = n->first;
@@ -387,6 +455,9 @@ place_node_init(struct place_world *w)
     for (uint32_t i = 0; i < w->options.nodes; i++) {
         struct place_node *n = &w->nodes[i];
         n->region = (uint16_t)(i % w->options.regions);
+        n->slow = fmod(i / w->options.regions * 0.6180339887, 1.0) < w->options.slow_share
+                      ? w->options.slow_loads
+                      : 1.0;
         n->loading = n->first = n->last = PLACE_NONE;
     }
 }

@@ -22,7 +22,7 @@ room_in(struct place_world *w, uint32_t region, uint32_t model)
     uint32_t best = PLACE_NONE;
 
     for (uint32_t n = region; n < w->options.nodes; n += w->options.regions) {
-        if (w->nodes[n].copy_count >= w->options.held || place_node_copy(w, n, model) != NULL)
+        if (!place_node_has_room(w, n, model) || place_node_copy(w, n, model) != NULL)
             continue;
         if (best == PLACE_NONE || w->nodes[n].copy_count < w->nodes[best].copy_count)
             best = n;
@@ -119,7 +119,8 @@ stay_ms(const struct place_world *w, uint32_t request)
 {
     const struct place_request *r = &w->requests[request];
 
-    return w->speed.a_ms + w->speed.b_ms * r->prompt_tokens + w->speed.t0_ms * r->output_tokens;
+    return place_scale(w, r->model) *
+           (w->speed.a_ms + w->speed.b_ms * r->prompt_tokens + w->speed.t0_ms * r->output_tokens);
 }
 
 /* Until the copy could take it: now, when another one ends, or when it is loaded. */
@@ -141,7 +142,7 @@ startup_ms(struct place_world *w, uint32_t node, uint32_t model)
 {
     const struct place_node *n = &w->nodes[node];
     double ms = place_node_load_ms(w, node, model);
-    bool has_idle = n->copy_count < w->options.held;
+    bool has_idle = place_node_has_room(w, node, model);
 
     for (uint32_t i = 0; i < n->copy_count; i++) {
         const struct place_copy *c = &n->copies[i];
@@ -176,11 +177,12 @@ arrive_serverlessllm(struct place_world *w, uint32_t request)
 
 /* When the model that would go was asked for last; where loads wait, later than that. */
 static uint64_t
-goes_ns(const struct place_world *w, const struct place_node *n)
+goes_ns(const struct place_world *w, uint32_t node, uint32_t model)
 {
+    const struct place_node *n = &w->nodes[node];
     uint64_t oldest = UINT64_MAX;
 
-    if (n->copy_count < w->options.held)
+    if (place_node_has_room(w, node, model))
         return 0;
     for (uint32_t i = 0; i < n->copy_count; i++) {
         const struct place_copy *c = &n->copies[i];
@@ -210,8 +212,8 @@ arrive_lru(struct place_world *w, uint32_t request)
             chance_take(&best, n,
                         w->rtt_ms[r->region][w->nodes[n].region] + copy_wait_ms(w, request, c));
         is_here = is_here || (is_own && c != NULL);
-        if (is_own && goes_ns(w, &w->nodes[n]) < oldest_ns) {
-            oldest_ns = goes_ns(w, &w->nodes[n]);
+        if (is_own && goes_ns(w, n, r->model) < oldest_ns) {
+            oldest_ns = goes_ns(w, n, r->model);
             oldest = n;
         }
     }

@@ -56,12 +56,14 @@ struct place_node {
     uint16_t region;
     struct place_copy copies[PLACE_HELD_MAX + PLACE_LOADS_MAX];
     uint32_t copy_count; /* of all states; those that wait have no memory yet */
+    double slow;         /* its loads take so many times what is told of them */
     uint16_t asleep[PLACE_TIERS_MAX], on_disk[PLACE_TIERS_MAX]; /* newest first */
     uint32_t asleep_count, disk_count;
-    uint32_t loading;         /* model that is being loaded; PLACE_NONE */
-    uint32_t running, active; /* requests that run; models of theirs */
-    uint32_t first, last;     /* requests that wait for a slot */
-    uint64_t gpu_free_ns;     /* when prompts that are to be computed are */
+    uint32_t loading;     /* model that is being loaded; PLACE_NONE */
+    uint32_t running;     /* requests that run */
+    uint32_t first, last; /* requests that wait for a slot */
+    double active;        /* models of theirs and of those that wait, in usual ones */
+    uint64_t gpu_free_ns; /* when prompts that are to be computed are */
 };
 
 struct place_news {
@@ -93,7 +95,8 @@ struct place_world {
     struct speed_row speed;
     struct place_request *requests;
     uint32_t request_count, at;
-    float *counts; /* [model * regions + region]: requests of the run */
+    float *counts;       /* [model * regions + region]: requests of the run */
+    double *weights_mib; /* by model */
     struct place_node *nodes;
     struct place_gateway *gateways; /* NULL: the policy has none */
     struct place_news *news;
@@ -105,7 +108,9 @@ struct place_world {
     struct actions actions;
     double *first_ms; /* of answers that count */
     size_t first_count;
-    double running_ms; /* sums for busy_share */
+    double running_ms;  /* sums for busy_share */
+    bool *held_at_warm; /* [model * regions + region]: in memory when the warm-up ends */
+    double loads_mib;   /* of the loads that count */
 };
 
 static inline uint64_t
@@ -126,17 +131,39 @@ place_one_way_ms(const struct place_world *w, uint32_t from, uint32_t to)
     return 0.5 * w->rtt_ms[from][to];
 }
 
+/* How much slower than the usual model it is: all of its weights are read for each token. */
+static inline double
+place_scale(const struct place_world *w, uint32_t model)
+{
+    return w->weights_mib[model] / w->options.weights_mib;
+}
+
+/* What a node of its own computes for the first token of a prompt. */
+static inline double
+place_prefill_ms(const struct place_world *w, uint32_t model, double prompt)
+{
+    const struct speed_row *s = &w->speed;
+
+    return place_scale(w, model) * (s->a_ms + s->b_ms * prompt + 0.5 * s->c_ms * prompt * prompt);
+}
+
 void place_failed(struct place_world *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* place_load: the requests of the run, and what knowing them is good for. */
+/* place_load: the requests of the run. */
 MUST_USE enum err place_load_open(struct place_world *w);
-void place_load_belady(struct place_world *w);
+
+/* place_bound: what knowing them is good for. */
+void place_bound_begin(struct place_world *w); /* when the warm-up ends */
+void place_bound_belady(struct place_world *w);
+void place_bound_pool(struct place_world *w);
 
 /* place_node. */
 void place_node_init(struct place_world *w);
 /* The state of the model there; NULL: it is not in memory, nor will be. */
 struct place_copy *place_node_copy(struct place_world *w, uint32_t node, uint32_t model);
+/* Is there memory for it, beside all that is there or comes? */
+bool place_node_has_room(const struct place_world *w, uint32_t node, uint32_t model);
 double place_node_load_ms(const struct place_world *w, uint32_t node, uint32_t model);
 /* It is in memory from the start: only before the first event. */
 void place_node_hold(struct place_world *w, uint32_t node, uint32_t model);

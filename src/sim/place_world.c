@@ -58,6 +58,7 @@ place_options_init(struct place_options *o)
         .wake_ms = 300.0,
         .slo_first_ms = 1000.0,
         .slo_first_per_token_ms = 1.0,
+        .slow_loads = 1.0,
     };
 }
 
@@ -79,10 +80,12 @@ options_good(const struct place_options *o)
            within(o->zipf, 0.0, 3.0) && within(o->taste, 0.0, 3.0) &&
            within(o->drift_every_ms, 1.0, 1e12) && within(o->burst_every_ms, 1.0, 1e12) &&
            within(o->burst_factor, 1.0, 100.0) && within(o->burst_ms, 1.0, 1e9) &&
-           within(o->heartbeat_ms, 10.0, 1e9) && within(o->demand_every_ms, 10.0, 1e9) &&
-           within(o->weights_mib, 1.0, 1e6) && within(o->fetch_mib_s, 1.0, 1e6) &&
-           within(o->disk_mib_s, 1.0, 1e6) && within(o->host_mib_s, 1.0, 1e6) &&
-           within(o->start_ms, 0.0, 1e6) && within(o->wake_ms, 0.0, 1e6) &&
+           within(o->ramp_ms, 0.0, 1e9) && within(o->slow_share, 0.0, 1.0) &&
+           within(o->slow_loads, 1.0, 1000.0) && within(o->heartbeat_ms, 10.0, 1e9) &&
+           within(o->demand_every_ms, 10.0, 1e9) && within(o->weights_mib, 1.0, 1e6) &&
+           within(o->fetch_mib_s, 1.0, 1e6) && within(o->disk_mib_s, 1.0, 1e6) &&
+           within(o->host_mib_s, 1.0, 1e6) && within(o->start_ms, 0.0, 1e6) &&
+           within(o->wake_ms, 0.0, 1e6) &&
            within(o->rate_s * o->burst_factor * o->duration_ms / 1000.0, 0.0, PLACE_REQUESTS_MAX);
 }
 
@@ -106,8 +109,8 @@ warm_ms(const struct place_world *w, const struct place_request *r)
     const struct speed_row *s = &w->speed;
     double prompt = r->prompt_tokens;
 
-    return w->rtt_ms[r->region][r->region] + s->a_ms + s->b_ms * prompt +
-           0.5 * s->c_ms * prompt * prompt + s->t0_ms + s->tb_ms + s->tk_ms * 1e-3 * prompt;
+    return w->rtt_ms[r->region][r->region] + place_prefill_ms(w, r->model, prompt) +
+           place_scale(w, r->model) * (s->t0_ms + s->tb_ms + s->tk_ms * 1e-3 * prompt);
 }
 
 static double
@@ -199,11 +202,15 @@ run(struct place_world *w)
     struct sim_event e;
 
     next_arrival(w);
+    if (w->warm_ns == 0)
+        place_bound_begin(w);
     while (sim_queue_take(&w->queue, &e) && e.at_ns < last_ns) {
         if (e.at_ns < w->now_ns)
             place_failed(w, "an event of the past");
         if (e.at_ns >= w->end_ns && (e.kind == PLACE_BEAT || e.kind == PLACE_DEMAND))
             continue; /* who answers goes on: nobody else */
+        if (w->now_ns < w->warm_ns && e.at_ns >= w->warm_ns)
+            place_bound_begin(w);
         w->now_ns = e.at_ns;
         happen(w, &e);
     }
@@ -261,6 +268,32 @@ figures(struct place_world *w)
                                      w->options.slots);
 }
 
+/* Shares of models by size, 1.5B to 70B in bf16. */
+static const struct {
+    double share, gib;
+} sizes[] = {{0.25, 3.0}, {0.2, 8.0}, {0.3, 15.0}, {0.12, 30.0}, {0.08, 61.0}, {0.05, 140.0}};
+#define SIZES (sizeof(sizes) / sizeof(sizes[0]))
+
+static bool
+weights_draw(struct place_world *w)
+{
+    const struct place_options *o = &w->options;
+    struct rng rng;
+
+    rng_init(&rng, o->seed * 104729u + 5u);
+    w->weights_mib = calloc(o->models, sizeof(*w->weights_mib));
+    if (w->weights_mib == NULL)
+        return false;
+    for (uint32_t m = 0; m < o->models; m++) {
+        double x = rng_unit(&rng);
+        size_t i = 0;
+        while (i + 1 < SIZES && x >= sizes[i].share)
+            x -= sizes[i++].share;
+        w->weights_mib[m] = o->has_sizes ? 1024.0 * sizes[i].gib : o->weights_mib;
+    }
+    return true;
+}
+
 static enum err
 world_open(struct place_world *w, const struct rtt_data *rtt)
 {
@@ -281,7 +314,8 @@ world_open(struct place_world *w, const struct rtt_data *rtt)
         }
     }
     w->nodes = calloc(o->nodes, sizeof(*w->nodes));
-    if (w->nodes == NULL)
+    w->held_at_warm = calloc((size_t)o->models * o->regions, sizeof(*w->held_at_warm));
+    if (w->nodes == NULL || w->held_at_warm == NULL || !weights_draw(w))
         return ERR_MEMORY;
     place_node_init(w);
     err = place_load_open(w);
@@ -315,13 +349,17 @@ place_run(const struct place_options *o, const struct trace *trace, const struct
     if (err == ERR_OK) {
         run(w);
         figures(w);
-        place_load_belady(w);
+        if (!o->has_sizes)
+            place_bound_belady(w);
+        place_bound_pool(w);
         *ret_stats = w->stats;
     }
     place_gateway_close(w);
     sim_queue_fini(&w->queue);
     free(w->requests);
     free(w->counts);
+    free(w->weights_mib);
+    free(w->held_at_warm);
     free(w->nodes);
     free(w->first_ms);
     free(w);

@@ -24,7 +24,7 @@
 #define PLACE_MODELS_MAX   4096u
 #define PLACE_NODES_MAX    4096u
 #define PLACE_REGIONS_MAX  64u
-#define PLACE_HELD_MAX     24u      /* models in a node's memory */
+#define PLACE_HELD_MAX     24u      /* models in a node's memory, of any size */
 #define PLACE_REQUESTS_MAX 8000000u /* of a run */
 
 enum place_policy {
@@ -51,9 +51,16 @@ struct place_options {
     double burst_every_ms;                /* a model's demand is... */
     double burst_factor;                  /* so many times what it was */
     double burst_ms;                      /* for so long */
+    double ramp_ms;                       /* after which it is that; 0: at once */
     double heartbeat_ms, demand_every_ms; /* what nodes and gateways tell */
     double weights_mib, fetch_mib_s, disk_mib_s, host_mib_s, start_ms, wake_ms;
     double slo_first_ms, slo_first_per_token_ms;
+    bool
+        has_sizes; /* models are of 3 to 140 GiB, and as much slower; else all are of weights_mib */
+    /* Loads of this share of nodes take so many times what they, and all that is known of their
+     * hardware, tell. */
+    double slow_share, slow_loads;
+    uint32_t without; /* set of enum without: parts of core that are left out */
 };
 
 /* The world of E6. */
@@ -67,7 +74,12 @@ struct place_stats { /* of requests that came after the warm-up, and loads begun
     uint64_t waited;   /* for weights */
     uint64_t away;     /* answered from another region */
     uint64_t loads, loads_asked; /* asked: by directive; the rest by requests */
-    uint64_t loads_belady;       /* that regions which answer their own need, the future known */
+    uint64_t loads_belady;       /* that regions which answer their own need, the future known; 0:
+                                    models have sizes */
+    struct {                     /* place_bound: ours, and the least there could be */
+        double cost_ms, least_ms;
+        uint64_t loads; /* of the least */
+    } pool;
     uint64_t directives, bursts;
     double first_mean_ms, first_p50_ms, first_p95_ms, first_p99_ms;
     double busy_share; /* of slots, on average */

@@ -40,14 +40,22 @@ static const struct {
     uint32_t held;
     double rate_s, burst_factor;
     bool has_loads; /* some are needed */
+    bool has_sizes;
+    double slow_share, ramp_ms;
 } rows[] = {
-    {"plan", PLACE_PLAN, 6, 10.0, 3.0, true},
-    {"plan, more models than places", PLACE_PLAN, 4, 10.0, 3.0, true},
-    {"plan, bursts of ten times", PLACE_PLAN, 5, 20.0, 10.0, true},
-    {"plan, one place a node", PLACE_PLAN, 1, 5.0, 3.0, true},
-    {"static", PLACE_STATIC, 6, 10.0, 3.0, false},
-    {"lru", PLACE_LRU, 6, 10.0, 3.0, true},
-    {"serverlessllm", PLACE_SERVERLESSLLM, 4, 10.0, 3.0, true},
+    {"plan", PLACE_PLAN, 6, 10.0, 3.0, .has_loads = true},
+    {"plan, more models than places", PLACE_PLAN, 4, 10.0, 3.0, .has_loads = true},
+    {"plan, bursts of ten times", PLACE_PLAN, 5, 20.0, 10.0, .has_loads = true},
+    {"plan, one place a node", PLACE_PLAN, 1, 5.0, 3.0, .has_loads = true},
+    {"plan, models of any size", PLACE_PLAN, 14, 20.0, 10.0, .has_loads = true, .has_sizes = true},
+    {"plan, of any size, loads that take longer", PLACE_PLAN, 14, 20.0, 10.0, .has_loads = true,
+     .has_sizes = true, .slow_share = 0.5},
+    {"plan, ramps", PLACE_PLAN, 6, 20.0, 10.0, .has_loads = true, .ramp_ms = 30000.0},
+    {"serverlessllm, models of any size", PLACE_SERVERLESSLLM, 12, 10.0, 3.0, .has_loads = true,
+     .has_sizes = true},
+    {"static", PLACE_STATIC, 6, 10.0, 3.0, .has_loads = false},
+    {"lru", PLACE_LRU, 6, 10.0, 3.0, .has_loads = true},
+    {"serverlessllm", PLACE_SERVERLESSLLM, 4, 10.0, 3.0, .has_loads = true},
 };
 
 static void
@@ -62,6 +70,10 @@ test_invariants(void)
             o.held = rows[i].held;
             o.rate_s = rows[i].rate_s;
             o.burst_factor = rows[i].burst_factor;
+            o.has_sizes = rows[i].has_sizes;
+            o.slow_share = rows[i].slow_share;
+            o.slow_loads = 10.0;
+            o.ramp_ms = rows[i].ramp_ms;
             s = run(&o);
             if (s.violations > 0)
                 printf("# seed %d: %s\n", (int)seed, s.violation);
@@ -69,7 +81,8 @@ test_invariants(void)
             CHECK(s.requests > 100 && s.answered + s.refused + s.failed == s.requests,
                   rows[i].label);
             CHECK((s.loads > 0) == rows[i].has_loads, rows[i].label);
-            CHECK(s.slow_unwarmed <= s.slow && s.loads_asked <= s.loads, rows[i].label);
+            CHECK(s.slow_unwarmed <= s.slow && s.loads_asked <= s.directives, rows[i].label);
+            CHECK(s.pool.least_ms >= 0.0 && s.pool.least_ms <= s.pool.cost_ms, "it is a bound");
         }
     }
 }
@@ -135,6 +148,7 @@ test_belady(void)
     o.held = 1;
     few = run(&o);
     CHECK(few.loads_belady > all.loads_belady, "with less room more often");
+    CHECK(few.pool.least_ms > all.pool.least_ms, "and the pool has more to pay");
 }
 
 static void
@@ -149,6 +163,9 @@ test_options(void)
     small(&o, 1, PLACE_PLAN);
     o.regions = 13;
     CHECK(place_run(&o, &trace, &rtt, &s) == ERR_ARG, "more regions than nodes");
+    small(&o, 1, PLACE_PLAN);
+    o.slow_loads = 0.5;
+    CHECK(place_run(&o, &trace, &rtt, &s) == ERR_ARG, "loads that take less than is told");
     small(&o, 1, PLACE_PLAN);
     o.held = PLACE_HELD_MAX + 1;
     CHECK(place_run(&o, &trace, &rtt, &s) == ERR_ARG, "more in memory than fits");
