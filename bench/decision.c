@@ -16,6 +16,7 @@
 #include "base/must.h"
 #include "base/rng.h"
 #include "core/core.h"
+#include "decision_tick.h"
 #include "host.h"
 #include "io/clock.h"
 #include "role/gateway/decide.h"
@@ -320,10 +321,14 @@ measure_lock(uint32_t nodes)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     struct host_use before, after;
 
+    if (argc > 1 && strcmp(argv[1], "--tick") == 0) {
+        decision_tick_measure();
+        return 0;
+    }
     host_use_read(&before);
     measure(100, 0, "_100");
     measure(1000, 0, "_1k");
@@ -332,6 +337,7 @@ main(void)
     measure(10000, PLAIN, "_without_prefix");
     measure(10000, SILENT, "_fallback");
     measure_lock(10000);
+    decision_tick_measure();
     host_use_read(&after);
     host_use_print_cpu(&before, &after);
     return 0;

@@ -22,7 +22,8 @@
 
 #define TOKENS_LEAST       1e-3f /* of a queue: less, and products with it leave the range of a float */
 #define SWEEP_REQUESTS     64u /* of one node */
-#define SWEEP_NODES        32u /* nodes a tick looks after */
+#define SWEEP_NODES        32u /* nodes a tick looks after, ... */
+#define SWEEP_PLACEMENTS   32u /* ... fewer where each has many models */
 #define SHARE_TAU_MS       5000.0f
 #define SHARE_FLOOR        0.0078125f /* of a gateway among at most 64 */
 #define HEARD_PART         0.015625f  /* of one report in what reports say of others' part */
@@ -752,17 +753,24 @@ sweep_node(struct core *core, uint32_t node)
 void
 capacity_sweep(struct core *core)
 {
-    for (uint32_t i = 0; i < SWEEP_NODES && core->node_end > 0; i++) {
+    uint32_t left = SWEEP_PLACEMENTS;
+
+    for (uint32_t i = 0; i < SWEEP_NODES && left > 0 && core->node_end > 0; i++) {
         if (core->sweep >= core->node_end) {
+            if (!model_load_swept(core))
+                return;
             core->sweep = 0;
             suspicion_round(core);
-            model_load_swept(core);
             headroom_swept(core);
             if (i > 0)
                 break; /* once around is enough */
         }
-        if (node_known(core, core->sweep))
+        if (node_known(core, core->sweep)) {
+            uint32_t p = core->cold[core->sweep].first_placement;
+            for (; p != NONE && left > 0; left--)
+                p = core->placements[p].node_next;
             sweep_node(core, core->sweep);
+        }
         core->sweep++;
     }
 }

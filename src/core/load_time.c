@@ -127,12 +127,18 @@ tier_ms(const struct core *core, uint32_t node, uint32_t model, uint32_t tier)
 /* ---- Expectations. */
 
 float
-load_time_ms(const struct core *core, uint32_t node, uint32_t model)
+load_time_from_ms(const struct core *core, uint32_t node, uint32_t model, uint32_t placement)
 {
-    uint32_t p = readiness_find(core, node, model);
-    uint32_t tier = load_tier_of(p == NONE ? MODEL_ABSENT : core->placements[p].state);
+    uint32_t state = placement == NONE ? MODEL_ABSENT : core->placements[placement].state;
+    uint32_t tier = load_tier_of(state);
 
     return tier_ms(core, node, model, tier < LOAD_TIERS ? tier : LOAD_FETCH);
+}
+
+float
+load_time_ms(const struct core *core, uint32_t node, uint32_t model)
+{
+    return load_time_from_ms(core, node, model, readiness_find(core, node, model));
 }
 
 /* It is late by as much as it will be late in the end, half of it. */

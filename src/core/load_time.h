@@ -12,6 +12,8 @@
 
 /* From its state to ready there. INFINITY: the node can not fetch it. */
 float load_time_ms(const struct core *core, uint32_t node, uint32_t model);
+/* The same, its placement there being known; NONE: it has none. */
+float load_time_from_ms(const struct core *core, uint32_t node, uint32_t model, uint32_t placement);
 /* Until this placement is ready; 0: it is. What is late is expected to be as late again. */
 float load_time_left_ms(const struct core *core, uint64_t now_ns, uint32_t placement);
 /* From disk, wherever; for a first guess of what a model's load costs. */

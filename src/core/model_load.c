@@ -6,8 +6,9 @@
 #include "core/capacity.h"
 #include "core/predict.h"
 
-#define LOAD_TAU_MS  2000.0f /* what is shorter says nothing of load */
-#define LOAD_STEP_MS 60.0f   /* between two tokens, where no goal is configured */
+#define LOAD_TAU_MS        2000.0f /* what is shorter says nothing of load */
+#define MODELS_A_TICK_LOAD 256u
+#define LOAD_STEP_MS       60.0f /* between two tokens, where no goal is configured */
 
 /* Requests a millisecond with this batch, before the node's own factor. */
 static float
@@ -83,16 +84,23 @@ model_load_sweep(struct core *core, uint32_t node)
     }
 }
 
-void
+bool
 model_load_swept(struct core *core)
 {
-    float part = min_f(1.0f, ns_to_ms(core->now_ns - core->load_ns) / LOAD_TAU_MS);
+    uint32_t first = core->load_next, end = core->config.models_max;
 
-    core->load_ns = core->now_ns;
-    for (uint32_t i = 0; i < core->config.models_max; i++) {
+    if (first == 0) {
+        core->load_part = min_f(1.0f, ns_to_ms(core->now_ns - core->load_ns) / LOAD_TAU_MS);
+        core->load_ns = core->now_ns;
+    }
+    if (end - first > MODELS_A_TICK_LOAD)
+        end = first + MODELS_A_TICK_LOAD;
+    for (uint32_t i = first; i < end; i++) {
         struct model_record *m = &core->models[i];
         if (m->rate_most > 0.0f)
-            m->load += part * (min_f(1.0f, m->rate_now / m->rate_most) - m->load);
+            m->load += core->load_part * (min_f(1.0f, m->rate_now / m->rate_most) - m->load);
         m->rate_now = m->rate_most = 0.0f;
     }
+    core->load_next = end < core->config.models_max ? end : 0;
+    return core->load_next == 0;
 }

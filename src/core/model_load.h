@@ -16,6 +16,7 @@
 float model_load_batch(const struct core *core, uint32_t placement, const struct predict_node *n);
 /* A tick visits the node: what it says of the models that are ready there. */
 void model_load_sweep(struct core *core, uint32_t node);
-/* All nodes were visited. */
-void model_load_swept(struct core *core);
+/* All nodes were visited. False: there are more models than one call looks at; the next one goes
+ * on, before any node is visited again. */
+bool model_load_swept(struct core *core);
 #endif

@@ -13,9 +13,9 @@
 #include "core/prefix.h"
 #include "core/readiness.h"
 
-#define NODES_A_TICK   2u
-#define MODELS_A_TICK  16u
-#define TARGETS        24u                    /* nodes that are looked at for a place */
+#define NODES_A_TICK   1u
+#define MODELS_A_TICK  8u
+#define TARGETS        12u                    /* nodes that are looked at for a place */
 #define ASLEEP_TARGETS 8u                     /* of those that have it on disk or asleep */
 #define VICTIMS_MAX    8u                     /* that give way to one */
 #define HORIZON_S      600.0f                 /* in which a load has to pay */
@@ -130,16 +130,28 @@ plan_node(struct core *core, const struct event_node *e)
     node_count(core, e->node);
 }
 
+/* A directive by its count; NULL: it is remembered no more, or older than a while. */
+static struct plan_directive *
+directive_at(struct core *core, uint64_t count, uint64_t age_ns)
+{
+    struct plan_directive *d = &core->plan.recent[(count - 1) % PLAN_RECENT];
+
+    if (count == 0 || core->plan.asked - count >= PLAN_RECENT ||
+        core->now_ns - d->asked_ns > age_ns)
+        return NULL;
+    return d;
+}
+
 /* The last directive of this kind about the two, if nobody heard how it ended. */
 static struct plan_directive *
 directive_of(struct core *core, uint32_t kind, uint32_t node, uint32_t model)
 {
-    for (uint64_t i = core->plan.asked; i > 0 && core->plan.asked - i < PLAN_RECENT; i--) {
-        struct plan_directive *d = &core->plan.recent[(i - 1) % PLAN_RECENT];
-        if (d->action.node == node && d->action.model == model && d->kind == kind)
+    uint64_t at = core->cold[node].plan.directive;
+    struct plan_directive *d;
+
+    for (; (d = directive_at(core, at, 4 * AWAY_NS)) != NULL; at = d->before) {
+        if (d->action.model == model && d->kind == kind)
             return d->state <= PLAN_LOADING ? d : NULL;
-        if (core->now_ns - d->asked_ns > 4 * AWAY_NS)
-            break;
     }
     return NULL;
 }
@@ -178,12 +190,10 @@ want(struct core *core, uint32_t model, enum plan_reason reason)
 static void
 unloads_undo(struct core *core, uint32_t node, uint32_t model)
 {
-    for (uint64_t i = core->plan.asked; i > 0 && core->plan.asked - i < PLAN_RECENT; i--) {
-        struct plan_directive *d = &core->plan.recent[(i - 1) % PLAN_RECENT];
-        if (core->now_ns - d->asked_ns > AWAY_NS)
-            return;
-        if (d->action.node != node)
-            continue;
+    uint64_t at = core->cold[node].plan.directive;
+    struct plan_directive *d;
+
+    for (; (d = directive_at(core, at, AWAY_NS)) != NULL; at = d->before) {
         if (d->kind == ACTION_LOAD && d->action.model != model)
             return;
         if (d->kind == ACTION_UNLOAD && !d->is_undone) {
@@ -439,35 +449,32 @@ may_load(const struct core *core, uint32_t node)
 
 /* It was there not long ago, and nothing has changed since. */
 static bool
-is_back_too_soon(const struct core *core, uint32_t node, uint32_t model)
+is_back_too_soon(struct core *core, uint32_t node, uint32_t model)
 {
     uint32_t region = core->config.own_region;
-    float fast = demand_fast(core, core->now_ns, model, region);
+    uint64_t at = core->cold[node].plan.directive;
+    struct plan_directive *d;
 
-    if (fast > BURST_FACTOR * demand_slow(core, core->now_ns, model, region))
+    while ((d = directive_at(core, at, AWAY_NS)) != NULL &&
+           (d->kind != ACTION_UNLOAD || d->action.model != model))
+        at = d->before;
+    if (d == NULL || d->is_undone)
         return false;
-    for (uint64_t i = core->plan.asked; i > 0 && core->plan.asked - i < PLAN_RECENT; i--) {
-        const struct plan_directive *d = &core->plan.recent[(i - 1) % PLAN_RECENT];
-        if (core->now_ns - d->asked_ns > AWAY_NS)
-            return false;
-        if (d->kind == ACTION_UNLOAD && d->action.node == node && d->action.model == model)
-            return !d->is_undone;
-    }
-    return false;
+    return demand_fast(core, core->now_ns, model, region) <=
+           BURST_FACTOR * demand_slow(core, core->now_ns, model, region);
 }
 
 /* It was asked for this a moment ago, and did not do it. */
 static bool
-was_denied(const struct core *core, uint32_t node, uint32_t model)
+was_denied(struct core *core, uint32_t node, uint32_t model)
 {
-    for (uint64_t i = core->plan.asked; i > 0 && core->plan.asked - i < PLAN_RECENT; i--) {
-        const struct plan_directive *d = &core->plan.recent[(i - 1) % PLAN_RECENT];
-        if (core->now_ns - d->asked_ns > AWAY_NS)
-            return false;
-        if (d->kind == ACTION_LOAD && d->action.node == node && d->action.model == model)
-            return d->state == PLAN_FAILED;
-    }
-    return false;
+    uint64_t at = core->cold[node].plan.directive;
+    struct plan_directive *d;
+
+    while ((d = directive_at(core, at, AWAY_NS)) != NULL &&
+           (d->kind != ACTION_LOAD || d->action.model != model))
+        at = d->before;
+    return d != NULL && d->state == PLAN_FAILED;
 }
 
 /* What could give way on a node; sets of them are bits. */
@@ -577,20 +584,19 @@ place_on(const struct core *core, uint32_t model, struct plan_target *t)
     return taken != 0;
 }
 
-/* By what was known of the node's least model when it was looked at: the look itself is for the
- * best alone. */
+/* p: its placement there; NONE. By what was known of the node's least model when it was looked at:
+ * the look itself is for the best alone. */
 static void
-target_weigh(const struct core *core, uint32_t model, uint32_t node, float gains[],
+target_weigh(struct core *core, uint32_t model, uint32_t node, uint32_t p, float gains[],
              struct plan_target *best)
 {
     const struct node_cold *cold = &core->cold[node];
-    uint32_t region = core->hot[node].region, p;
+    uint32_t region = core->hot[node].region;
     struct plan_target t = {.node = node};
     float need_mib;
 
     if (!may_load(core, node))
         return;
-    p = readiness_find(core, node, model);
     if (p != NONE && core->placements[p].state != MODEL_ON_DISK &&
         core->placements[p].state != MODEL_SLEEPING && core->placements[p].state != MODEL_DORMANT)
         return;
@@ -598,7 +604,7 @@ target_weigh(const struct core *core, uint32_t model, uint32_t node, float gains
         gains[region] = plan_worth(core, model, node,
                                    core->demands[index_slot(core, model, region)].copies + 1u);
     t.gain = gains[region];
-    t.load_ms = load_time_ms(core, node, model);
+    t.load_ms = load_time_from_ms(core, node, model, p);
     need_mib = core->models[model].weights_mib - cold->plan.free_mib;
     t.loss = need_mib <= 0.0f ? 0.0f : need_mib * cold->plan.victim_ms_s_mib;
     t.score = t.gain - t.loss - t.gain * 1e-3f * t.load_ms / HORIZON_S;
@@ -623,10 +629,12 @@ find_target(struct core *core, uint32_t model, struct plan_target *ret_target)
         for (uint32_t p = index_first(core, slot, BUCKET_LOADABLE);
              p != NONE && asleep < ASLEEP_TARGETS;
              p = index_next(core, slot, BUCKET_LOADABLE, p), asleep++)
-            target_weigh(core, model, core->links[p].node, gains, &best);
+            target_weigh(core, model, core->links[p].node, p, gains, &best);
     }
-    for (uint32_t i = 0; i < core->plan.steered && i < TARGETS; i++)
-        target_weigh(core, model, steered_next(core, &core->plan.target_sweep), gains, &best);
+    for (uint32_t i = 0; i < core->plan.steered && i < TARGETS; i++) {
+        uint32_t node = steered_next(core, &core->plan.target_sweep);
+        target_weigh(core, model, node, readiness_find(core, node, model), gains, &best);
+    }
     if (best.node == NONE || !place_on(core, model, &best))
         return false;
     *ret_target = best;
@@ -639,11 +647,15 @@ find_target(struct core *core, uint32_t model, struct plan_target *ret_target)
 static void
 directive_add(struct core *core, const struct action *a)
 {
+    uint64_t *last = &core->cold[a->plan.node].plan.directive;
+
     core->plan.recent[core->plan.asked++ % PLAN_RECENT] = (struct plan_directive){
         .asked_ns = core->now_ns,
         .changed_ns = core->now_ns,
+        .before = *last,
         .action = a->plan,
         .kind = (uint8_t)a->kind};
+    *last = core->plan.asked;
 }
 
 static struct action_plan *
@@ -780,22 +792,45 @@ orders_give(struct core *core, struct actions *actions)
     }
 }
 
+static void
+sweep_nodes(struct core *core)
+{
+    for (uint32_t i = 0; i < NODES_A_TICK && i < core->plan.steered; i++) {
+        core->plan.stands = steered_next(core, &core->plan.node_sweep);
+        sweep_node_plan(core, core->plan.stands);
+    }
+}
+
+static void
+sweep_models(struct core *core)
+{
+    uint32_t node = core->plan.stands;
+
+    if (!node_known(core, node) || !core->cold[node].plan.steered)
+        return;
+    for (uint32_t i = 0; i < MODELS_A_TICK; i++)
+        sweep_model(core, core->plan.model_sweep++ % core->config.models_max, node);
+}
+
 void
 plan_tick(struct core *core, struct actions *actions)
 {
     struct plan *plan = &core->plan;
-    uint32_t node = NONE;
 
     if (plan->steered == 0)
         return;
-    for (uint32_t i = 0; i < NODES_A_TICK && i < plan->steered; i++) {
-        node = steered_next(core, &plan->node_sweep);
-        sweep_node_plan(core, node);
+    switch (plan->turn++ % 3) { /* in turns: a tick is short */
+    case 0:
+        sweep_nodes(core);
+        break;
+    case 1:
+        sweep_models(core);
+        break;
+    default:
+        consider(core);
+        break;
     }
-    for (uint32_t i = 0; i < MODELS_A_TICK; i++)
-        sweep_model(core, plan->model_sweep++ % core->config.models_max, node);
     due_take(core);
-    consider(core);
     orders_give(core, actions);
 }
 

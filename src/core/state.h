@@ -146,6 +146,7 @@ struct node_cold {
         uint16_t asked_reason; /* enum plan_reason, and what it saves */
         bool makes_room; /* it is asked to unload first: the load is asked for when there is room */
         float asked_ms_s;
+        uint64_t directive; /* the last one to it, counted from 1; 0: none */
     } plan;
     uint64_t headroom_ns; /* headroom: when it was visited last; 0: never */
     float others_batch;   /* requests of other gateways there, a running mean */
@@ -403,6 +404,7 @@ struct request {
 
 struct plan_directive {
     uint64_t asked_ns, changed_ns;
+    uint64_t before; /* the one before to this node, counted from 1; 0: none */
     struct action_plan action;
     uint8_t kind, state; /* enum action_kind, enum plan_state */
     bool is_undone;      /* what it gave way to did not come: it may come back at once */
@@ -412,6 +414,8 @@ struct plan {
     uint32_t steered;                               /* nodes */
     uint32_t loads;                                 /* on them, asked for or told */
     uint32_t node_sweep, target_sweep, model_sweep; /* where they go on: nodes that are steered */
+    uint32_t turn;                                  /* of a tick: nodes, models, directives */
+    uint32_t stands;                                /* a node that is steered, for those like it */
     uint32_t wanted_first, wanted_count;
     uint32_t order_first, order_count, due_first, due_count;
     uint64_t asked;         /* directives since the start */
@@ -451,7 +455,9 @@ struct core {
     uint32_t gateways;               /* that send to these nodes, with this one; 0: not known */
     uint32_t admit_model;            /* whose held requests the next tick looks at */
     struct hedge_view hedges;
-    uint64_t load_ns; /* when all nodes were visited last */
+    uint64_t load_ns;   /* when all nodes were visited last */
+    uint32_t load_next; /* model_load: where it goes on */
+    float load_part;
     struct fair fair;
     struct node_hot *hot;
     struct node_cold *cold;
