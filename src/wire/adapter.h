@@ -102,6 +102,7 @@ struct adapter {
     bool in_band_load;             /* answers endpoint-load-metrics-format (ORCA) */
     bool closes_after_sse;         /* the connection is not kept though keep-alive was announced */
     bool wakes_on_request;         /* when it sleeps; else only when it is told to */
+    bool hides_sleep;              /* nothing it says tells that it sleeps */
     bool ignores_model;            /* serves any model name: compare with its list first */
     bool headers_with_first_token; /* a queued request shows no byte at all */
 };

@@ -83,6 +83,7 @@ const struct adapter engine_sglang = {
     .kind = ENGINE_SGLANG,
     .name = "sglang",
     .title = "SGLang",
+    .hides_sleep = true,
     .has_adapter = true,
     .detect_path = "/get_server_info",
     .detect = detect,

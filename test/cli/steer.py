@@ -217,6 +217,23 @@ def test_plan(world):
             "the other one sleeps on", states())
 
 
+def test_hidden_sleep(world):
+    """SGLang does not tell that it sleeps: its agent remembers; and one that only says yes is found out."""
+    admin = world.admin("gw1")
+
+    def state(node):
+        return world.get("gw1", "/network/v1/nodes/" + node)[1]["models"][0]["state"]
+    done = run(admin, "sleep", "--node", "s1")
+    t.check(done.returncode == 0 and t.wait_for(lambda: state("s1") == "dormant", "dormant"),
+            "who does not tell that it sleeps is known to", done.stderr, state("s1"))
+    done = run(admin, "wake", "--node", "s1")
+    t.check(done.returncode == 0 and t.wait_for(lambda: state("s1") == "ready", "ready"), "and wakes",
+            done.stderr, state("s1"))
+    done = run(admin, "sleep", "--node", "s2")
+    t.check(done.returncode == 1 and says(done, "would say yes and keep its memory") and
+            state("s2") == "ready", "who would only say yes is not asked", done.stdout, done.stderr)
+
+
 def test_takeover(world):
     steers = "gw1" if world.steering("gw1", "v2") == "by this gateway" else "gw2"
     other = "gw2" if steers == "gw1" else "gw1"
@@ -281,6 +298,12 @@ def main():
             run(world.admin("gw1"), "sleep", "--node", "v3")
             test_who(world)
             test_plan(world)
+            world.node("s1", engine(world, "sglangs", "--engines", "sglang", "--dev-mode")[0], obeyed)
+            world.node("s2", engine(world, "plain", "--engines", "sglang")[0], obeyed)
+            t.check(t.wait_for(lambda: all(
+                world.get("gw1", "/network/v1/nodes/" + n)[1].get("models") for n in ("s1", "s2")),
+                               "two more"), "two more come")
+            test_hidden_sleep(world)
             test_takeover(world)
             test_http(world, ollamas[2])
         finally:

@@ -7,6 +7,7 @@
 
 #include "io/bus.h"
 #include "io/clock.h"
+#include "io/http_fetch.h"
 #include "io/log.h"
 #include "role/gateway/members.h"
 #include "role/gateway/upstream.h"
@@ -27,8 +28,7 @@ struct way { /* one on its way: made and freed on the first lane, while the bus 
     enum err err;
     char answer[MESSAGE_BYTES_MAX];
     size_t answer_bytes;
-    struct http_call *call; /* NULL: over the bus */
-    unsigned status;        /* of its answer */
+    struct http_fetch fetch; /* over HTTP, into answer */
     struct upstream *upstream;
 };
 
@@ -64,13 +64,13 @@ read_answer(struct way *w)
 
     if (directive_reply_parse((struct span){w->answer, w->answer_bytes}, &reply, &error) !=
         ERR_OK) {
-        bool is_let_in = w->status != 401 && w->status != 403;
+        bool is_let_in = w->fetch.status != 401 && w->fetch.status != 403;
 
         if (is_let_in)
             snprintf(words, sizeof(words), "what came back is no answer: %s", error.text);
         else
             snprintf(words, sizeof(words), "the node does not let this gateway in (status %u)",
-                     w->status);
+                     w->fetch.status);
         give_up(w, is_let_in, words);
     } else if (!span_eq_text(reply.node, w->node_name) ||
                (reply.verdict != DIRECTIVE_MALFORMED &&
@@ -85,50 +85,21 @@ read_answer(struct way *w)
 /* ---- HTTP. */
 
 static void
-on_sent(struct http_call *call, bool fresh, void *user)
+on_over(struct http_fetch *f, bool is_whole, enum http_failure why)
 {
-    (void)call, (void)fresh, (void)user;
+    struct way *w = CONTAINER_OF(f, struct way, fetch);
+    bool is_tls = why == HTTP_FAILED_TLS;
+    bool is_reached = !is_tls && why != HTTP_FAILED_CONNECT && why != HTTP_FAILED_CONNECT_TIMEOUT;
+
+    w->answer_bytes = f->bytes;
+    if (is_whole)
+        read_answer(w);
+    else
+        give_up(w, is_reached,
+                is_reached ? "the node gave no answer, or none that could be read"
+                : is_tls   ? "the node is not reached: no TLS handshake with it"
+                           : "the node is not reached: it takes no connections");
 }
-
-static void
-on_head(struct http_call *call, const struct http_response *response, void *user)
-{
-    (void)call;
-    ((struct way *)user)->status = response->status;
-}
-
-static void
-on_data(struct http_call *call, struct span bytes, void *user)
-{
-    struct way *w = user;
-
-    (void)call; /* its limits bound what comes */
-    memcpy(w->answer + w->answer_bytes, bytes.data, bytes.bytes);
-    w->answer_bytes += bytes.bytes;
-}
-
-static void
-on_end(struct http_call *call, const struct http_header *trailers, size_t trailer_count, void *user)
-{
-    (void)call, (void)trailers, (void)trailer_count;
-    read_answer(user);
-}
-
-static void
-on_failed(struct http_call *call, enum http_failure why, void *user)
-{
-    bool reached = why != HTTP_FAILED_CONNECT && why != HTTP_FAILED_CONNECT_TIMEOUT &&
-                   why != HTTP_FAILED_TLS;
-
-    (void)call;
-    give_up(user, reached,
-            reached                  ? "the node gave no answer, or none that could be read"
-            : why == HTTP_FAILED_TLS ? "the node is not reached: no TLS handshake with it"
-                                     : "the node is not reached: it takes no connections");
-}
-
-static const struct http_call_fn call_fn = {
-    .sent = on_sent, .head = on_head, .data = on_data, .end = on_end, .failed = on_failed};
 
 static void
 send_http(struct way *w)
@@ -158,9 +129,11 @@ send_http(struct way *w)
     if (n->authorization.bytes > 0)
         request.header_count = 3;
     w->part = (struct span){w->text, w->bytes};
+    w->fetch.data = w->answer;
+    w->fetch.room = sizeof(w->answer);
+    w->fetch.over = on_over;
     if (upstream_take(lane, roster, n, &w->upstream) != ERR_OK ||
-        http_call_start(upstream_target(w->upstream), &request, &limits, &call_fn, w, &w->call) !=
-            ERR_OK)
+        http_fetch_start(&w->fetch, upstream_target(w->upstream), &request, &limits) != ERR_OK)
         give_up(w, false, "the node is not reached: it has no address, or there is no room here");
 }
 
@@ -283,8 +256,7 @@ steer_send_close(struct steer_send *send)
     if (send == NULL)
         return;
     LIST_FOREACH_SAFE (w, &send->ways, link, next) {
-        if (w->call != NULL)
-            http_call_cancel(w->call);
+        http_fetch_cancel(&w->fetch);
         way_free(w);
     }
     free(send);

@@ -183,6 +183,10 @@ on_models(struct asker *asker, const struct adapter_models *models)
     struct node_engine *e = engine_of(asker);
 
     e->models = *models;
+    for (size_t i = 0; i < e->models.count && e->is_asleep; i++) {
+        if (e->models.list[i].state == MODEL_READY)
+            e->models.list[i].state = MODEL_DORMANT;
+    }
     e->heard = e->up = true;
     if (e->is_look)
         node_control_seen(e);
@@ -234,6 +238,8 @@ on_over(struct asker *asker, enum failure failure)
         e->heard = true;
         e->up = false;
         e->load_known = false;
+        if (failure == FAILURE_CONNECT)
+            e->is_asleep = false; /* who starts anew is awake */
         if (e->is_look)
             node_control_seen(e);
         e->is_look = false;

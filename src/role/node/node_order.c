@@ -26,6 +26,7 @@
 #define OUTCOME_NS        10000000000u   /* it is said so long: reports may be lost */
 #define OUTCOMES_MAX      16u
 #define ANSWER_BYTES_KEPT 2048u
+#define CHECK_BYTES_MAX   131072u
 
 enum order_step { ORDER_WAITS, ORDER_SENT, ORDER_WATCHED, ORDER_OVER };
 
@@ -44,6 +45,7 @@ struct node_order { /* a malloc of its own: few, and they outlive the exchange *
     uint64_t asked_ns, sent_ns, down_ns;
     bool has_moved; /* its model was seen on its way */
     char answer[ANSWER_BYTES_KEPT];
+    char *looked_at; /* CHECK_BYTES_MAX: what the engine says before it is asked; NULL: not now */
 };
 
 struct outcome {
@@ -97,6 +99,7 @@ order_free(struct node_order *o)
 {
     LIST_REMOVE(o, link);
     o->node->orders->count--;
+    free(o->looked_at);
     free(o);
 }
 
@@ -106,6 +109,8 @@ order_over(struct node_order *o, enum directive_result result, const char *words
     note_outcome(o, result, words);
     if (result == DIRECTIVE_DONE && o->request.goal == MODEL_READY)
         node_model_took(o->node, o->model, (double)(clock_now_ns() - o->sent_ns) / 1e6);
+    if (result == DIRECTIVE_DONE && o->engine->kind->hides_sleep)
+        o->engine->is_asleep = o->request.goal == MODEL_DORMANT;
     o->step = ORDER_OVER;
     node_report_soon(o->node);
 }
@@ -251,8 +256,10 @@ on_over(struct http_fetch *f, bool is_whole, enum http_failure why)
     }
 }
 
+/* Send it to the engine; what comes back is for `over`. */
 static void
-order_send(struct node_order *o)
+fetch(struct node_order *o, const char *method, const char *path, http_fetch_fn *over, char *data,
+      size_t room)
 {
     const struct roster_node *at = o->engine->at;
     const struct http_header headers[] = {
@@ -260,25 +267,59 @@ order_send(struct node_order *o)
         {SPAN_LIT("user-agent"), SPAN_LIT("isochrone/" ISOCHRONE_VERSION)},
         {SPAN_LIT("authorization"), at->authorization}};
     const struct http_call_request request = {
-        .method = span_of(o->request.method),
-        .target = span_of(o->request.path),
+        .method = span_of(method),
+        .target = span_of(path),
         .headers = headers,
         .header_count = at->authorization.bytes > 0 ? 3 : 2,
         .parts = &o->body,
-        .part_count = o->body.bytes > 0 ? 1 : 0,
+        .part_count = over == on_over && o->body.bytes > 0 ? 1 : 0,
     };
     const struct http_call_limits limits = {.connect_ns = ASKER_CONNECT_NS,
                                             .first_byte_ns = ORDER_NS,
                                             .idle_ns = ORDER_NS,
                                             .body_bytes_max = ADAPTER_DOCUMENT_BYTES_MAX};
 
-    o->step = ORDER_SENT;
-    o->sent_ns = clock_now_ns();
-    o->fetch.data = o->answer;
-    o->fetch.room = sizeof(o->answer);
-    o->fetch.over = on_over;
+    o->fetch.data = data;
+    o->fetch.room = room;
+    o->fetch.over = over;
     if (http_fetch_start(&o->fetch, o->engine->target, &request, &limits) != ERR_OK)
         order_answered(o, DIRECTIVE_FAILED, "no connection to the engine can be had now");
+}
+
+static void
+send_now(struct node_order *o)
+{
+    o->sent_ns = clock_now_ns();
+    fetch(o, o->request.method, o->request.path, on_over, o->answer, sizeof(o->answer));
+}
+
+/* Would the order do anything? */
+static void
+on_checked(struct http_fetch *f, bool is_whole, enum http_failure why)
+{
+    struct node_order *o = CONTAINER_OF(f, struct node_order, fetch);
+    struct span said = {f->data, is_whole && f->status == 200 ? f->bytes : 0};
+    struct control_words words = {.text = ""};
+
+    (void)why;
+    if (control_check(o->engine->kind->kind, o->action, said, &words))
+        send_now(o);
+    else
+        order_answered(o, DIRECTIVE_FAILED, words.text);
+}
+
+static void
+order_send(struct node_order *o)
+{
+    const char *path = control_check_path(o->engine->kind->kind, o->action);
+
+    o->step = ORDER_SENT;
+    if (path != NULL && o->looked_at == NULL)
+        o->looked_at = malloc(CHECK_BYTES_MAX);
+    if (path != NULL && o->looked_at != NULL)
+        fetch(o, "GET", path, on_checked, o->looked_at, CHECK_BYTES_MAX);
+    else
+        send_now(o);
 }
 
 /* ---- What is asked. */
@@ -438,7 +479,7 @@ node_orders_close(struct node *n)
     loop_timer_stop(&n->orders->look_timer);
     LIST_FOREACH_SAFE (o, &n->orders->list, link, next) {
         http_fetch_cancel(&o->fetch);
-        free(o);
+        order_free(o);
     }
     free(n->orders);
     n->orders = NULL;

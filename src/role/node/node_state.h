@@ -57,6 +57,7 @@ struct node_engine {
     bool up;           /* it answered when it was asked last */
     bool heard;        /* a round of questions was answered once */
     bool load_known;
+    bool is_asleep;   /* it was put to sleep, and does not tell */
     uint32_t running; /* requests of ours at it */
     double foreign;   /* what else it ran when it was asked: what it said, less ours */
     /* It is to be looked at anew, from the beginning: when the question in progress is over; now.
