@@ -279,18 +279,38 @@ capacity_alone(const struct core *core)
     return core->heard_own >= ALONE_PART * core->heard_requests;
 }
 
+/* What it answered to us over all that it counts. False: it does not count, or begins to. */
+static bool
+share_of_accepted(struct node_cold *cold, uint64_t total, float keep)
+{
+    uint64_t before = cold->accepted_total;
+    float answered = cold->answered_since;
+
+    cold->accepted_total = total == TOTAL_UNKNOWN ? 0 : total;
+    cold->answered_since = 0.0f;
+    if (total == TOTAL_UNKNOWN || before == 0 || total < before)
+        return false;
+    cold->accepted_tokens = keep * cold->accepted_tokens + (float)(total - before);
+    cold->answered_tokens = keep * cold->answered_tokens + answered;
+    if (cold->accepted_tokens < 1.0f)
+        return false;
+    cold->share = min_f(1.0f, cold->answered_tokens / cold->accepted_tokens);
+    return true;
+}
+
 /* Our part of what the node was sent. G gateways that send alike have 1/G of all that reports
  * count, so the floor 1/(2G) is half of ours: by the G that are heard, else as reports have it.
  * Where nobody else sends, all is ours. */
 static void
-report_share(struct core *core, uint32_t node, float own, float total)
+report_share(struct core *core, uint32_t node, float own, float total, uint64_t accepted_total)
 {
     struct node_cold *cold = &core->cold[node];
     float ms = ns_to_ms(core->now_ns - cold->share_ns), floor = SHARE_FLOOR;
     float keep = ms >= SHARE_TAU_MS ? 0.0f : 1.0f - ms / SHARE_TAU_MS;
 
     if (total > 0.0f) {
-        cold->share = keep * cold->share + (1.0f - keep) * min_f(1.0f, own / total);
+        if (!share_of_accepted(cold, accepted_total, keep))
+            cold->share = keep * cold->share + (1.0f - keep) * min_f(1.0f, own / total);
         core->heard_own += HEARD_PART * (min_f(own, total) - core->heard_own);
         core->heard_requests += HEARD_PART * (total - core->heard_requests);
     }
@@ -366,7 +386,8 @@ capacity_report(struct core *core, const struct event_report *e)
     if (!isnan(running) || !isnan(waiting)) {
         total = (isnan(running) ? 0.0f : running) + (isnan(waiting) ? 0.0f : waiting);
         hot->others_requests = max_f(0.0f, total - seen.requests);
-        report_share(core, e->node, seen.requests, total);
+        report_share(core, e->node, seen.requests, total,
+                     e->is_word != 0 ? e->accepted_total : TOTAL_UNKNOWN);
     }
     if (!isnan(queue))
         hot->others_queue_tokens = max_f(0.0f, queue - seen.queue_tokens);
@@ -386,6 +407,8 @@ capacity_report(struct core *core, const struct event_report *e)
     cold->queue_tokens = queue;
     cold->kv_tokens_used = kv;
     claim_report(core, e, total);
+    if (e->is_word != 0)
+        learn_told(core, e->node, e->prefill_tok_s);
     usual_others(core, e->node);
     index_node(core, e->node);
 }

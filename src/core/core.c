@@ -332,6 +332,8 @@ step_ended(struct core *core, const struct event_ended *e, struct actions *actio
     flight_observe(core, r, a, RULE_NEWS_ENDED, e);
     learn_ended(core, r, a, e);
     claim_ended(core, a, e);
+    if (a->node != NODE_ANY)
+        core->cold[a->node].answered_since += (float)e->prompt_tokens + (float)e->output_tokens;
     demand_ended(core, r->arrived.model,
                  e->output_tokens > 0 ? (float)e->output_tokens : r->output_tokens);
     prefix_ended(core, r, a, e);

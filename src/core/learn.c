@@ -57,6 +57,9 @@
 #define PROMPT_REACH        50.0f /* one prompt counts for at most so many means: it doubles that */
 #define TOKENS_SEEN_PROMPTS 100.0f /* mean prompts that bytes per token remember */
 
+#define TOLD_PART 0.5f /* of what a node says of itself, in ln */
+#define TOLD_MAX  0.2f /* so much faster or slower at most, in ln */
+
 static const float bytes_per_token_start[SCRIPT_CLASS_COUNT] = {4.2f, 3.4f, 3.0f};
 
 static float
@@ -198,17 +201,40 @@ learn_apply(struct core *core, uint32_t node)
     const struct node_cold *cold = &core->cold[node];
     uint32_t p = cold->first_placement, index;
     const struct class_learned *known;
-    float sigma, ignored;
+    float sigma, mean, ignored;
 
     if (p == NONE || (core->tuning.without & WITHOUT_LEARNING) != 0)
         return;
     index = curve_index(core, core->placements[p].model, hot->class);
     means_follow(core, node, cold->curve != NONE ? cold->curve : index);
     known = learned_of(core, index);
-    hot->residual = (float)fmath_exp((double)shrunk(&cold->first, &known->first, &sigma));
+    mean = shrunk(&cold->first, &known->first, &sigma);
+    if (cold->first.residual.count == 0.0f)
+        mean += cold->told_ln;
+    hot->residual = (float)fmath_exp((double)mean);
     hot->residual_step = to_fixed(
         (float)fmath_exp((double)shrunk(&cold->step, &known->step, &ignored)), FIXED_ONE);
     hot->spread = (float)fmath_exp((double)sigma) - 1.0f;
+}
+
+void
+learn_told(struct core *core, uint32_t node, float prefill_tok_s)
+{
+    struct node_cold *cold = &core->cold[node];
+    uint32_t p = cold->first_placement;
+    const struct model_record *m;
+    const struct class_curve *cc;
+    float ms;
+
+    if (!(prefill_tok_s >= 1.0f) || prefill_tok_s > 1e9f || p == NONE ||
+        cold->first.residual.count > 0.0f)
+        return;
+    m = &core->models[core->placements[p].model];
+    cc = capacity_class(core, core->placements[p].model, core->hot[node].class);
+    ms = predict_prefill_ms(&cc->curve, m->prompt_mean, 0.0f);
+    cold->told_ln = clamp(TOLD_PART * ln(1000.0f * m->prompt_mean / (prefill_tok_s * ms)),
+                          -TOLD_MAX, TOLD_MAX);
+    learn_apply(core, node);
 }
 
 /* One outcome of a node: first its own mean, then what its class learns from it. */

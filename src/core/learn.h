@@ -23,6 +23,10 @@ void learn_overtaken(struct core *core, const struct request *r, const struct at
 /* It ended well. */
 void learn_ended(struct core *core, const struct request *r, const struct attempt *a,
                  const struct event_ended *e);
+/* The node says how fast it reads prompts. Until its own first outcome that is a weak prior of its
+ * factor, and bounded; after it only outcomes count. What it says of its decoding is of one answer
+ * among others: more of its load than of its speed, so that nothing is made of it. */
+void learn_told(struct core *core, uint32_t node, float prefill_tok_s);
 /* Write the node's factors into its hot record (after its class or models changed, or learned). */
 void learn_apply(struct core *core, uint32_t node);
 

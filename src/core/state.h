@@ -117,8 +117,13 @@ struct node_cold {
     uint32_t identity;                                    /* where it stands in the ring */
     float running, waiting, queue_tokens, kv_tokens_used; /* as last read; NAN unknown */
     float share;
+    /* Tokens that it counts, and of those answered to us: over some seconds; to us since its last
+     * report. */
+    float accepted_tokens, answered_tokens, answered_since;
+    uint64_t accepted_total; /* as last read */
     uint64_t share_ns, decay_ns, dispatched_ns;
     struct own_residual first, step;
+    float told_ln;  /* its factor as it says itself (learn_told); 0: it does not */
     uint32_t curve; /* [of core's curves] that their means are relative to; NONE */
     uint32_t changes;
     uint64_t changed_ns;

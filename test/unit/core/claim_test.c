@@ -340,6 +340,62 @@ test_hidden(void)
     world_close(&w);
 }
 
+/* Says how fast it reads: a little is believed until it answered once. */
+static void
+test_told_speed(void)
+{
+    static const float said[] = {1e3f, 1e9f, NAN, -1.0f, 1e30f};
+    struct event e = {.kind = EVENT_REPORT};
+    struct node_view v;
+    struct world w;
+
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        open_nodes(&w, 1);
+        e.report = (struct event_report){.node = 0, .is_word = 1, .accepted_total = TOTAL_UNKNOWN};
+        e.report.prefill_tok_s = said[i];
+        world_step(&w, e);
+        v = view_of(&w, 0);
+        CHECK(v.residual > 0.8f && v.residual < 1.25f, "whatever it says, it is bounded");
+        CHECK(i >= 2 ? v.residual == 1.0f : (v.residual > 1.0f) == (i == 0),
+              "slower, or faster, than its class; nonsense is neither");
+        (void)world_arrive(&w, 1, 0);
+        wait_ms(&w, 200);
+        world_started(&w, 1, 1);
+        v = view_of(&w, 0);
+        world_step(&w, e);
+        CHECK(v.residual == view_of(&w, 0).residual, "after its first answer it may say anything");
+        world_close(&w);
+    }
+}
+
+/* Two gateways send to it: our part of what it answered is our part of what it was sent. */
+static void
+test_share(void)
+{
+    struct terms alone, shared;
+    struct world w;
+
+    for (uint32_t others = 0; others < 2; others++) {
+        uint64_t total = 1000;
+        open_nodes(&w, 1);
+        world_step(&w, (struct event){.kind = EVENT_GATEWAYS, .gateways = {.count = 8}});
+        say(&w, 0, (struct word){.requests = 40, .waiting = 5, .total = total});
+        for (uint64_t id = 1; id <= 20; id++) {
+            (void)world_arrive(&w, id, 0);
+            world_started(&w, id, 1);
+            end_request(&w, id, 0);
+            wait_ms(&w, 300);
+            total += 1476 * (others == 0 ? 1 : 8);
+            say(&w, 0, (struct word){.requests = 40, .waiting = 5, .total = total});
+        }
+        (void)world_arrive(&w, 100, 0); /* not in any report */
+        (void)world_arrive(&w, 101, 0);
+        *(others == 0 ? &alone : &shared) = w.actions.decision.candidates[0].terms;
+        world_close(&w);
+    }
+    CHECK(shared.queue_ms > alone.queue_ms, "for each of ours others have sent some, too");
+}
+
 static void
 test_without(void)
 {
@@ -366,6 +422,8 @@ main(void)
     test_ready_alone();
     test_price();
     test_hidden();
+    test_told_speed();
+    test_share();
     test_without();
     return tap_done();
 }
