@@ -147,7 +147,7 @@ draw_faults(struct rng *r, struct sim_options *o)
                                 .for_ms = between_log(r, 1, 40000)};
         if (f->kind == SIM_FAULT_PARTITION && o->regions < 2)
             f->kind = SIM_FAULT_REGION_DOWN;
-        if (f->kind <= SIM_FAULT_NODE_MUTE)
+        if (f->kind <= SIM_FAULT_NODE_TELLS_READY)
             f->a = below(r, o->nodes);
         else
             f->a = below(r, f->kind == SIM_FAULT_REPORTS_LOST ? o->gateways : o->regions);
@@ -155,7 +155,9 @@ draw_faults(struct rng *r, struct sim_options *o)
             f->b = (f->a + 1 + below(r, o->regions - 1)) % o->regions;
         if (f->kind == SIM_FAULT_NODE_SLOW)
             f->factor = between_log(r, 0.3, 30);
-        if (f->kind == SIM_FAULT_REPORTS_LOST)
+        if (f->kind == SIM_FAULT_NODE_TELLS_FAST || f->kind == SIM_FAULT_NODE_TELLS_SLOTS)
+            f->factor = between_log(r, 0.1, 10);
+        if (f->kind == SIM_FAULT_REPORTS_LOST || f->kind == SIM_FAULT_NODE_TELLS_LESS)
             f->factor = between(r, 0, 1);
     }
 }

@@ -540,7 +540,8 @@ test_bad_parameters(void)
     CHECK(engine_open(&p, 1, &e) == ERR_OK, "good ones");
     s.t0_ms = 0;
     CHECK(engine_model(e, 0, &s, ENGINE_MODEL_READY, 0) == ERR_ARG, "a step of no time");
-    CHECK(engine_model(e, 8, &speed, ENGINE_MODEL_READY, 0) == ERR_ARG, "model out of range");
+    CHECK(engine_model(e, ENGINE_MODELS_HELD_MAX, &speed, ENGINE_MODEL_READY, 0) == ERR_ARG,
+          "model out of range");
     CHECK(submit(e, 0, 1, 1, 1) == ERR_NOT_FOUND, "no model yet");
     CHECK(engine_model(e, 0, &speed, ENGINE_MODEL_READY, 0) == ERR_OK, "model");
     CHECK(submit(e, 0, 1, 0, 1) == ERR_ARG && submit(e, 0, 1, 1, 0) == ERR_ARG, "empty requests");
