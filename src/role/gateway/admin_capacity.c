@@ -52,9 +52,12 @@ table_nodes(struct table *t, struct door *door)
             const struct node_view *v = &views[i];
             if (v->node >= t->nodes_max)
                 continue;
-            t->nodes[v->node] = (struct node_now){v->prefill_tok_s,      v->decode_tok_s,
-                                                  v->free_prefill_tok_s, v->free_decode_tok_s,
-                                                  v->silent_ms,          false};
+            /* that it is free it says itself: as far as its word goes */
+            t->nodes[v->node] = (struct node_now){.prefill = v->prefill_tok_s,
+                                                  .decode = v->decode_tok_s,
+                                                  .free_prefill = v->word * v->free_prefill_tok_s,
+                                                  .free_decode = v->word * v->free_decode_tok_s,
+                                                  .silent_ms = v->silent_ms};
             t->nodes[v->node].is_usable = v->state == NODE_READY && v->ejected == 0 &&
                                           isnan(v->silent_ms);
         }
