@@ -24,7 +24,7 @@ COLD_S, COLD_RATE = 75, 3.0
 OUTAGE_OPERATOR = "acme"
 OUTAGE_CUT_S, OUTAGE_SETTLED_S, OUTAGE_JOIN_S, OUTAGE_BACK_S, OUTAGE_S = 20, 30, 50, 70, 90
 OUTAGE_BACK_MIN = 0.33  # of its share before: it is trusted again little by little
-LIE_FROM_S, LIE_SEEN_S, LIE_S, LIE_FACTOR = 20, 35, 60, 8
+LIE_FROM_S, LIE_SEEN_S, LIE_S, SLOW_FACTOR = 20, 35, 60, 8
 PROMPT_MEDIAN, PROMPT_SIGMA, PROMPT_MEAN, OUTPUT = 1500, 0.7, 1850, 64  # tokens; cut at 6000
 OTHERS_PART = 0.1  # what all ask for while nothing happens, of what is free in the region
 BUS_DEATH_S, BUS_BACK_S, BUS_S = 10, 30, 50
@@ -371,18 +371,31 @@ class Story:
                         len(hit.rows), 10, OUTAGE_SETTLED_S - OUTAGE_CUT_S, hit.failures()))
         return step
 
+    def slow(self):
+        return self.changes_character(
+            "A node that becomes slow", "becomes %d times slower; what it says of itself stays the "
+            "same" % SLOW_FACTOR, {"fault": "slow", "factor": SLOW_FACTOR},
+            ("`nodes`: less is thought of its speed (prefill tokens/s)", "prefill_tok_s", "%.0f"))
+
     def lie(self):
+        return self.changes_character(
+            "A node that lies", "turns away all that comes (429), and goes on saying that it has room "
+            "and nobody waits", {"fault": "full"},
+            ("`nodes`: its word is worth less (of 1)", "word", "%.2f"))
+
+    def changes_character(self, title, becomes, fault, figure):
+        """The node that answers most of a model in a region; figure: what is thought less of."""
         network, model, region = self.network, LIE_MODEL, LIE_REGION
-        step = Step("A node that is not what it says", "")
+        step = Step(title, "")
         before, after = {}, {}
         rates = {region: {model: self.part_of_free(region, model, 0.3)}}
         first = self.load(rates, LIE_FROM_S, [(LIE_FROM_S - LOOK_S - 1, self.look(region, before))])
         names = [r["node"] for r in first.rows]
         name = max(sorted(set(names)), key=names.count)
-        step.happens = ("%s, which answers most of what %s asks %s for, becomes %d times slower; what it "
-                        "says of itself stays the same." % (name, region, model, LIE_FACTOR))
+        step.happens = "%s, which answers most of what %s asks %s for, %s." % (
+            name, region, model, becomes)
         node = network.node(name)
-        network.fault(node, fault="slow", factor=LIE_FACTOR)
+        network.fault(node, **fault)
         second = self.load(rates, LIE_S, [(LIE_S - LOOK_S - 1, self.look(region, after))])
         network.fault(node, fault="none")
         late = second.sent(LIE_SEEN_S, LIE_S)
@@ -390,9 +403,8 @@ class Story:
         step.changes("its share of these requests falls to less than half (%)",
                      *(100 * s for s in shares), shares[1] < shares[0] / 2, "%.0f")
         rows = [next(n for n in v["nodes"]["nodes"] if n["node"] == name) for v in (before, after)]
-        speeds = [n["prefill_tok_s"] for n in rows]
-        step.changes("`nodes`: less is thought of its speed (prefill tokens/s)", *speeds,
-                     speeds[1] < speeds[0], "%.0f")
+        statement, key, form = figure
+        step.changes(statement, rows[0][key], rows[1][key], rows[1][key] < rows[0][key], form)
         free = [cell(v["capacity"], model, region)["free_prefill_tok_s"] for v in (before, after)]
         step.changes("`capacity`: less is free in %s (prefill tokens/s)" % region, *free,
                      free[1] < free[0], "%.0f")
@@ -507,7 +519,7 @@ class Story:
         return step
 
 
-STEPS = ("ramp", "cold", "outage", "lie", "bus", "gateway")
+STEPS = ("ramp", "cold", "outage", "slow", "lie", "bus", "gateway")
 
 
 def transcript(steps, network, took_s):
