@@ -315,6 +315,10 @@ print_figures(const cJSON *node)
     line("round trip", text);
     cli_milliseconds(cli_json_number(node, "report_age_ms"), text);
     line("report's age", text);
+    if (cli_json_number(node, "silent_ms") >= 0.0) {
+        cli_milliseconds(cli_json_number(node, "silent_ms"), text);
+        printf("  %-12s for %s, and it does not answer\n", "silent", text);
+    }
     printf("  %-12s takes %.2f times as long as its class\n", "learned",
            cli_json_number(node, "residual"));
     if (cli_json_number(node, "changes") > 0.0) {

@@ -375,6 +375,10 @@ def check_nodes(s):
           and "\x1b" not in out and "tiny" in out, "one node", out)
     _, out, _ = run("nodes", "b-2", "--json", "--admin", s.url)
     check(json.loads(out)["node"] == "b-2", "one node as JSON")
+    mute = {**NODES[0], "ejected": False, "silent_ms": 41000, "models": []}
+    with Server(**{"/network/v1/nodes/b-2": (200, json.dumps(mute))}) as other:
+        code, out, _ = run("nodes", "b-2", "--admin", other.url)
+        check(code == 0 and out.startswith("b-2: silent\n") and " for 41" in out, "a silent node", out)
     code, out, err = run("nodes", "c-9", "--admin", s.url)
     check(code == 1 and out == "" and "isochrone nodes: no such" in err, "not there", err)
 
