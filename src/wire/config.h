@@ -103,7 +103,7 @@ struct config_engine {
 
 struct config_bus {
     bool http;               /* of a gateway: nodes' messages are taken on the public side, too */
-    struct net_range *reach; /* where nodes may be, beyond what is public */
+    struct net_range *reach; /* where nodes may be, beyond what is public; NULL: not said */
     size_t reach_count;
     /* nats_count 0: no server */
     struct span nats[CONFIG_SERVERS_MAX]; /* nats:// or tls://, host[:port] */

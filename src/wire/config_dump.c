@@ -253,14 +253,15 @@ put_range(struct text *t, const struct net_range *range)
 static void
 put_bus(struct text *t, const struct config_bus *b)
 {
-    if (!b->http && b->reach_count + b->nats_count == 0)
+    if (!b->http && b->reach == NULL && b->nats_count == 0)
         return;
     put(t, "bus: {http: %s", b->http ? "true" : "false");
+    put(t, b->reach != NULL ? ", reach: [" : "");
     for (size_t i = 0; i < b->reach_count; i++) {
-        put(t, i > 0 ? ", " : ", reach: [");
+        put(t, i > 0 ? ", " : "");
         put_range(t, &b->reach[i]);
     }
-    put(t, b->reach_count > 0 ? "]" : "");
+    put(t, b->reach != NULL ? "]" : "");
     for (size_t i = 0; i < b->nats_count; i++)
         put_field(t, i > 0 ? ", " : ", nats: [", b->nats[i], "");
     put(t, b->nats_count > 0 ? "]" : "");

@@ -3,7 +3,7 @@
  * The URL of a member is chosen by who runs it. A gateway that others reach goes to no address on
  * its own machine, link or network because a stranger says so: to private ones for members whose
  * operator is trusted, and to whatever `bus.reach` names. A gateway on loopback is somebody's own,
- * and goes anywhere. */
+ * and goes anywhere, unless `bus.reach` is set: it may be behind a proxy. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +34,8 @@ members_may_reach(const struct roster *roster, bool proven, const struct roster_
 
     net_address_of(address, &a);
     kind = net_kind_of(&a);
-    if (roster->is_local || kind == NET_PUBLIC || (kind == NET_PRIVATE && proven))
+    if ((roster->is_local && c->reach == NULL) || kind == NET_PUBLIC ||
+        (kind == NET_PRIVATE && proven))
         return true;
     for (size_t i = 0; i < c->reach_count; i++) {
         if (net_range_has(&c->reach[i], &a))

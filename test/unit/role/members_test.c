@@ -430,6 +430,10 @@ test_places(void)
     CHECK(hello_from(&n, "http://10.0.0.1") == REPORT_NEWS, "a private one by a trusted operator");
     leave(&n);
     CHECK(hello_from(&n, "http://127.0.0.1") == MEMBERS_BAD_PLACE, "this machine by nobody");
+    write_config("bus: {reach: []}\n");
+    reload();
+    CHECK(hello_from(&n, "http://127.0.0.1") == MEMBERS_BAD_PLACE,
+          "nor where a gateway on loopback has said so");
 }
 
 static void

@@ -248,6 +248,7 @@ static const struct {
     {"bus: {nats: \"nats://a\", ca: file:c}", 1, 25, "no server begins with tls://"},
     {"bus: {nats: \"tls://a\"}", 1, 6, "vouches for the server"},
     {"bus: {nats: \"nats://a\", nkye: file:n}", 1, 25, "did you mean `nkey`"},
+    {"bus: {reach: [], nkey: file:n}", 1, 6, "a bus needs a server"},
     {"bus: {http: yes}", 1, 13, "not true or false"},
     {"bus: {http: true, user: u, password: file:p}", 1, 6, "a bus needs a server"},
     {"bus: {reach: 10.0.0.0/8}", 1, 14, "reach is a list of up to 64 ranges"},
