@@ -17,11 +17,12 @@ import sys
 import time
 import urllib.request
 
-NODES, MODELS, IN_MEMORY = 10, 40, 4  # 40 places; 38 models are asked for in two regions; 24 are on a disk
+NODES, MODELS, IN_MEMORY = 10, 40, 4  # 40 places; 38 models are asked for; each node has 24 on its disk
 KINDS = "ollama,llama-router"
 MODEL_BYTES = 8030000000  # of the 8B and its versions, the only ones that are asked for
-REGIONS = ("us-east", "eu-west")
-RATE_S, ZIPF = 40.0, 0.9  # requests a second in all; popularity
+REGION = "us-east"  # all of it is one site: distances are what loopback has
+GATEWAYS = ("gw-a", "gw-b")
+RATE_S, ZIPF = 50.0, 0.9  # requests a second in all; popularity
 BURST_FACTOR, BURST_S, BURSTS_A_MINUTE = 3, 30, 4
 PROMPT_MEDIAN, PROMPT_SIGMA, OUTPUT = 400, 0.6, 96  # tokens
 WARMUP_S, SETTLE_S, DRAIN_S = 40, 5, 30  # the first are not counted; the last may take so long
@@ -82,12 +83,10 @@ class Arm:
                                                    stdin=subprocess.DEVNULL))
 
     def fleet_options(self):
-        options = ["--seed", str(self.options.seed), "--nodes", str(NODES), "--regions", str(len(REGIONS)),
+        options = ["--seed", str(self.options.seed), "--nodes", str(NODES), "--regions", "1",
                    "--background", "0", "--engines", KINDS, "--models", str(MODELS), "--models-max",
                    str(IN_MEMORY), "--listen-port", str(ENGINE_PORT)]
-        for i, region in enumerate(REGIONS):
-            options += ["--gateway", "%s=127.0.0.%d" % (region, 11 + i)]
-        return options
+        return options + ["--gateway", REGION + "=127.0.0.11"]
 
     def bus(self):
         return "bus: {nats: \"nats://127.0.0.1:%d\"}" % NATS_PORT
@@ -98,38 +97,36 @@ class Arm:
         self.run("emulate", *self.fleet_options(), "--write-configs", self.folder)
         self.begin("emulate", self.options.isochrone, "emulate", *self.fleet_options(), "--log",
                    self.path("emulate.jsonl"))
-        keys = [self.run("key", "gateway", "--name", "gw-" + r, "-o", "gw-%s.key" % r).split()[0]
-                for r in REGIONS]
+        keys = [self.run("key", "gateway", "--name", g, "-o", g + ".key").split()[0] for g in GATEWAYS]
         for i, node in enumerate(fleet):
             self.start_node(i, node, keys)
-        for i, region in enumerate(REGIONS):
-            self.start_gateway(i, region)
+        for i, name in enumerate(GATEWAYS):
+            self.start_gateway(i, name)
 
     def start_node(self, i, node, keys):
         name = "n%d" % i
         self.run("key", "node", "--name", name, "-o", name + ".key")
         self.write(name + ".yaml", "key: \"file:%s.key\"" % name, "state: .", "auth: none",
-                   "region: " + node["region"], self.bus(),
+                   "region: " + REGION, self.bus(),
                    "memory: %d" % (IN_MEMORY * MODEL_BYTES + MODEL_BYTES // 2),
                    "models:", *["  \"%s\": {bytes: %d}" % (m, MODEL_BYTES) for m in node["models"]
                                 if "own" in m or "8b" in m],
                    "listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}" % (
                        NODE_PORT + 2 * i, NODE_PORT + 2 * i + 1),
-                   "gateways:", *["  - {name: gw-%s, key: \"%s\", may: [infer, load]}" % (r, k)
-                                  for r, k in zip(REGIONS, keys)],
+                   "gateways:", *["  - {name: %s, key: \"%s\", may: [infer, load]}" % (g, k)
+                                  for g, k in zip(GATEWAYS, keys)],
                    "engines: [{url: \"%s\", gpu: \"%s\"}]" % (node["url"], node["gpu"]))
         self.begin(name, self.options.isochrone, "node", "-f", name + ".yaml")
 
-    def start_gateway(self, i, region):
-        name = "gateway-%s.yaml" % region
-        with open(self.path(name), encoding="utf-8") as file:  # how each kind of engine calls the models
-            models = file.read().partition("models:\n")[2].partition("engines:\n")[0]
-        self.write(name, "name: gw-" + region, "region: " + region, self.bus(), "auth: none",
+    def start_gateway(self, i, name):
+        with open(self.path("gateway-%s.yaml" % REGION), encoding="utf-8") as file:
+            models = file.read().partition("models:\n")[2].partition("engines:\n")[0]  # and their aliases
+        self.write(name + ".yaml", "name: " + name, "region: " + REGION, self.bus(), "auth: none",
                    "listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}" % (
                        GATEWAY_PORT + 2 * i, GATEWAY_PORT + 2 * i + 1),
-                   *(["key: \"file:gw-%s.key\"" % region] if self.name == "plan" else []),
+                   *(["key: \"file:%s.key\"" % name] if self.name == "plan" else []),
                    "models:", models.rstrip("\n"))
-        self.begin("gateway-" + region, self.options.isochrone, "gateway", "-f", name)
+        self.begin(name, self.options.isochrone, "gateway", "-f", name + ".yaml")
 
     def ask(self, i, path):
         url = "http://127.0.0.1:%d%s" % (GATEWAY_PORT + 2 * i + 1, path)
@@ -144,8 +141,8 @@ class Arm:
                     raise SystemExit("%s: %s ended" % (self.name, " ".join(p.args[:3])))
             try:
                 if all(self.ask(i, "/readyz")["ready_placements"] >= NODES and
-                       self.ask(i, "/network/v1/bus")["gateways"] == len(REGIONS)
-                       for i in range(len(REGIONS))):
+                       self.ask(i, "/network/v1/bus")["gateways"] == len(GATEWAYS)
+                       for i in range(len(GATEWAYS))):
                     return
             except OSError:
                 pass
@@ -163,16 +160,16 @@ class Arm:
                 "--out", self.path("results.jsonl")]
         for name, weight in zip(names, weights):
             args += ["--model", "%s:%.4f" % (name, RATE_S * weight / sum(weights))]
-        for i, region in enumerate(REGIONS):
+        for i, name in enumerate(GATEWAYS):
             args += ["--target", "%s:1=127.0.0.1:%d,127.0.0.1:%d" % (
-                region, GATEWAY_PORT + 2 * i, GATEWAY_PORT + 2 * i + 1)]
+                name, GATEWAY_PORT + 2 * i, GATEWAY_PORT + 2 * i + 1)]
         for p in self.processes:
             args += ["--pid", str(p.pid)]
         print("%s: %s" % (self.name, subprocess.run(args, check=True, text=True, cwd=self.folder,
                                                     stdout=subprocess.PIPE).stdout.strip()), flush=True)
 
     def directives(self):
-        return [d for i in range(len(REGIONS)) for d in self.ask(i, "/network/v1/plan")["directives"]]
+        return [d for i in range(len(GATEWAYS)) for d in self.ask(i, "/network/v1/plan")["directives"]]
 
     def judge(self, directives):
         """After the end: the emulator's log is whole."""
