@@ -17,8 +17,9 @@ import sys
 import time
 import urllib.request
 
-NODES, MODELS, IN_MEMORY = 10, 40, 4  # 40 places; 38 models are asked for; each node has 24 on its disk
+NODES, MODELS, IN_MEMORY = 10, 20, 4  # 40 places; 18 models are asked for; each node has all on its disk
 KINDS = "ollama,llama-router"
+SLOTS = {"ollama": 4, "llama-server router": 16}  # of a model: neither tells, so the nodes' files do
 MODEL_BYTES = 8030000000  # of the 8B and its versions, the only ones that are asked for
 REGION = "us-east"  # all of it is one site: distances are what loopback has
 GATEWAYS = ("gw-a", "gw-b")
@@ -115,7 +116,8 @@ class Arm:
                        NODE_PORT + 2 * i, NODE_PORT + 2 * i + 1),
                    "gateways:", *["  - {name: %s, key: \"%s\", may: [infer, load]}" % (g, k)
                                   for g, k in zip(GATEWAYS, keys)],
-                   "engines: [{url: \"%s\", gpu: \"%s\"}]" % (node["url"], node["gpu"]))
+                   "labels: {gpu: \"%s\"}" % node["gpu"], "engines: [{url: \"%s\", slots: %d}]" % (
+                       node["url"], IN_MEMORY * SLOTS[node["kind"]]))
         self.begin(name, self.options.isochrone, "node", "-f", name + ".yaml")
 
     def start_gateway(self, i, name):
