@@ -4,7 +4,8 @@ llama-server's router), an agent beside each, a NATS server, two gateways; once 
 once with gateways that may not: then engines load what they are asked for, in place of what was idle longest.
 The same requests for both. Ends with 0 also on a machine that was too busy: then it says that the run is void.
 
-usage: e06_live.py PATH_OF_ISOCHRONE PATH_OF_LOADGEN FOLDER [--seconds S] [--seed N] [--only ARM]
+usage: e06_live.py PATH_OF_ISOCHRONE PATH_OF_LOADGEN FOLDER [--models N] [--rate R] [--seconds S] [--seed N]
+                    [--only ARM]
 
 All that is started runs on loopback and ends with it. What programs wrote is in FOLDER. Parameters:"""
 import argparse
@@ -17,13 +18,13 @@ import sys
 import time
 import urllib.request
 
-NODES, MODELS, IN_MEMORY = 10, 20, 4  # 40 places; 18 models are asked for; each node has all on its disk
+NODES, IN_MEMORY = 10, 4  # 40 places; all models but two are asked for; a node has at most 24 on its disk
 KINDS = "ollama,llama-router"
 SLOTS = {"ollama": 4, "llama-server router": 16}  # of a model: neither tells, so the nodes' files do
 MODEL_BYTES = 8030000000  # of the 8B and its versions, the only ones that are asked for
 REGION = "us-east"  # all of it is one site: distances are what loopback has
 GATEWAYS = ("gw-a", "gw-b")
-RATE_S, ZIPF = 50.0, 0.9  # requests a second in all; popularity
+ZIPF = 0.9  # popularity
 BURST_FACTOR, BURST_S, BURSTS_A_MINUTE = 3, 30, 4
 PROMPT_MEDIAN, PROMPT_SIGMA, OUTPUT = 400, 0.6, 96  # tokens
 WARMUP_S, SETTLE_S, DRAIN_S = 40, 5, 30  # the first are not counted; the last may take so long
@@ -75,8 +76,11 @@ class Arm:
         return self.path(name)
 
     def run(self, *args):
-        return subprocess.run([self.options.isochrone, *args], check=True, cwd=self.folder, text=True,
-                              stdout=subprocess.PIPE).stdout
+        done = subprocess.run([self.options.isochrone, *args], check=False, cwd=self.folder, text=True,
+                              capture_output=True)
+        if done.returncode != 0:
+            raise SystemExit("%s: %s" % (args[0], done.stderr.strip()))
+        return done.stdout
 
     def begin(self, name, *args):
         with open(self.path(name + ".out"), "w", encoding="utf-8") as out:
@@ -85,7 +89,7 @@ class Arm:
 
     def fleet_options(self):
         options = ["--seed", str(self.options.seed), "--nodes", str(NODES), "--regions", "1",
-                   "--background", "0", "--engines", KINDS, "--models", str(MODELS), "--models-max",
+                   "--background", "0", "--engines", KINDS, "--models", str(self.options.models), "--models-max",
                    str(IN_MEMORY), "--listen-port", str(ENGINE_PORT)]
         return options + ["--gateway", REGION + "=127.0.0.11"]
 
@@ -152,7 +156,7 @@ class Arm:
         raise SystemExit("%s: not all is ready after a minute" % self.name)
 
     def load(self):
-        names = ["llama-3.1-8b"] + ["own-%02d" % m for m in range(3, MODELS)]
+        names = ["llama-3.1-8b"] + ["own-%02d" % m for m in range(3, self.options.models)]
         weights = [1.0 / (i + 1) ** ZIPF for i in range(len(names))]
         seconds = WARMUP_S + self.options.seconds
         args = [self.options.loadgen, "--seed", str(self.options.seed), "--seconds", str(seconds), "--drain",
@@ -161,7 +165,7 @@ class Arm:
                     BURSTS_A_MINUTE * seconds // 60, BURST_FACTOR, BURST_S),
                 "--out", self.path("results.jsonl")]
         for name, weight in zip(names, weights):
-            args += ["--model", "%s:%.4f" % (name, RATE_S * weight / sum(weights))]
+            args += ["--model", "%s:%.4f" % (name, self.options.rate * weight / sum(weights))]
         for i, name in enumerate(GATEWAYS):
             args += ["--target", "%s:1=127.0.0.1:%d,127.0.0.1:%d" % (
                 name, GATEWAY_PORT + 2 * i, GATEWAY_PORT + 2 * i + 1)]
@@ -214,6 +218,8 @@ def main():
     parser.add_argument("isochrone", type=os.path.abspath)
     parser.add_argument("loadgen", type=os.path.abspath)
     parser.add_argument("folder", type=os.path.abspath)
+    parser.add_argument("--models", type=int, default=40)
+    parser.add_argument("--rate", type=float, default=50.0)  # requests a second in all
     parser.add_argument("--seconds", type=int, default=150)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=ARMS)
