@@ -265,8 +265,10 @@ ask(struct span model, uint32_t failure, bool is_left)
     while (step(&event, &actions) > 0 && actions.list[0].kind == ACTION_DISPATCH &&
            actions.list[0].dispatch.request == f.request) {
         const struct action_dispatch *d = &actions.list[0].dispatch;
-        must(d->node < f.gateway->nodes_max && m->by_index[d->node] != NULL &&
-             m->by_index[d->node]->is_in_core);
+        must(d->node < f.gateway->nodes_max);
+        /* the configuration's nodes are asked, too, when no member is behind them */
+        must(d->node < f.gateway->members_first ||
+             (m->by_index[d->node] != NULL && m->by_index[d->node]->is_in_core));
         must(++attempts <= ATTEMPTS_MAX);
         event = (struct event){.kind = EVENT_FAILED};
         event.failed = (struct event_failed){.request = f.request,
