@@ -335,13 +335,14 @@ loop_post(struct loop *loop, struct loop_post *post, loop_post_fn *fn)
     must(pthread_mutex_unlock(&loop->posts_lock) == 0);
 }
 
-/* Run what was posted up to now; what is posted meanwhile wakes the next pass. */
-static void
-run_posts(struct loop *loop)
+/* What is posted meanwhile wakes the next pass. */
+bool
+loop_take_posts(struct loop *loop)
 {
     struct loop_posts posts = TAILQ_HEAD_INITIALIZER(posts);
     struct loop_post *post;
     uint64_t count;
+    bool is_some;
 
     /* Reset the counter before the queue is looked at, or a wake-up could be lost. It fails only
      * when the counter is 0, which is as good. */
@@ -350,10 +351,12 @@ run_posts(struct loop *loop)
     must(pthread_mutex_lock(&loop->posts_lock) == 0);
     TAILQ_CONCAT(&posts, &loop->posts, link);
     must(pthread_mutex_unlock(&loop->posts_lock) == 0);
+    is_some = !TAILQ_EMPTY(&posts);
     while ((post = TAILQ_FIRST(&posts)) != NULL) {
         TAILQ_REMOVE(&posts, post, link);
         post->fn(post);
     }
+    return is_some;
 }
 
 /* ---- The pass. */
@@ -396,7 +399,7 @@ loop_pass(struct loop *loop, uint64_t max_wait_ns)
     loop->now_ns = clock_now_ns();
     for (int i = 0; i < count; i++) {
         if (loop->events[i].data.u64 == WAKE_DATA)
-            run_posts(loop);
+            loop_take_posts(loop);
     }
     for (int i = 0; i < count; i++) {
         if (loop->events[i].data.u64 != WAKE_DATA)

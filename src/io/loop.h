@@ -89,4 +89,7 @@ struct loop_post {
     loop_post_fn *fn;
 };
 void loop_post(struct loop *loop, struct loop_post *post, loop_post_fn *fn);
+/* Run what was posted up to now, and nothing else: for the end, when no loop runs any more. False:
+ * nothing was. */
+bool loop_take_posts(struct loop *loop);
 #endif

@@ -512,11 +512,15 @@ gateway_run(struct gateway *g)
     }
 }
 
-/* What lanes and the worker posted to each other when their threads ended. A question and its
- * answer are two posts: two rounds, after all that asks is closed. */
+/* What lanes, the worker and the bus posted when their threads ended, after all that asks is
+ * closed. A pass looks at so many descriptors, and its timers may post again; so afterwards posts
+ * alone are taken, until there are none. It ends: an answer asks nothing. From here on nobody
+ * posts, and who was posted may be freed. */
 static void
 take_last_posts(struct gateway *g)
 {
+    bool is_some;
+
     for (uint32_t i = 0; i < g->lane_count; i++)
         lane_hush(&g->lanes[i]);
     for (uint32_t i = 0; i < 2 * g->lane_count; i++) {
@@ -524,6 +528,13 @@ take_last_posts(struct gateway *g)
         if (loop != NULL)
             loop_pass(loop, 0);
     }
+    do {
+        is_some = false;
+        for (uint32_t i = 0; i < g->lane_count; i++) {
+            if (g->lanes[i].loop != NULL && loop_take_posts(g->lanes[i].loop))
+                is_some = true;
+        }
+    } while (is_some);
 }
 
 void

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/must.h"
 #include "io/bus.h"
 #include "io/clock.h"
 #include "io/http_fetch.h"
@@ -25,6 +26,7 @@ struct way { /* one on its way: made and freed on the first lane, while the bus 
     struct span part; /* text */
     /* the answer */
     struct loop_post post; /* from the bus's thread */
+    bool is_with_bus;      /* it will be posted, or is: until on_answer nobody may free it */
     enum err err;
     char answer[MESSAGE_BYTES_MAX];
     size_t answer_bytes;
@@ -144,6 +146,7 @@ on_answer(struct loop_post *post)
 {
     struct way *w = CONTAINER_OF(post, struct way, post);
 
+    w->is_with_bus = false;
     if (w->err == ERR_OK)
         read_answer(w);
     else if (w->err == ERR_NOT_FOUND)
@@ -179,8 +182,9 @@ send_bus(struct way *w)
     if (!state.connected)
         return false;
     snprintf(subject, sizeof(subject), "iso.ctl.%s", w->node_name);
-    return bus_request(bus, span_of(subject), (struct span){w->text, w->bytes}, STEER_ANSWER_NS,
-                       on_reply, w) == ERR_OK;
+    w->is_with_bus = bus_request(bus, span_of(subject), (struct span){w->text, w->bytes},
+                                 STEER_ANSWER_NS, on_reply, w) == ERR_OK;
+    return w->is_with_bus; /* it may be posted by now; on_answer comes on this thread, later */
 }
 
 /* ---- Sending. */
@@ -248,6 +252,9 @@ steer_send_open(struct gateway *gateway, struct steer *steer, struct steer_send 
     return ERR_OK;
 }
 
+/* The bus is closed by now (members_stop): it answered all it had, and its thread has ended. What
+ * it posted was taken before this (take_last_posts in gateway.c), and whoever asked since found no
+ * bus. So what is left here is over HTTP, of this thread alone. */
 void
 steer_send_close(struct steer_send *send)
 {
@@ -256,6 +263,7 @@ steer_send_close(struct steer_send *send)
     if (send == NULL)
         return;
     LIST_FOREACH_SAFE (w, &send->ways, link, next) {
+        must(!w->is_with_bus);
         http_fetch_cancel(&w->fetch);
         way_free(w);
     }

@@ -444,6 +444,43 @@ stop_loop(void *loop)
     return NULL;
 }
 
+static unsigned answers;
+
+static void
+on_no_timer(struct loop_timer *timer)
+{
+    (void)timer;
+    answers = 1000;
+}
+
+static void
+on_answer_post(struct loop_post *post)
+{
+    (void)post;
+    answers++;
+}
+
+static void
+on_question_post(struct loop_post *post)
+{
+    loop_post(posted.loop, post, on_answer_post);
+}
+
+static void
+test_last_posts(struct loop *loop)
+{
+    struct loop_post question;
+    struct loop_timer timer = {.fn = NULL};
+
+    posted.loop = loop;
+    loop_timer_set(loop, &timer, 1, on_no_timer);
+    loop_post(loop, &question, on_question_post);
+    CHECK(loop_take_posts(loop) && answers == 0, "the question alone");
+    CHECK(loop_take_posts(loop) && answers == 1, "then the answer");
+    CHECK(!loop_take_posts(loop) && timer.deadline_ns != 0, "then nothing, and no timer");
+    loop_timer_stop(&timer);
+}
+
 static void
 test_stop(struct loop *loop)
 {
@@ -475,6 +512,7 @@ main(void)
     test_tasks(loop);
     test_timer(loop);
     test_posts(loop);
+    test_last_posts(loop);
     test_stop(loop);
     loop_close(loop);
     loop_close(NULL);
