@@ -330,6 +330,21 @@ note_hello(struct members *m, struct member *member, const struct report_hello *
     }
 }
 
+/* One that was not known, and said so with `sender`, whose place may be another's until now. NULL:
+ * the table is full, or there is no memory. */
+static struct member *
+admit(struct members *m, struct span name, const struct report_sender *sender)
+{
+    struct member *member;
+
+    if (sender->proven)
+        members_make_room(m);
+    member = member_add(&m->table, name);
+    if (member != NULL)
+        member->sender = *sender;
+    return member;
+}
+
 /* roster: the configuration's, without members. */
 static uint32_t
 take_hello(struct members *m, struct member *member, struct span name, const struct report_hello *h,
@@ -342,8 +357,9 @@ take_hello(struct members *m, struct member *member, struct span name, const str
                                          .revoked_count = operators->revoke_count};
     enum identity_verdict identity;
     enum report_verdict verdict;
+    struct report_sender unknown = {.epoch = 0};
     struct roster_member *node;
-    bool is_stranger = member == NULL;
+    bool is_stranger = member == NULL, is_taken;
 
     if (h->role != REPORT_NODE)
         return MEMBERS_NO_NODE;
@@ -352,6 +368,8 @@ take_hello(struct members *m, struct member *member, struct span name, const str
         bucket_look(&member->sender.signed_checks, REPORT_SIGNED_PER_MINUTE_MAX, now_ns).left == 0)
         return REPORT_TOO_OFTEN;
     identity = identity_verify(&h->identity, name, &trust, clock_wall_s());
+    if (is_stranger && identity != IDENTITY_PROVEN && m->table.count == MEMBERS_MAX)
+        return MEMBERS_TABLE_FULL;
     if (identity != IDENTITY_PROVEN && !identity_is_unproven(identity))
         identity_words(identity, &h->identity, clock_wall_s(), words);
     if (!make_node(m, &h->identity, &node))
@@ -361,21 +379,22 @@ take_hello(struct members *m, struct member *member, struct span name, const str
         roster_member_unref(node);
         return MEMBERS_BAD_PLACE;
     }
-    if (is_stranger)
-        member = member_add(&m->table, name);
-    if (member == NULL) {
-        roster_member_unref(node);
-        return MEMBERS_TABLE_FULL;
+    verdict = report_sender_take_hello(is_stranger ? &unknown : &member->sender, name, h, identity,
+                                       now_ns);
+    is_taken = verdict == REPORT_NEWS || verdict == REPORT_REPEATED;
+    if (is_taken && is_stranger) { /* only now: records can be copied, signatures can not */
+        member = admit(m, name, &unknown);
+        if (member == NULL) {
+            roster_member_unref(node);
+            return MEMBERS_TABLE_FULL;
+        }
     }
-    verdict = report_sender_take_hello(&member->sender, name, h, identity, now_ns);
-    if (verdict == REPORT_NEWS || verdict == REPORT_REPEATED) {
+    if (is_taken) {
         note_hello(m, member, h, identity, node, verdict == REPORT_NEWS);
         return REPORT_NEWS;
     }
     roster_member_unref(node);
-    if (is_stranger)
-        member_remove(&m->table, member);
-    else if (verdict == REPORT_OTHER_KEY)
+    if (verdict == REPORT_OTHER_KEY && !is_stranger)
         member->rival_ns = now_ns;
     return verdict;
 }

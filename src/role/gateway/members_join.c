@@ -414,6 +414,60 @@ on_gather(struct loop_timer *timer)
     m->gather_ns = clock_now_ns() - begun_ns;
 }
 
+/* ---- Room for who is proven. */
+
+/* Has it a place in the fleet beside the configuration's nodes, or a claim to one? */
+static bool
+wants_index(const struct member *member)
+{
+    return !member->is_over && !member->is_configured;
+}
+
+/* May another one have its place? */
+static bool
+may_yield(const struct member *member)
+{
+    return !member->sender.proven && !member->is_configured && !member->is_resolving;
+}
+
+/* Who was silent longest of those who may yield; NULL: nobody. */
+static struct member *
+most_silent(const struct members *m, bool needs_index)
+{
+    struct member *found = NULL;
+
+    for (uint32_t i = 0; i < m->table.count; i++) {
+        struct member *member = m->table.list[i];
+        if (may_yield(member) && (!needs_index || wants_index(member)) &&
+            (found == NULL || member->heard_ns < found->heard_ns))
+            found = member;
+    }
+    return found;
+}
+
+void
+members_make_room(struct members *m)
+{
+    const char *words = "a node of a trusted operator took its place: there are too many members";
+    uint32_t room = m->gateway->nodes_max - m->gateway->members_first, claims = 0;
+    struct member *member;
+
+    for (uint32_t i = 0; i < m->table.count; i++)
+        claims += wants_index(m->table.list[i]);
+    if (claims < room && m->table.count < MEMBERS_MAX)
+        return;
+    member = most_silent(m, claims >= room);
+    if (member == NULL)
+        return;
+    log_info("node %s: is no member any more: %s", member->name, words);
+    members_note_refused(m, span_of(member->name), MEMBERS_TABLE_FULL, words);
+    members_drop_pages(m, member);
+    leave_index(m, member);
+    member_remove(&m->table, member);
+    m->is_changed = true; /* it leaves the fleet with the next gathering */
+    members_gather_soon(m);
+}
+
 /* ---- Forgetting. */
 
 /* Silent for long, though it could have said something, and no answer either. */

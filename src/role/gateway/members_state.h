@@ -75,6 +75,9 @@ void members_tell_node(struct members *m, struct member *member);
 void members_note_steering(struct member *member, const struct report *r);
 void members_steering_words(struct members *m, const struct member *member,
                             char ret_words[MEMBERS_WORDS_BYTES]);
+/* For one more whose operator is trusted: where there is none left, the unproven one that reported
+ * longest ago is no member any more. Under the lock. */
+void members_make_room(struct members *m);
 void members_gather_open(struct members *m);
 void members_gather_close(struct members *m);
 /* Forget what waits. Under the lock, or when nobody else is there. */

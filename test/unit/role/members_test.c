@@ -573,6 +573,74 @@ test_forged(void)
     leave(&n);
 }
 
+/* ---- Strangers take all the room there is. */
+
+static void
+fill(uint32_t count)
+{
+    char name[32];
+
+    members_lock(members());
+    while (members()->table.count < count) {
+        struct member *m;
+        snprintf(name, sizeof(name), "stranger-%u", members()->table.count);
+        m = member_add(&members()->table, span_of(name));
+        must(m != NULL);
+        m->heard_ns = clock_now_ns() - members()->table.count % 1000 * SECOND_NS / 1000;
+    }
+    members_unlock(members());
+}
+
+static bool
+is_there(const char *name)
+{
+    return member_find(&members()->table, span_of(name)) != NULL;
+}
+
+static void
+test_room(void)
+{
+    struct bus_node stranger = new_node(9), silent = new_node(10), proven[3];
+    uint32_t room = gateway->nodes_max - gateway->members_first;
+    char text[MESSAGE_BYTES_MAX];
+    size_t bytes;
+
+    write_config("operators: {trust: [\"%s\"]}\n", operator_key);
+    reload();
+    for (unsigned i = 0; i < 3; i++) {
+        proven[i] = new_node(11 + i);
+        proven[i].operator_secret = &operator_secret;
+    }
+    join(&silent);
+    member_find(&members()->table, span_of(silent.name))->heard_ns = 1;
+    fill(room - 1);
+    CHECK(hello(&proven[0]) == REPORT_NEWS && members()->table.count == room &&
+              is_there(silent.name),
+          "the last place is a place");
+    fill(MEMBERS_MAX);
+    CHECK(hello(&stranger) == MEMBERS_TABLE_FULL, "a stranger finds none");
+    bytes = bus_node_hello_text(&proven[1], text);
+    text[bytes - 4] ^= 1; /* of the signature */
+    CHECK(say(MEMBERS_HELLO, &proven[1], text, bytes) == REPORT_BAD_SIGNATURE &&
+              is_there(silent.name) && members()->table.count == MEMBERS_MAX,
+          "nor does who copied the record of a proven one");
+    CHECK(hello(&proven[1]) == REPORT_NEWS && is_there(proven[1].name) && !is_there(silent.name) &&
+              members()->table.count == MEMBERS_MAX,
+          "a proven one takes the place of the unproven one that was silent longest");
+    CHECK(was_refused(&silent, MEMBERS_TABLE_FULL, "trusted operator"), "and people see why");
+    CHECK(hello(&proven[2]) == REPORT_NEWS && !is_there("stranger-998") &&
+              is_there(proven[0].name) && is_there(proven[1].name),
+          "the next one takes the next, and none that is proven");
+    gather();
+    CHECK(models_of(&silent) == -1 && models_of(&proven[1]) == 0 && models_of(&proven[2]) == 0,
+          "in the fleet, too");
+    members_lock(members());
+    member_remove(&members()->table, member_find(&members()->table, SPAN_LIT("stranger-5000")));
+    members_unlock(members());
+    CHECK(hello(&stranger) == REPORT_NEWS && members()->table.count == MEMBERS_MAX,
+          "where one left a stranger finds it");
+}
+
 int
 main(void)
 {
@@ -599,6 +667,7 @@ main(void)
     test_named();
     test_old_acks();
     test_forged();
+    test_room();
     gateway_close(gateway);
     unlink(config_path);
     rmdir(folder);
