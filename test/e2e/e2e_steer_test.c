@@ -303,6 +303,23 @@ test_plan(void)
           "who left is not asked");
 }
 
+/* The gateway stops while the bus has directives that nobody answers. */
+static void
+test_stop(void)
+{
+    unsigned before = heard(), i;
+
+    set_mode(MUTE);
+    bus_node_restart(&node);
+    CHECK(e2e_wait_ready(&gateway, 1) && ask("load", LOAD) > 0 && ask("drain", "{}") > 0,
+          "two that wait for answers");
+    for (i = 0; i < 100 && heard() < before + 2; i++)
+        usleep(100000);
+    CHECK(heard() == before + 2, "are heard");
+    e2e_gateway_stop(&gateway);
+    CHECK(true, "and the gateway ends");
+}
+
 int
 main(void)
 {
@@ -315,7 +332,7 @@ main(void)
     test_outcomes();
     test_cannot();
     test_plan();
-    e2e_gateway_stop(&gateway);
+    test_stop();
     bus_close(bus);
     e2e_engine_stop(engine);
     nats_server_fini(&server);
