@@ -79,6 +79,13 @@ left_over(float copies, float room, float upper)
     return max_f(0.0f, 1.0f - copies * room / max_f(upper, 1e-6f));
 }
 
+/* What the copy number nth takes of it. */
+static float
+copy_part(uint32_t nth, float room, float at_once)
+{
+    return left_over((float)nth - 1.0f, room, at_once) - left_over((float)nth, room, at_once);
+}
+
 float
 plan_price(const struct core *core, uint32_t model)
 {
@@ -91,7 +98,7 @@ plan_worth(const struct core *core, uint32_t model, uint32_t node, uint32_t nth)
     uint32_t region = core->hot[node].region, class = core->hot[node].class;
     uint32_t local = core->demands[index_slot(core, model, region)].copies;
     float rate = demand_ahead(core, core->now_ns, model, core->config.own_region, AHEAD_MS);
-    float saved_ms, at_once, z, room, upper, part;
+    float saved_ms, waits_ms, at_once, z, room, upper, part;
 
     if (core->models[model].copies <= local) { /* none elsewhere */
         float load_ms = load_time_ms(core, node, model);
@@ -106,14 +113,15 @@ plan_worth(const struct core *core, uint32_t model, uint32_t node, uint32_t nth)
     }
     if (!(saved_ms > 0.0f) || rate < WANTED_LEAST_S)
         return 0.0f;
-    z = (float)fmath_log((double)(rate * saved_ms / max_f(plan_price(core, model), 1e-3f))) /
+    at_once = rate * stay_s(core, model, class);
+    waits_ms = nth == 1 ? saved_ms : min_f(saved_ms, 1e3f * stay_s(core, model, class));
+    z = (float)fmath_log((double)(rate * waits_ms / max_f(plan_price(core, model), 1e-3f))) /
         1.702f;
     z = max_f(0.0f, min_f(Z_MAX, z)); /* of the quantile that lack and excess ask for */
-    at_once = rate * stay_s(core, model, class);
     upper = at_once + z * sqrtf(at_once);
     room = copy_room(core, model, node);
-    part = left_over((float)nth - 1.0f, room, upper) - left_over((float)nth, room, upper);
-    return rate * saved_ms * part;
+    part = copy_part(nth, room, at_once);
+    return rate * (saved_ms * part + waits_ms * max_f(0.0f, copy_part(nth, room, upper) - part));
 }
 
 float
