@@ -23,7 +23,7 @@
 #define TOKENS_LEAST       1e-3f /* of a queue: less, and products with it leave the range of a float */
 #define SWEEP_REQUESTS     64u /* of one node */
 #define SWEEP_NODES        32u /* nodes a tick looks after, ... */
-#define SWEEP_PLACEMENTS   32u /* ... fewer where each has many models */
+#define SWEEP_PLACEMENTS   32u /* ... as long as they have no more models than that */
 #define SHARE_TAU_MS       5000.0f
 #define SHARE_FLOOR        0.0078125f /* of a gateway among at most 64 */
 #define HEARD_PART         0.015625f  /* of one report in what reports say of others' part */
@@ -43,6 +43,7 @@
 #define RATE_REACH         4.0f /* one rate counts for at most, or at least, so many times ours */
 #define RATE_MIN           1.0f /* bytes/ms: 8 kbit/s */
 #define RATE_MAX           1e7f /* 80 Gbit/s */
+_Static_assert(SWEEP_PLACEMENTS >= CORE_NODE_MODELS_MAX, "each node gets its visit");
 
 const struct curve capacity_generic_curve = {
     .a_ms = 2.0f, .b_ms = 0.18f, .c_ms = 5.9e-6f, .t0_ms = 24.0f, .tk_ms = 0.25f, .tb_ms = 0.0044f};
@@ -751,6 +752,31 @@ sweep_requests(struct core *core, uint32_t node)
     }
 }
 
+/* What a visit reads lies all over the memory, and was not used for long: it comes at once, rather
+ * than one line after the other. Returns how many models the node has. */
+static uint32_t
+sweep_fetch(const struct core *core, uint32_t node)
+{
+    uint32_t count = 0;
+
+    for (uint32_t p = core->cold[node].first_placement; p != NONE;
+         p = core->placements[p].node_next, count++) {
+        uint32_t model = core->placements[p].model;
+        const struct model_record *m = &core->models[model];
+        size_t slot = index_slot(core, model, core->hot[node].region);
+
+        __builtin_prefetch(m);
+        __builtin_prefetch(capacity_class(core, model, core->hot[node].class));
+        __builtin_prefetch(&core->bucket_masks[slot]);
+        __builtin_prefetch(&core->bucket_heads[slot * INDEX_BUCKETS + core->placements[p].bucket]);
+        __builtin_prefetch(&m->rate_now);
+        __builtin_prefetch(&m->mix);
+        __builtin_prefetch(&core->headrooms[slot]);
+        __builtin_prefetch(&core->headrooms[slot].sent);
+    }
+    return count;
+}
+
 static void
 sweep_node(struct core *core, uint32_t node)
 {
@@ -773,6 +799,15 @@ sweep_node(struct core *core, uint32_t node)
     headroom_sweep(core, node);
 }
 
+/* All nodes were visited: the models' turn, a part of them a tick. False: they are not through. */
+static bool
+swept(struct core *core)
+{
+    if (core->headroom_next == 0 && !model_load_swept(core))
+        return false;
+    return headroom_swept(core);
+}
+
 void
 capacity_sweep(struct core *core)
 {
@@ -780,18 +815,18 @@ capacity_sweep(struct core *core)
 
     for (uint32_t i = 0; i < SWEEP_NODES && left > 0 && core->node_end > 0; i++) {
         if (core->sweep >= core->node_end) {
-            if (!model_load_swept(core))
+            if (!swept(core))
                 return;
             core->sweep = 0;
             suspicion_round(core);
-            headroom_swept(core);
             if (i > 0)
                 break; /* once around is enough */
         }
         if (node_known(core, core->sweep)) {
-            uint32_t p = core->cold[core->sweep].first_placement;
-            for (; p != NONE && left > 0; left--)
-                p = core->placements[p].node_next;
+            uint32_t models = sweep_fetch(core, core->sweep);
+            if (models > left)
+                return; /* the next tick's first */
+            left -= models;
             sweep_node(core, core->sweep);
         }
         core->sweep++;

@@ -15,6 +15,7 @@
 #define MIX_PART          0.001f /* of one request in a usual one */
 #define RATE_TAU_MS       30000.0f
 #define TOLD_EVERY_NS     UINT64_C(1000000000)
+#define TICK_CELLS        256   /* that a tick tells, a model without any counted as one */
 #define FREE_LEAST        0.02f /* of a node's time: more than the rest is never counted as taken */
 #define TAIL_LEAST        0.3f
 #define UNLIKE_PART       2.0f /* how much less even prompts of unlike lengths make the cycle */
@@ -309,21 +310,30 @@ headroom_tell(struct headroom *h, float rounds)
     h->sum = (struct headroom_sum){0};
 }
 
-void
+bool
 headroom_swept(struct core *core)
 {
-    core->headroom_rounds++;
-    if (core->now_ns - core->headroom_ns < TOLD_EVERY_NS)
-        return;
-    for (uint32_t m = 0; m < core->config.models_max; m++) {
-        for (uint64_t left = core->models[m].region_mask; left != 0; left &= left - 1) {
-            struct headroom *h = headroom_of(core, m, (uint32_t)__builtin_ctzll(left));
+    int32_t left = TICK_CELLS;
+    uint32_t m = core->headroom_next;
+
+    if (m == 0) {
+        core->headroom_rounds++;
+        if (core->now_ns - core->headroom_ns < TOLD_EVERY_NS)
+            return true;
+        core->headroom_ns = core->now_ns;
+    }
+    for (; m < core->config.models_max && left > 0; m++, left--) {
+        for (uint64_t regions = core->models[m].region_mask; regions != 0;
+             regions &= regions - 1, left--) {
+            struct headroom *h = headroom_of(core, m, (uint32_t)__builtin_ctzll(regions));
             headroom_tell(h, (float)core->headroom_rounds);
             headroom_check_look(core, &core->models[m], h);
         }
     }
-    core->headroom_ns = core->now_ns;
-    core->headroom_rounds = 0;
+    core->headroom_next = m < core->config.models_max ? m : 0;
+    if (core->headroom_next == 0)
+        core->headroom_rounds = 0;
+    return core->headroom_next == 0;
 }
 
 /* ---- What people may read. */

@@ -54,9 +54,9 @@ struct model_mix headroom_mix(const struct core *core, uint32_t model);
 void headroom_sent(struct core *core, uint32_t placement);
 void headroom_ended(struct core *core, const struct request *r, const struct attempt *a,
                     const struct event_ended *e);
-/* A tick visits the node; all were visited. */
+/* A tick visits the node; all were visited. False: there is more to tell than a tick should. */
 void headroom_sweep(struct core *core, uint32_t node);
-void headroom_swept(struct core *core);
+bool headroom_swept(struct core *core);
 
 static inline struct headroom *
 headroom_of(const struct core *core, uint32_t model, uint32_t region)

@@ -479,6 +479,7 @@ struct core {
     struct headroom *headrooms; /* likewise */
     uint64_t headroom_ns;       /* when they were told last */
     uint32_t headroom_rounds;   /* in their sums */
+    uint32_t headroom_next;     /* headroom: the model it goes on with */
     struct region_path *paths;  /* by region */
     uint8_t region_order[CORE_REGIONS_MAX], region_place[CORE_REGIONS_MAX]; /* nearest first */
     struct request *requests;

@@ -203,6 +203,63 @@ test_cells(void)
     world_close(&w);
 }
 
+#define WIDE_NODES  24u
+#define WIDE_HELD   24u /* models of a node, nobody else's */
+#define WIDE_MODELS 768u
+#define PART_MOST   264u /* cells that a tick may tell */
+
+static uint32_t
+wide_told(const struct world *w)
+{
+    uint32_t told = 0;
+
+    for (uint32_t m = 0; m < WIDE_NODES * WIDE_HELD; m++) {
+        const struct headroom *h = headroom_of(w->core, m, m / WIDE_HELD % 8);
+        told += h->nodes == 1 && h->most_ms > 0.0f;
+    }
+    return told;
+}
+
+static uint32_t
+wide_visited(const struct world *w)
+{
+    uint32_t visited = 0;
+
+    for (uint32_t n = 0; n < WIDE_NODES; n++)
+        visited += w->core->cold[n].headroom_ns == w->now_ns;
+    return visited;
+}
+
+/* Of many models and nodes a tick looks after some. */
+static void
+test_parts(void)
+{
+    uint32_t told = 0, now, most_told = 0, most_visited = 0;
+    struct world w;
+
+    world_open_wide(&w, WIDE_NODES, WIDE_MODELS, WIDE_NODES * WIDE_HELD, RULE_TIME, 1);
+    for (uint32_t n = 0; n < WIDE_NODES; n++) {
+        for (uint32_t k = 0; k < WIDE_HELD; k++) {
+            if (k == 0)
+                world_node(&w, n, (uint16_t)(n % 8), 2.0f, (uint16_t)(n * WIDE_HELD), MODEL_READY);
+            else
+                ready_too(&w, n, (uint16_t)(n * WIDE_HELD + k));
+        }
+    }
+    for (uint32_t i = 0; i < 4 * (WIDE_NODES + 8); i++) {
+        pass(&w, STEP_MS);
+        now = wide_told(&w);
+        most_told = now > told + most_told ? now - told : most_told;
+        most_visited = max_u32(most_visited, wide_visited(&w));
+        CHECK(now >= told, "what is told stays, round after round");
+        told = now;
+    }
+    CHECK(told == WIDE_NODES * WIDE_HELD, "all cells are told, of one node each");
+    CHECK(most_told > 0 && most_told <= PART_MOST, "a part of them in a tick");
+    CHECK(most_visited == 1, "nodes with many models: one in a tick");
+    world_close(&w);
+}
+
 static struct node_view
 node_of(const struct world *w, uint32_t node)
 {
@@ -455,6 +512,7 @@ main(void)
     test_limits();
     test_others();
     test_cells();
+    test_parts();
     test_goals();
     test_silent();
     test_check();

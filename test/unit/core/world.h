@@ -19,14 +19,15 @@ struct world {
 };
 
 __attribute__((unused)) static void
-world_open(struct world *w, uint32_t nodes, uint32_t rule, uint64_t seed)
+world_open_wide(struct world *w, uint32_t nodes, uint32_t models, uint32_t placements,
+                uint32_t rule, uint64_t seed)
 {
     struct core_config c = {.seed = seed,
                             .nodes_max = nodes,
-                            .models_max = 4,
+                            .models_max = models,
                             .regions_max = 8,
                             .classes_max = 4,
-                            .placements_max = nodes * 4,
+                            .placements_max = placements,
                             .requests_max = 64,
                             .prefix_entries_max = 65536,
                             .rule = rule};
@@ -38,6 +39,12 @@ world_open(struct world *w, uint32_t nodes, uint32_t rule, uint64_t seed)
     memset(w->memory, 0, bytes);
     must(core_init(w->memory, bytes, &c, &w->core) == ERR_OK);
     w->now_ns = 1000 * WORLD_MS;
+}
+
+__attribute__((unused)) static void
+world_open(struct world *w, uint32_t nodes, uint32_t rule, uint64_t seed)
+{
+    world_open_wide(w, nodes, 4, nodes * 4, rule, seed);
 }
 
 __attribute__((unused)) static void
