@@ -255,7 +255,7 @@ def check_node(fleet):
 
     def state():
         try:
-            models = json.loads(get(url + "/network/v1/report")[1])["models"]
+            models = json.loads(get(url + "/network/v1/report")[1]).get("models", [])  # none: it is not asked yet
         except OSError:
             return "nobody"
         return next((m["state"] for m in models if m["id"] == "qwen3:32b"), "absent")
@@ -270,30 +270,34 @@ engines: [{url: "%s"}]
 """ % (public, admin, fleet.url("ollama", 1)))
     node = subprocess.Popen([t.PROGRAM, "node", "-f", "node.yaml"], stdout=subprocess.DEVNULL,
                             stderr=subprocess.DEVNULL)
-    t.check(t.wait_for(lambda: state() == "on_disk", "an agent"), "a model on the disk of an Ollama")
-    result = []
-    asks = threading.Thread(target=chat, args=(url, "qwen3:32b", 4, result))
-    asks.start()
-    t.check(t.wait_for(lambda: state() == "loading", "a load"), "who waits for it makes it one that loads")
-    asks.join()
-    t.check(result == [200], "and is answered", result)
-    t.check(t.wait_for(lambda: state() == "ready", "the model"), "then it is ready")
-    node.terminate()
-    node.wait()
+    try:
+        t.check(t.wait_for(lambda: state() == "on_disk", "an agent"), "a model on the disk of an Ollama")
+        result = []
+        asks = threading.Thread(target=chat, args=(url, "qwen3:32b", 4, result))
+        asks.start()
+        t.check(t.wait_for(lambda: state() == "loading", "a load"), "who waits for it makes it one that loads")
+        asks.join()
+        t.check(result == [200], "and is answered", result)
+        t.check(t.wait_for(lambda: state() == "ready", "the model"), "then it is ready")
+    finally:
+        node.terminate()
+        node.wait()
 
 
 def main():
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
         fleet = Fleet("--models-max", "1", "--dev-mode")
-        check_router(fleet)
-        check_ollama(fleet)
-        check_vllm(fleet)
-        check_sglang(fleet)
-        check_key(fleet)
-        check_gateway(fleet)
-        check_node(fleet)
-        fleet.end()
+        try:
+            check_router(fleet)
+            check_ollama(fleet)
+            check_vllm(fleet)
+            check_sglang(fleet)
+            check_key(fleet)
+            check_gateway(fleet)
+            check_node(fleet)
+        finally:
+            fleet.end()
         plain = Fleet()
         expect("vLLM without dev mode", 1, ["VLLM_SERVER_DEV_MODE=1"], "sleep", "--engine",
                plain.url("vllm"))
