@@ -316,7 +316,7 @@ plural(size_t count)
 static void
 print_result(struct check *c)
 {
-    size_t others = c->is_node ? c->node.gateway_count : c->config.model_count;
+    size_t others = c->is_node ? c->node.base.gateway_count : c->config.model_count;
     const char *verdict = "ok";
     cJSON *root;
     char *text;

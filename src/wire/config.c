@@ -11,6 +11,7 @@
 #include "core/rule.h"
 #include "wire/adapter.h"
 #include "wire/config_bus.h"
+#include "wire/config_gateways.h"
 #include "wire/config_parts.h"
 #include "wire/config_tls.h"
 #include "wire/json.h"
@@ -583,6 +584,7 @@ static const struct schema_key keys[] = {
     {.name = "state", .read = schema_path, AT(state_dir), .example = "/var/lib/isochrone"},
     {.name = "models", .read = read_models},
     {.name = "engines", .read = config_read_engines},
+    {.name = "gateways", .read = config_gateways_read},
     {.name = "bus", .read = config_bus_read, AT(bus), .keys = config_bus_keys},
     {.name = "operators", .read = schema_mapping, AT(operators), .keys = config_operators_keys},
     {.name = NULL},
@@ -808,6 +810,21 @@ config_problems_sort(struct config_problems *problems)
         qsort(problems->list, problems->count, sizeof(problems->list[0]), problem_order);
 }
 
+/* What we say to other gateways is signed, or they do not take it. */
+static void
+check_gateways(struct schema_reader *r, const struct config *config,
+               const struct yaml_tree_node *list)
+{
+    for (size_t i = 0; i < config->gateway_count; i++) {
+        if (config->gateways[i].at.url.bytes == 0 || config->key_file.bytes > 0)
+            continue;
+        config_problem(r->problems, list->line, list->column, false,
+                       "what is posted to a gateway's url is signed: `isochrone key gateway` makes "
+                       "a key, `key: file:PATH` names it");
+        return;
+    }
+}
+
 enum err
 config_parse(struct span yaml, config_env_fn *env, void *env_user, struct arena *arena,
              struct config *ret_config, struct config_problems *ret_problems)
@@ -828,6 +845,8 @@ config_parse(struct span yaml, config_env_fn *env, void *env_user, struct arena 
         config_check_admin(&r, ret_config, root);
         check_models(&r, ret_config, yaml_tree_get(root, "models"));
         config_check_engines(&r, ret_config, yaml_tree_get(root, "engines"));
+        config_gateways_check(&r, ret_config, yaml_tree_get(root, "gateways"));
+        check_gateways(&r, ret_config, yaml_tree_get(root, "gateways"));
     }
     if (err == ERR_OK)
         config_check_limits(&r, ret_config, root);

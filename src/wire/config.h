@@ -95,6 +95,17 @@ struct config_engine {
     uint32_t line;
 };
 
+struct config_gateway {
+    struct span name;
+    struct signature_key key;
+    uint32_t may;                               /* set of enum directive_right; of a node's */
+    unsigned char pin_sha256[CONFIG_PIN_BYTES]; /* of its certificate's SubjectPublicKeyInfo */
+    struct span pin;                            /* as written; empty: none; of a node's */
+    /* Where it hears what we say, without a bus; url empty: nowhere. Its pin is that of the
+     * listener. */
+    struct config_engine at;
+};
+
 #define CONFIG_SERVERS_MAX      8u
 #define CONFIG_SERVER_BYTES_MAX 255u
 #define CONFIG_OPERATORS_MAX    256u
@@ -176,6 +187,8 @@ struct config {
     size_t engine_count;
     struct config_model *models;
     size_t model_count;
+    struct config_gateway *gateways; /* of a gateway: the others */
+    size_t gateway_count;            /* at most DIRECTIVE_GATEWAYS_MAX */
     struct span name;     /* of the gateway, to nodes and on the bus; empty: one is made up */
     struct span key_file; /* its secret key, to ask things of nodes; empty: none */
     struct config_bus bus;

@@ -190,15 +190,40 @@ put_models(struct text *t, const struct config *c)
     }
 }
 
+/* How it is reached. */
+static void
+put_reach(struct text *t, const struct config_engine *e, const char *pin)
+{
+    put_field(t, pin, e->pin, "");
+    put_file(t, ", ca: ", e->ca_file, "");
+    put_file(t, ", client_cert: ", e->client_cert_file, "");
+    put_file(t, ", client_key: ", e->client_key_file, "");
+}
+
+static void
+put_gateways(struct text *t, const struct config *config)
+{
+    char key[SIGNATURE_KEY_TEXT_SIZE];
+
+    if (config->gateway_count > 0)
+        put(t, "gateways:\n");
+    for (size_t i = 0; i < config->gateway_count; i++) {
+        const struct config_gateway *g = &config->gateways[i];
+        signature_key_text(&g->key, key);
+        put_field(t, "  - {name: ", g->name, "");
+        put_field(t, ", key: ", span_of(key), "");
+        put_field(t, ", url: ", g->at.url, "");
+        put_reach(t, &g->at, ", url_pin: ");
+        put(t, "}\n");
+    }
+}
+
 static void
 put_engine(struct text *t, const struct config_engine *e)
 {
     put_field(t, "  - {url: ", e->url, "");
     put_field(t, ", name: ", e->name, "");
-    put_field(t, ", pin: ", e->pin, "");
-    put_file(t, ", ca: ", e->ca_file, "");
-    put_file(t, ", client_cert: ", e->client_cert_file, "");
-    put_file(t, ", client_key: ", e->client_key_file, "");
+    put_reach(t, e, ", pin: ");
     put_file(t, ", key: ", e->key_file, "");
     if (e->key.bytes > 0)
         put(t, ", key: \"***\"");
@@ -328,6 +353,7 @@ config_dump(const struct config *config, struct arena *arena, struct span *ret_y
     put_field(&t, "state: ", config->state_dir, "\n");
     put_bus(&t, &config->bus);
     put_operators(&t, &config->operators);
+    put_gateways(&t, config);
     put_models(&t, config);
     if (config->engine_count > 0)
         put(&t, "engines:\n");

@@ -2,6 +2,7 @@
 #include "wire/config_node.h"
 
 #include "wire/config_bus.h"
+#include "wire/config_gateways.h"
 #include "wire/config_parts.h"
 #include "wire/config_tls.h"
 #include "wire/schema.h"
@@ -39,154 +40,6 @@ read_labels(struct schema_reader *r, const struct schema_key *key,
                 "a label is a name of up to %u of a-z, 0-9, _ and -, and a text of up to "
                 "%u printable characters without quotes",
                 MESSAGE_LABEL_NAME_BYTES_MAX, MESSAGE_LABEL_BYTES_MAX);
-    }
-}
-
-/* ---- Gateways. */
-
-/* struct config_gateway */
-static void
-read_gateway_key(struct schema_reader *r, const struct schema_key *key,
-                 const struct yaml_tree_node *node, void *base)
-{
-    struct config_gateway *g = base;
-
-    if (schema_is_scalar(r, key, node) && signature_key_parse(node->text, &g->key) != ERR_OK)
-        schema_bad_value(r, key, node,
-                         "a gateway's public key (ed25519: and 64 digits of 0-9a-f; `isochrone key "
-                         "gateway` prints one)");
-}
-
-/* struct config_gateway */
-static void
-read_may(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
-         void *base)
-{
-    struct config_gateway *g = base;
-    enum directive_right right;
-
-    if (node->type != YAML_TREE_SEQUENCE) {
-        config_problem(r->problems, node->line, node->column, false,
-                       "may is a list; write for example `may: %s`", key->example);
-        return;
-    }
-    for (const struct yaml_tree_node *n = node->first; n != NULL; n = n->next) {
-        if (!schema_is_scalar(r, key, n))
-            continue;
-        if (directive_right_parse(n->text, &right) == ERR_OK)
-            g->may |= right;
-        else
-            schema_bad_value(r, key, n, "infer, load or drain");
-    }
-}
-
-/* struct config_gateway */
-static void
-read_url(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
-         void *base)
-{
-    struct config_engine *at = &((struct config_gateway *)base)->at;
-    enum err err;
-
-    if (!schema_is_scalar(r, key, node))
-        return;
-    err = config_url(node->text, &at->host, &at->port);
-    if (err == ERR_PARSE) {
-        schema_bad_value(r, key, node,
-                         "the address of a gateway's public side (https://host:port, or http)");
-        return;
-    }
-    at->url = node->text;
-    at->tls = err == ERR_UNSUPPORTED;
-}
-
-/* struct config_gateway */
-static void
-read_url_pin(struct schema_reader *r, const struct schema_key *key,
-             const struct yaml_tree_node *node, void *base)
-{
-    config_tls_read_pin(r, key, node, &((struct config_gateway *)base)->at);
-}
-
-/* struct config_gateway */
-static void
-read_pin(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
-         void *base)
-{
-    struct config_gateway *g = base;
-
-    if (!schema_is_scalar(r, key, node))
-        return;
-    if (config_pin(node->text, g->pin_sha256) == ERR_OK)
-        g->pin = node->text;
-    else
-        schema_bad_value(r, key, node,
-                         "the SHA-256 of the public key of the gateway's certificate (sha256: and "
-                         "44 characters of base64, or 64 hexadecimal digits)");
-}
-
-#define GATEWAY(member_) .offset = offsetof(struct config_gateway, member_)
-
-static const struct schema_key gateway_keys[] = {
-    {.name = "name", .read = schema_name, GATEWAY(name), .example = "ams-gw"},
-    {.name = "key",
-     .read = read_gateway_key,
-     .example = "\"ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\""},
-    {.name = "may", .read = read_may, .example = "[infer, load]"},
-    {.name = "pin",
-     .read = read_pin,
-     .example = "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
-    {.name = "url", .read = read_url, .example = "https://gateway.example:8443"},
-    {.name = "url_pin",
-     .read = read_url_pin,
-     .example = "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
-    {.name = "ca",
-     .read = schema_file,
-     GATEWAY(at.ca_file),
-     .example = "file:/etc/isochrone/ca.crt"},
-    {.name = "client_cert",
-     .read = schema_file,
-     GATEWAY(at.client_cert_file),
-     .example = "file:/etc/isochrone/node.crt"},
-    {.name = "client_key",
-     .read = schema_file,
-     GATEWAY(at.client_key_file),
-     .example = "file:/etc/isochrone/node.key"},
-    {.name = NULL},
-};
-
-/* struct config_node */
-static void
-read_gateways(struct schema_reader *r, const struct schema_key *key,
-              const struct yaml_tree_node *node, void *base)
-{
-    struct config_node *config = base;
-
-    (void)key;
-    if (node->type != YAML_TREE_SEQUENCE || node->count > DIRECTIVE_GATEWAYS_MAX) {
-        config_problem(r->problems, node->line, node->column, false,
-                       "gateways are a list of up to %u; write for example `gateways: [{name: "
-                       "ams-gw, key: \"ed25519:...\", may: [infer, load]}]`",
-                       DIRECTIVE_GATEWAYS_MAX);
-        return;
-    }
-    config->gateways = arena_zeroed(r->arena, (node->count + 1) * sizeof(config->gateways[0]));
-    if (config->gateways == NULL) {
-        schema_out_of_memory(r, node);
-        return;
-    }
-    for (const struct yaml_tree_node *n = node->first; n != NULL; n = n->next) {
-        struct config_gateway *g = &config->gateways[config->gateway_count++];
-
-        schema_read(r, gateway_keys, "a gateway", n, g);
-        config_tls_check_engine(r, &g->at, "url_pin", n);
-        g->at.name = g->name;
-        if (n->type == YAML_TREE_MAPPING &&
-            (yaml_tree_get(n, "name") == NULL || yaml_tree_get(n, "key") == NULL ||
-             yaml_tree_get(n, "may") == NULL))
-            config_problem(r->problems, n->line, n->column, false,
-                           "a gateway needs a name, its key, and what it may: `{name: ams-gw, key: "
-                           "\"ed25519:...\", may: [infer, load, drain]}`");
     }
 }
 
@@ -267,7 +120,7 @@ static const struct schema_key node_keys[] = {
      AT(identity_file),
      .example = "file:/etc/isochrone/node.identity"},
     {.name = "labels", .read = read_labels, .example = "{site: ams1, gpu: h100}"},
-    {.name = "gateways", .read = read_gateways},
+    {.name = "gateways", .read = config_gateways_read_node},
     {.name = "memory",
      .read = schema_size,
      AT(memory_bytes),
@@ -300,41 +153,18 @@ static const struct schema_key node_keys[] = {
 
 /* ---- Checks over several keys. */
 
-/* Names and keys of gateways stand once. */
-static void
-check_gateways(struct schema_reader *r, const struct config_node *config,
-               const struct yaml_tree_node *list)
-{
-    struct config_place names[DIRECTIVE_GATEWAYS_MAX], keys[DIRECTIVE_GATEWAYS_MAX];
-    const struct yaml_tree_node *n = list != NULL ? list->first : NULL;
-    size_t name_count = 0, key_count = 0;
-
-    for (size_t i = 0; i < config->gateway_count && n != NULL; i++, n = n->next) {
-        const struct yaml_tree_node *name = yaml_tree_get(n, "name"),
-                                    *key = yaml_tree_get(n, "key");
-
-        if (name != NULL)
-            names[name_count++] = (struct config_place){config->gateways[i].name, name->line,
-                                                        name->column};
-        if (key != NULL && key->type == YAML_TREE_SCALAR)
-            keys[key_count++] = (struct config_place){key->text, key->line, key->column};
-    }
-    config_check_unique(r, names, name_count, "the gateway's name");
-    config_check_unique(r, keys, key_count, "the gateway's key");
-}
-
 /* Is every gateway that may infer known by its certificate? */
 bool
 config_node_knows_callers(const struct config_node *config)
 {
     if (config->base.tls.client_ca.path.bytes > 0)
         return !config->base.tls.client_optional;
-    for (size_t i = 0; i < config->gateway_count; i++) {
-        if ((config->gateways[i].may & DIRECTIVE_MAY_INFER) != 0 &&
-            config->gateways[i].pin.bytes == 0)
+    for (size_t i = 0; i < config->base.gateway_count; i++) {
+        if ((config->base.gateways[i].may & DIRECTIVE_MAY_INFER) != 0 &&
+            config->base.gateways[i].pin.bytes == 0)
             return false;
     }
-    return config->gateway_count > 0;
+    return config->base.gateway_count > 0;
 }
 
 /* Off loopback only gateways that are named may come in, unless it says otherwise. */
@@ -345,8 +175,8 @@ check_public(struct schema_reader *r, const struct config_node *config,
     const struct yaml_tree_node *open = yaml_tree_get(yaml_tree_get(root, "listen"), "public");
     bool tls = config->base.tls.certificate_count > 0;
 
-    for (size_t i = 0; i < config->gateway_count; i++) {
-        if (config->gateways[i].pin.bytes > 0 && !tls) {
+    for (size_t i = 0; i < config->base.gateway_count; i++) {
+        if (config->base.gateways[i].pin.bytes > 0 && !tls) {
             config_problem(
                 r->problems, root->line, root->column, false,
                 "a gateway's pin is about TLS: set `listen: {tls: {cert: file:PATH, key: "
@@ -415,7 +245,7 @@ config_node_parse(struct span yaml, config_env_fn *env, void *env_user, struct a
         schema_substitute(&r, root);
         schema_read(&r, node_keys, "the configuration", root, ret_config);
         check_public(&r, ret_config, root);
-        check_gateways(&r, ret_config, yaml_tree_get(root, "gateways"));
+        config_gateways_check(&r, &ret_config->base, yaml_tree_get(root, "gateways"));
         config_check_admin(&r, &ret_config->base, root);
         config_check_engines(&r, &ret_config->base, yaml_tree_get(root, "engines"));
     }

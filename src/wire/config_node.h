@@ -30,17 +30,6 @@
 #define CONFIG_GUARD_LOADING_NS_MAX 3600000000000u      /* an hour */
 #define CONFIG_NODE_BYTES_MAX       ((uint64_t)1 << 50) /* of memory, or of a model */
 
-struct config_gateway {
-    struct span name;
-    struct signature_key key;
-    uint32_t may;                               /* set of enum directive_right */
-    unsigned char pin_sha256[CONFIG_PIN_BYTES]; /* of its certificate's SubjectPublicKeyInfo */
-    struct span pin;                            /* as written; empty: none */
-    /* Where it hears what this node says of itself, without a bus; url empty: nowhere. Its pin is
-     * that of the listener. */
-    struct config_engine at;
-};
-
 struct config_node_model {
     struct span name; /* as its engine has it */
     uint64_t bytes;   /* of its weights; 0: not said */
@@ -52,9 +41,7 @@ struct config_node {
     struct span key_file;
     struct span identity_file;    /* empty: none */
     struct message_labels labels; /* region is base.region */
-    struct config_gateway *gateways;
-    size_t gateway_count;  /* at most DIRECTIVE_GATEWAYS_MAX */
-    uint64_t memory_bytes; /* for weights; 0: not known */
+    uint64_t memory_bytes;        /* for weights; 0: not known */
     struct config_node_model *models;
     size_t model_count;
     uint32_t guard_requests_max; /* 0: as the engines say */

@@ -9,27 +9,12 @@ import os
 import re
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 
 import life_tools as t
 
 KEY = re.compile(r"ed25519:[0-9a-f]{64}")
 NAMES = ("n0", "n1")
 ENGINES = 12
-
-
-def ask(url, body=None):
-    """Status, the node that answered, and text."""
-    request = urllib.request.Request(url, body.encode() if body else None,
-                                     {"content-type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=t.GUARD_S) as answer:
-            return answer.status, answer.headers.get("isochrone-node", ""), answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, "", error.read().decode()
-    except OSError as error:
-        return 0, "", str(error)
 
 
 class Network:
@@ -54,13 +39,13 @@ class Network:
     def two_alike(self):
         """Two engines with one model on one kind of GPU."""
         def seen():
-            status, _, text = ask("http://127.1.0.1:%d/emulate/nodes" % self.port)
+            status, _, text = t.ask("http://127.1.0.1:%d/emulate/nodes" % self.port)
             return text if status == 200 else None
         kinds = collections.defaultdict(list)
         for i, node in enumerate(json.loads(t.wait_for(seen, "engines"))["nodes"]):
             kinds[(node["models"][0]["name"], node["gpu"])].append(i)
         most = max(kinds.values(), key=len)
-        model = json.loads(ask("http://127.1.0.%d:%d/v1/models" % (most[0] + 1, self.port))[2])
+        model = json.loads(t.ask("http://127.1.0.%d:%d/v1/models" % (most[0] + 1, self.port))[2])
         return most[:2], model["data"][0]["id"]
 
     def open(self):
@@ -80,12 +65,12 @@ class Network:
         return t.wait_for(lambda: sum(n["models_ready"] for n in self.nodes().values()) == 2, "two nodes")
 
     def nodes(self):
-        text = ask("http://127.0.0.1:%d/network/v1/nodes" % self.admin)[2]
+        text = t.ask("http://127.0.0.1:%d/network/v1/nodes" % self.admin)[2]
         return {n["node"]: n for n in json.loads(text)["nodes"]} if text.startswith("{") else {}
 
     def fault(self, name, fault):
         engine = self.engines[NAMES.index(name)]
-        return ask("http://127.1.0.1:%d/emulate/nodes/%d/fault" % (self.port, engine),
+        return t.ask("http://127.1.0.1:%d/emulate/nodes/%d/fault" % (self.port, engine),
                    json.dumps({"fault": fault}))[0] == 200
 
     def load(self, requests):
@@ -93,7 +78,7 @@ class Network:
         body = json.dumps({"model": self.model, "max_tokens": 2,
                            "messages": [{"role": "user", "content": "hello"}]})
         url = "http://127.0.0.1:%d/v1/chat/completions" % self.public
-        return collections.Counter(ask(url, body)[1] for _ in range(requests))
+        return collections.Counter(t.ask(url, body)[1] for _ in range(requests))
 
     def shown(self, *args):
         return self.run(*args, "--admin", "http://127.0.0.1:%d" % self.admin)
@@ -140,7 +125,7 @@ def tell(network):
     t.check(t.wait_for(lambda: network.load(5)[liar] > 0, "the one that was denied"),
             "it has the model again: it is asked again by and by")
     lies(network, liar, honest, "full", "room", "turned ours away")
-    metrics = ask("http://127.0.0.1:%d/metrics" % network.admin)[2]
+    metrics = t.ask("http://127.0.0.1:%d/metrics" % network.admin)[2]
     t.check("isochrone_nodes_doubted 1\n" in metrics and
             not re.search(r'claims_broken\{claim="(load|tokens|ack)"\} [1-9]', metrics),
             "metrics count them, by kind", metrics)

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 
 from ports import free_port  # noqa: F401, as t.free_port
 
@@ -243,6 +245,19 @@ def get(port, path, method="GET", body=None, headers=None):
         return r.status, text
     except (OSError, http.client.HTTPException) as e:
         return 0, repr(e)
+
+
+def ask(url, body=None):
+    """(status, the node that answered, text) through a gateway; (0, "", why) where nobody listens."""
+    request = urllib.request.Request(url, body.encode() if body else None,
+                                     {"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=GUARD_S) as answer:
+            return answer.status, answer.headers.get("isochrone-node", ""), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, "", error.read().decode()
+    except OSError as error:
+        return 0, "", str(error)
 
 
 def wait_ready(port, placements=1):

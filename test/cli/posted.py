@@ -9,28 +9,12 @@ import re
 import signal
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 
 import life_tools as t
 
 KEY = re.compile(r"ed25519:[0-9a-f]{64}")
 NAMES = ("n0", "n1")
 BODY = json.dumps({"model": "m", "max_tokens": 4, "messages": [{"role": "user", "content": "hello"}]})
-
-
-def ask(port, path, body=None):
-    """Status, the node that answered, and text; (0, "", reason) where nobody listens."""
-    request = urllib.request.Request("http://127.0.0.1:%d%s" % (port, path),
-                                     body.encode() if body else None,
-                                     {"content-type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=t.GUARD_S) as answer:
-            return answer.status, answer.headers.get("isochrone-node", ""), answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, "", error.read().decode()
-    except OSError as error:
-        return 0, "", str(error)
 
 
 class Network:
@@ -70,7 +54,7 @@ class Network:
                                                 stdout=out, stderr=out)
 
     def nodes_seen(self):
-        text = ask(self.admin, "/network/v1/nodes")[2]
+        text = t.ask("http://127.0.0.1:%d/network/v1/nodes" % self.admin)[2]
         return {n["node"]: n for n in json.loads(text)["nodes"]} if text.startswith("{") else {}
 
     def is_missed(self, name):
@@ -91,7 +75,7 @@ class Network:
 
     def answered_by(self, requests=8):
         """The nodes that answered so many requests; "" for one that was not."""
-        return {(ask(self.public, "/v1/chat/completions", BODY)[1]) for _ in range(requests)}
+        return {(t.ask("http://127.0.0.1:%d/v1/chat/completions" % self.public, BODY)[1]) for _ in range(requests)}
 
     def close(self):
         for process in [*self.nodes.values(), *([self.gateway.process] if self.gateway else [])]:
@@ -101,7 +85,7 @@ class Network:
 
 def tell(network):
     network.start_node("n0")
-    t.check(t.wait_for(lambda: "does not hear this node" in network.log("n0"), "a word about it"),
+    t.check(t.wait_for(lambda: "does not hear us" in network.log("n0"), "a word about it"),
             "a node whose gateway is not there says so")
     network.start_gateway()
     network.start_node("n1")
@@ -112,7 +96,7 @@ def tell(network):
                        "round trips"), "the way to each is measured at once", network.nodes_seen())
     t.check(all(n["engine"] == "vllm" for n in network.nodes_seen().values()),
             "and it is known what is behind each", network.nodes_seen())
-    metrics = ask(network.admins["n0"], "/metrics")[2]
+    metrics = t.ask("http://127.0.0.1:%d/metrics" % network.admins["n0"])[2]
     t.check('isochrone_node_posts_total{gateway="gw",outcome="heard"}' in metrics,
             "the node counts what was heard", metrics)
 
@@ -121,7 +105,7 @@ def tell(network):
     network.start_gateway()
     t.check(network.ready(NAMES), "the gateway is killed and started: both come back by themselves",
             network.log("gw"), network.log("n0"))
-    t.check("hears this node again" in network.log("n0"), "which they tell")
+    t.check("hears us again" in network.log("n0"), "which they tell")
 
     network.nodes["n1"].send_signal(signal.SIGTERM)
     network.nodes["n1"].wait(t.GUARD_S)

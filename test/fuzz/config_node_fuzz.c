@@ -24,9 +24,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         must(problems.list[i].line > 0 && problems.list[i].column > 0 &&
              problems.list[i].text[0] != '\0');
     if (err == ERR_OK) {
-        must(node.key_file.bytes > 0 && node.gateway_count <= DIRECTIVE_GATEWAYS_MAX);
-        for (size_t i = 0; i < node.gateway_count; i++)
-            must(config_is_name(node.gateways[i].name));
+        must(node.key_file.bytes > 0 && node.base.gateway_count <= DIRECTIVE_GATEWAYS_MAX);
+        for (size_t i = 0; i < node.base.gateway_count; i++)
+            must(config_is_name(node.base.gateways[i].name));
         for (size_t i = 1; i < node.labels.count; i++)
             must(!span_eq(node.labels.list[i - 1].name, node.labels.list[i].name));
     }

@@ -10,6 +10,7 @@ PAGE = "doc/configuration.md"
 READ_BY_HAND = {"models": ("models.NAME.", "model_keys"), "engines": ("engines[].", "engine_keys"),
                 "gateways": ("gateways[].", "gateway_keys")}
 READ_BY_HAND_OF_NODE = READ_BY_HAND | {"models": ("models.NAME.", "node_model_keys")}
+NODE_ALONE = {"gateways[].may", "gateways[].pin"}  # of a table that a gateway reads from behind them
 NODE_SECTION = "\n## Of a node\n"
 
 
@@ -36,7 +37,7 @@ def keys_below(found, table, path, by_hand=READ_BY_HAND):
 
 def differences(sources, differ, page_text):
     """What the page lacks, what it has too much, and where it is wrong about a restart."""
-    schema = set(keys_below(tables(sources), "keys", ""))
+    schema = set(keys_below(tables(sources), "keys", "")) - NODE_ALONE
     waiting = set(re.findall(r'"([\w.]+)"', re.search(
         r"restart_keys\[\] = \{(.*?)\};", differ, re.S).group(1)))
     page = {key: restart for key, restart in re.findall(
@@ -50,7 +51,8 @@ def node_differences(gateway_sources, node_source, section):
     found = tables(gateway_sources + node_source)
     own = set(keys_below(found, "node_keys", "", READ_BY_HAND_OF_NODE))
     rows = set(re.findall(r"^\| `([\w.\[\]]+)` \|", section, re.M))
-    return sorted((own - set(keys_below(found, "keys", "")) - rows) | (rows - own))
+    shared = set(keys_below(found, "keys", "")) - NODE_ALONE
+    return sorted((own - shared - rows) | (rows - own))
 
 
 SAMPLE = """
@@ -75,7 +77,7 @@ static const struct schema_key keys[] = {
 
 def main():
     tap = Tap()
-    sources = "".join(read(ROOT, "src/wire/config%s.c" % part) for part in ("", "_bus", "_tls"))
+    sources = "".join(read(ROOT, "src/wire/config%s.c" % part) for part in ("", "_bus", "_gateways", "_tls"))
     page, _, section = read(ROOT, PAGE).partition(NODE_SECTION)
     missing, strange, wrong = differences(sources, read(ROOT, "src/wire/config_diff.c"), page)
     tap.check("%s has every key" % PAGE, missing)

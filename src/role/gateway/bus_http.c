@@ -29,6 +29,7 @@ name_in(struct span body, const char *key)
 
 struct said { /* a message, and what was shown beside it */
     struct gateway *gateway;
+    const struct config *config;
     struct span kind, body;
     bool is_public;
     const struct signature *signature; /* NULL: none */
@@ -52,20 +53,33 @@ take_member(const struct said *said, struct members_answer *ret_answer)
                        MEMBERS_MALFORMED, "the message says no name of a node", ret_answer);
 }
 
-/* What another gateway says of itself: the message is signed, or it is nobody's. */
+/* The key of a gateway that the configuration names; NULL: it does not. */
+static const struct signature_key *
+key_of(const struct config *config, struct span name)
+{
+    for (size_t i = 0; i < config->gateway_count; i++) {
+        if (span_eq(config->gateways[i].name, name))
+            return &config->gateways[i].key;
+    }
+    return NULL;
+}
+
+/* What another gateway says of itself: the message is signed, or it is nobody's; on the public side
+ * by one that the configuration names. */
 static void
 take_peer(const struct said *said, struct members_answer *ret_answer)
 {
     struct span name = name_in(said->body, "\"gateway\":\"");
+    struct peers_way way = {.needs_key = true, .key = key_of(said->config, name)};
     uint32_t verdict = PEERS_MALFORMED;
 
-    if (said->is_public) {
+    if (said->is_public && way.key == NULL) {
         members_refuse(said->gateway->members, MEMBERS_REPORT, name, MEMBERS_UNPROVEN,
-                       "gateways are heard on the bus and on the admin side", ret_answer);
+                       "the configuration names no such gateway (`gateways`)", ret_answer);
         return;
     }
     if (config_is_name(name))
-        verdict = peers_take(said->gateway->peers, name, said->body, true);
+        verdict = peers_take(said->gateway->peers, name, said->body, &way);
     *ret_answer = (struct members_answer){
         .verdict = verdict == DEMAND_NEWS        ? REPORT_NEWS
                    : verdict == PEERS_MALFORMED  ? MEMBERS_MALFORMED
@@ -167,6 +181,7 @@ read_request(struct admin_call *call, struct said *ret_said, struct signature *s
     struct members_answer a;
 
     *ret_said = (struct said){.gateway = call->lane->gateway,
+                              .config = &lane_fleet(call->lane)->roster->config,
                               .kind = call->word,
                               .body = r->body,
                               .is_public = !call->is_admin};

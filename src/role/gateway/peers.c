@@ -165,17 +165,20 @@ note_news(struct peers *p, struct peer *peer, const struct demand_news *news,
 }
 
 static uint32_t
-take_news(struct peers *p, struct span name, const struct demand_news *news, bool needs_key,
-          const struct fleet *fleet, struct peer **ret_peer)
+take_news(struct peers *p, struct span name, const struct demand_news *news,
+          const struct peers_way *way, const struct fleet *fleet, struct peer **ret_peer)
 {
     enum demand_verdict verdict;
     bool is_known;
     uint32_t at = place_of(p, name, &is_known);
-    struct peer *peer = is_known ? p->list[at] : add_at(p, at, name);
+    struct peer *peer;
 
+    if (way->key != NULL && !signature_key_eq(way->key, &news->key))
+        return DEMAND_OTHER_KEY;
+    peer = is_known ? p->list[at] : add_at(p, at, name);
     if (peer == NULL)
         return PEERS_TABLE_FULL;
-    verdict = demand_sender_take(&peer->sender, name, news, needs_key, clock_now_ns(),
+    verdict = demand_sender_take(&peer->sender, name, news, way->needs_key, clock_now_ns(),
                                  clock_wall_s());
     if (verdict == DEMAND_NEWS)
         note_news(p, peer, news, fleet);
@@ -203,7 +206,7 @@ conclude(struct peers *p, struct span name, uint32_t verdict, const char *words,
 }
 
 uint32_t
-peers_take(struct peers *p, struct span name, struct span body, bool needs_key)
+peers_take(struct peers *p, struct span name, struct span body, const struct peers_way *way)
 {
     struct message_error error = {.text = ""};
     struct demand_news news;
@@ -220,7 +223,7 @@ peers_take(struct peers *p, struct span name, struct span body, bool needs_key)
     fleet = decide_fleet(p->gateway->door);
     peers_lock(p);
     if (err == ERR_OK && verdict != PEERS_OWN_NAME)
-        verdict = take_news(p, name, &news, needs_key, fleet, &peer);
+        verdict = take_news(p, name, &news, way, fleet, &peer);
     conclude(p, name, verdict, err != ERR_OK ? error.text : peers_verdict_words(verdict), peer);
     peers_unlock(p);
     fleet_unref(fleet);
@@ -237,7 +240,7 @@ on_demand(const struct bus_message *message, void *user)
         at--;
     name = span_from(message->subject, at);
     if (config_is_name(name))
-        peers_take(user, name, message->body, false);
+        peers_take(user, name, message->body, &(struct peers_way){.needs_key = false});
 }
 
 /* ---- Life. */
@@ -260,6 +263,8 @@ peers_open(struct gateway *gateway, struct peers **ret_peers)
         err = ERR_MEMORY;
     if (err == ERR_OK)
         peers_beat_open(p);
+    if (err == ERR_OK)
+        peers_say_open(p);
     if (err == ERR_OK && p->bus != NULL)
         err = bus_subscribe(p->bus, SPAN_LIT("iso.demand.>"), on_demand, p);
     *ret_peers = p; /* callbacks may run already: the caller closes it behind the bus */
@@ -271,6 +276,7 @@ peers_stop(struct peers *p)
 {
     if (p == NULL)
         return;
+    peers_say_close(p);
     peers_beat_close(p);
     p->bus = NULL;
 }

@@ -72,9 +72,14 @@ void peers_each_alive(struct peers *peers, peers_fn *fn, void *user);
 /* The same with those that are not, until they are forgotten. */
 void peers_each(struct peers *peers, peers_fn *fn, void *user);
 
-/* A message that came under this name. needs_key: nothing on its way vouches for the name. Any
- * thread. */
-uint32_t peers_take(struct peers *peers, struct span name, struct span body, bool needs_key);
+struct peers_way {                   /* how a message came */
+    bool needs_key;                  /* nothing on its way vouches for the name */
+    const struct signature_key *key; /* that it has to be signed with; NULL: any one */
+};
+
+/* A message that came under this name. Any thread. */
+uint32_t peers_take(struct peers *peers, struct span name, struct span body,
+                    const struct peers_way *way);
 const char *peers_verdict_name(uint32_t verdict);
 const char *peers_verdict_words(uint32_t verdict);
 /* Messages so far, by verdict. */

@@ -2,7 +2,8 @@
 #define ROLE_GATEWAY_PEERS_STATE_H
 /* peers_state - what the files of peers share, and nobody else includes:
  *   peers.c       what other gateways say, judged and kept; who is there
- *   peers_beat.c  what follows from it each second; what we say ourselves */
+ *   peers_beat.c  what follows from it each second
+ *   peers_say.c   what we say ourselves */
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -11,6 +12,7 @@
 #include "core/core.h"
 #include "role/gateway/lane.h"
 #include "role/gateway/peers.h"
+#include "role/poster.h"
 
 struct peer_row { /* what its clients ask of a model */
     uint16_t model;
@@ -52,6 +54,8 @@ struct peers {
     uint32_t alive_told;      /* to the core; 0: nothing */
     uint64_t epoch, seq;      /* of what we say */
     bool is_over;             /* we said that we go */
+    struct poster *poster; /* NULL: the configuration names nobody to post to, or we have no key */
+    struct roster *posted; /* whose gateways those are */
     struct rng rng;
 };
 
@@ -82,6 +86,8 @@ peers_part(uint64_t age_ns)
 void peers_sweep(struct peers *p);
 
 void peers_beat_open(struct peers *p);
-/* Say that we go, if we said anything; no timer runs any more. */
 void peers_beat_close(struct peers *p);
+void peers_say_open(struct peers *p);
+/* Say that we go, if we said anything on the bus. */
+void peers_say_close(struct peers *p);
 #endif

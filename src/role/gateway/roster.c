@@ -423,19 +423,19 @@ node_build(struct roster *r, const struct config_engine *engine, const struct ro
     return node_reach(r, engine, previous, node);
 }
 
-/* The gateways that a node agent speaks to. */
+/* The gateways that a node agent, or another gateway, speaks to. */
 static enum err
 gateways_build(struct roster *r, const struct roster *previous)
 {
     enum err err = ERR_OK;
-    size_t count = r->node->gateway_count;
+    size_t count = r->config.gateway_count;
 
-    r->node_gateways = arena_zeroed(&r->arena, (count + 1) * sizeof(*r->node_gateways));
-    if (r->node_gateways == NULL)
+    r->gateways = arena_zeroed(&r->arena, (count + 1) * sizeof(*r->gateways));
+    if (r->gateways == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; i < count && err == ERR_OK; i++) {
-        if (r->node->gateways[i].at.url.bytes > 0)
-            err = node_reach(r, &r->node->gateways[i].at, previous, &r->node_gateways[i]);
+        if (r->config.gateways[i].at.url.bytes > 0)
+            err = node_reach(r, &r->config.gateways[i].at, previous, &r->gateways[i]);
     }
     return err;
 }
@@ -673,7 +673,7 @@ build(struct roster *r, uint32_t nodes_max, const struct roster *previous)
         err = access_build(r, previous);
     if (err == ERR_OK)
         err = nodes_build(r, nodes_max, previous);
-    if (err == ERR_OK && r->node != NULL)
+    if (err == ERR_OK)
         err = gateways_build(r, previous);
     if (err == ERR_OK)
         err = rtt_build(r);

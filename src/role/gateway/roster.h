@@ -86,7 +86,7 @@ struct roster {
     const char *log;                /* likewise */
     const struct config_node *node; /* of a node agent: the rest of its file; NULL: a gateway's */
     struct span node_key, node_identity; /* its two files; wipe the first when it was read */
-    struct roster_node *node_gateways; /* [of node's gateways] how to reach them; url empty: not */
+    struct roster_node *gateways; /* [config.gateway_count] how to reach them; url empty: not */
     struct roster_listener_tls tls, admin_tls; /* of the two listeners */
     struct roster_tls_context *tls_contexts;   /* of engines */
     uint32_t tls_context_count;

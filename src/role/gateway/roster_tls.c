@@ -105,11 +105,11 @@ take_pins(struct roster *r, const struct config_tls *c, struct tls_server_option
 
     if (r->node == NULL || c != &r->config.tls)
         return ERR_OK;
-    pins = arena_take(&r->arena, (r->node->gateway_count + 1) * sizeof(*pins));
+    pins = arena_take(&r->arena, (r->config.gateway_count + 1) * sizeof(*pins));
     if (pins == NULL)
         return ERR_MEMORY;
-    for (size_t i = 0; i < r->node->gateway_count; i++) {
-        const struct config_gateway *g = &r->node->gateways[i];
+    for (size_t i = 0; i < r->config.gateway_count; i++) {
+        const struct config_gateway *g = &r->config.gateways[i];
         if (g->pin.bytes > 0)
             memcpy(pins[o->client_pin_count++], g->pin_sha256, TLS_PIN_BYTES);
     }

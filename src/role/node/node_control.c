@@ -191,15 +191,15 @@ node_control_change(struct node *n)
     struct node_control *c = n->control;
 
     n->obey_count = 0;
-    for (size_t i = 0; i < n->config->gateway_count; i++) {
-        const struct config_gateway *g = &n->config->gateways[i];
+    for (size_t i = 0; i < n->config->base.gateway_count; i++) {
+        const struct config_gateway *g = &n->config->base.gateways[i];
 
         c->gateways[i] = (struct directive_gateway){g->key, g->may};
         if ((g->may & DIRECTIVE_MAY_LOAD) != 0 && n->obey_count < REPORT_OBEYS_MAX)
             signature_key_short(&g->key, n->obeys[n->obey_count++]);
     }
     c->guard.gateways = c->gateways;
-    c->guard.gateway_count = n->config->gateway_count;
+    c->guard.gateway_count = n->config->base.gateway_count;
 }
 
 enum err

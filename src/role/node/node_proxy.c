@@ -507,12 +507,12 @@ node_gateway_name(const struct node *n, const struct http_request *r)
     struct signature_key key;
     bool is_key = signature_key_parse(said, &key) == ERR_OK;
 
-    for (size_t i = 0; i < c->gateway_count; i++) {
-        if (span_eq(c->gateways[i].name, said) ||
-            (is_key && signature_key_eq(&c->gateways[i].key, &key)))
-            return c->gateways[i].name;
+    for (size_t i = 0; i < c->base.gateway_count; i++) {
+        if (span_eq(c->base.gateways[i].name, said) ||
+            (is_key && signature_key_eq(&c->base.gateways[i].key, &key)))
+            return c->base.gateways[i].name;
     }
-    if (c->gateway_count == 0 && config_is_name(said))
+    if (c->base.gateway_count == 0 && config_is_name(said))
         return said;
     return (struct span){NULL, 0};
 }

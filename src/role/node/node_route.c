@@ -70,9 +70,9 @@ may_enter(struct node *n, struct http_exchange *x, const struct http_request *r,
 static const struct config_gateway *
 by_name(const struct config_node *c, struct span name)
 {
-    for (size_t i = 0; i < c->gateway_count; i++) {
-        if (span_eq(c->gateways[i].name, name))
-            return &c->gateways[i];
+    for (size_t i = 0; i < c->base.gateway_count; i++) {
+        if (span_eq(c->base.gateways[i].name, name))
+            return &c->base.gateways[i];
     }
     return NULL;
 }
@@ -84,10 +84,10 @@ by_pin(const struct config_node *c, const struct http_exchange *x)
 
     if (!http_exchange_client_pin(x, pin))
         return NULL;
-    for (size_t i = 0; i < c->gateway_count; i++) {
-        if (c->gateways[i].pin.bytes > 0 &&
-            memcmp(c->gateways[i].pin_sha256, pin, sizeof(pin)) == 0)
-            return &c->gateways[i];
+    for (size_t i = 0; i < c->base.gateway_count; i++) {
+        if (c->base.gateways[i].pin.bytes > 0 &&
+            memcmp(c->base.gateways[i].pin_sha256, pin, sizeof(pin)) == 0)
+            return &c->base.gateways[i];
     }
     return NULL;
 }
@@ -128,7 +128,7 @@ may_infer(const struct node *n, struct http_exchange *x, const struct http_reque
 {
     const struct config_gateway *caller;
 
-    if (n->config->gateway_count == 0)
+    if (n->config->base.gateway_count == 0)
         return true;
     caller = caller_of(n, x, r, grant);
     if (caller != NULL && (caller->may & DIRECTIVE_MAY_INFER) == 0)

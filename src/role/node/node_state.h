@@ -91,7 +91,7 @@ struct node_counts {
 };
 
 struct node_control;
-struct node_posts;
+struct poster;
 struct node_orders;
 struct node_reload;
 struct node_request;
@@ -147,8 +147,8 @@ struct node {
     bool is_announced;
     struct node_control *control;
     struct node_orders *orders;
-    struct node_posts *posts; /* NULL: none */
-    struct bus *bus;          /* NULL: none */
+    struct poster *posts; /* NULL: none */
+    struct bus *bus;      /* NULL: none */
     uint64_t bus_connects;
     _Atomic uint32_t asks;        /* that came over it and are on their way here */
     bool wants_hello, wants_full; /* somebody missed something: with the next report */

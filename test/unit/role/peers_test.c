@@ -70,7 +70,8 @@ say(const char *name, const char *region, uint64_t epoch, uint64_t seq, bool gon
             span_of(list[i].model), list[i].requests_s, 100.0, 10.0,
             list[i].requests_s,     list[i].requests_s};
     must(demand_news_write(&n, text, &bytes) == ERR_OK);
-    return peers_take(peers, span_of(name), (struct span){text, bytes}, false);
+    return peers_take(peers, span_of(name), (struct span){text, bytes},
+                      &(struct peers_way){.needs_key = false});
 }
 
 #define NONE    ((struct asked){NULL, 0.0})
@@ -172,7 +173,8 @@ test_end(void)
     later(0);
     CHECK(near(core_has("a", "west"), 2.0f), "with its demand");
     CHECK(say("us", "east", 1, 1, false, NONE, NONE) == PEERS_OWN_NAME, "our own name");
-    CHECK(peers_take(peers, SPAN_LIT("w1"), SPAN_LIT("[]"), false) == PEERS_MALFORMED,
+    CHECK(peers_take(peers, SPAN_LIT("w1"), SPAN_LIT("[]"),
+                     &(struct peers_way){.needs_key = false}) == PEERS_MALFORMED,
           "no message");
 }
 

@@ -57,16 +57,18 @@ check_whole(void)
     CHECK(node.labels.count == 2 && span_eq_text(node.labels.list[0].name, "gpu") &&
               span_eq_text(node.labels.list[0].value, "H100 80GB"),
           "labels, sorted");
-    CHECK(node.gateway_count == 2 &&
-              node.gateways[0].may ==
+    CHECK(node.base.gateway_count == 2 &&
+              node.base.gateways[0].may ==
                   (DIRECTIVE_MAY_INFER | DIRECTIVE_MAY_LOAD | DIRECTIVE_MAY_DRAIN) &&
-              node.gateways[1].may == DIRECTIVE_MAY_LOAD && node.gateways[1].key.bytes[0] == 0x3d &&
-              node.gateways[0].pin.bytes > 0,
+              node.base.gateways[1].may == DIRECTIVE_MAY_LOAD &&
+              node.base.gateways[1].key.bytes[0] == 0x3d && node.base.gateways[0].pin.bytes > 0,
           "gateways");
-    CHECK(node.gateways[0].at.url.bytes == 0 && span_eq_text(node.gateways[1].at.name, "fra-gw") &&
-              span_eq_text(node.gateways[1].at.host, "fra") && node.gateways[1].at.port == 8443 &&
-              node.gateways[1].at.tls && node.gateways[1].at.pin.bytes > 0 &&
-              span_eq_text(node.gateways[1].at.client_key_file, "d"),
+    CHECK(node.base.gateways[0].at.url.bytes == 0 &&
+              span_eq_text(node.base.gateways[1].at.name, "fra-gw") &&
+              span_eq_text(node.base.gateways[1].at.host, "fra") &&
+              node.base.gateways[1].at.port == 8443 && node.base.gateways[1].at.tls &&
+              node.base.gateways[1].at.pin.bytes > 0 &&
+              span_eq_text(node.base.gateways[1].at.client_key_file, "d"),
           "where one is told over HTTP");
     CHECK(node.guard_requests_max == 256 && node.guard_tokens_max == 400000 &&
               node.guard_loading_ns == 300000000000u,

@@ -1,0 +1,416 @@
+/* poster - messages posted, one after the other; see poster.h.
+ *
+ *   in time -> away (it does not answer, or refuses: pauses that grow) -> greeted -> in time
+ *
+ * Who was away, who says that it does not know us, and who is so slow that the ring went past it,
+ * is greeted, where there is something to greet with; then all is said anew. */
+#include "role/poster.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "io/http_fetch.h"
+#include "io/log.h"
+#include "role/gateway/roster.h"
+#include "wire/json.h"
+#include "wire/message.h"
+#include "wire/message_proof.h"
+#include "wire/report.h"
+
+#define RING_MAX        256u /* messages: a full report of as many models as there can be fits */
+#define KIND_BYTES_MAX  8u   /* "report" is the longest */
+#define PATH            "/network/v1/bus/"
+#define CONNECT_NS      2000000000u
+#define ANSWER_NS       5000000000u
+#define ANSWER_BYTES    2048u
+#define PAUSE_NS        500000000u /* after the first failure; then twice as long each time */
+#define PAUSE_DOUBLINGS 4u
+
+struct said { /* a message */
+    char kind[KIND_BYTES_MAX];
+    char proof[MESSAGE_PROOF_TEXT_SIZE];
+    size_t bytes; /* 0: there was no memory for it */
+    char *text;
+};
+
+struct told { /* one gateway */
+    struct poster *poster;
+    const struct roster_node *at;
+    struct http_target *target;
+    struct http_fetch fetch; /* into answer */
+    struct loop_timer pause;
+    uint64_t next; /* message */
+    bool is_greeting, is_lost, is_away;
+    uint32_t failures;
+    uint64_t wished_ns; /* when it last had us speak before it was time */
+    struct said now;    /* on its way; its text is body */
+    char body[MESSAGE_BYTES_MAX];
+    char answer[ANSWER_BYTES + JSON_PADDING];
+    uint64_t posted, failed;
+};
+
+struct poster {
+    struct poster_options options;
+    struct said ring[RING_MAX];
+    uint64_t end; /* of the message that comes next; those before it, at most RING_MAX, are there */
+    struct told *list;
+    size_t count;
+};
+
+static void go_on(struct told *t);
+
+/* ---- Pauses. */
+
+static void
+on_paused(struct loop_timer *timer)
+{
+    go_on(CONTAINER_OF(timer, struct told, pause));
+}
+
+static void
+rest(struct told *t)
+{
+    const struct poster_options *o = &t->poster->options;
+    uint64_t pause_ns = PAUSE_NS << (t->failures < PAUSE_DOUBLINGS ? t->failures : PAUSE_DOUBLINGS);
+
+    t->failures++;
+    t->is_lost = true; /* what was said meanwhile is old then */
+    pause_ns += rng_below(o->rng, pause_ns);
+    loop_timer_set(o->loop, &t->pause, loop_now_ns(o->loop) + pause_ns, on_paused);
+}
+
+static void
+failed(struct told *t, const char *why, unsigned status)
+{
+    t->failed++;
+    if (!t->is_away)
+        log_warn("gateway %.*s at %.*s does not hear us: %s (status %u)", (int)t->at->name.bytes,
+                 t->at->name.data, (int)t->at->url.bytes, t->at->url.data, why, status);
+    t->is_away = true;
+    rest(t);
+}
+
+/* ---- Answers. */
+
+struct answer { /* {"verdict":"unannounced","words":"...","want":"hello"} */
+    struct span verdict;
+    uint32_t want;
+};
+
+enum { WANT_NOTHING, WANT_HELLO, WANT_FULL, WANT_COUNT };
+
+static const char *const want_words[WANT_COUNT] = {"", "hello", "full"};
+static const struct message_field answer_fields[] = {
+    {.name = "verdict",
+     .type = MESSAGE_TEXT,
+     .required = true,
+     .offset = offsetof(struct answer, verdict),
+     .max = REPORT_TEXT_BYTES_MAX},
+    {.name = "want",
+     .type = MESSAGE_WORD,
+     .offset = offsetof(struct answer, want),
+     .min = WANT_COUNT,
+     .words = want_words},
+    {.name = NULL},
+};
+
+/* It wants to hear all: however often it says so, only now and then out of turn. */
+static void
+wish(struct told *t)
+{
+    const struct poster_options *o = &t->poster->options;
+    uint64_t now_ns = loop_now_ns(o->loop);
+    bool soon = t->wished_ns == 0 || now_ns - t->wished_ns >= o->wish_ns;
+
+    if (o->wish == NULL)
+        return;
+    if (soon)
+        t->wished_ns = now_ns;
+    o->wish(o->user, soon);
+}
+
+/* What came late or twice is no news to it, and no harm. */
+static bool
+is_late(struct span verdict)
+{
+    return span_eq_text(verdict, "repeated") || span_eq_text(verdict, "stale");
+}
+
+/* False: why not, in words. */
+static bool
+is_heard(struct told *t, struct answer *ret_answer, char why[REPORT_TEXT_BYTES_MAX + 1])
+{
+    struct message_error error;
+
+    memset(t->answer + t->fetch.bytes, 0, JSON_PADDING);
+    if (message_read((struct span){t->answer, t->fetch.bytes}, answer_fields, ret_answer, &error) !=
+        ERR_OK) {
+        span_copy(SPAN_LIT("its answer is not that of a gateway"), why, REPORT_TEXT_BYTES_MAX + 1);
+        return false;
+    }
+    span_copy(ret_answer->verdict, why, REPORT_TEXT_BYTES_MAX + 1);
+    return t->fetch.status == 200 || ret_answer->want != WANT_NOTHING ||
+           is_late(ret_answer->verdict);
+}
+
+static void
+answered(struct told *t)
+{
+    struct answer a = {.want = WANT_NOTHING};
+    bool was_greeting = t->is_greeting;
+    char why[REPORT_TEXT_BYTES_MAX + 1];
+
+    if (!is_heard(t, &a, why)) {
+        failed(t, why, t->fetch.status);
+        return;
+    }
+    if (t->is_away)
+        log_info("gateway %.*s hears us again", (int)t->at->name.bytes, t->at->name.data);
+    t->posted++;
+    t->is_away = t->is_greeting = false;
+    if (was_greeting && a.want == WANT_HELLO) { /* it does not take it: not over and over */
+        failed(t, "it does not take our hello", t->fetch.status);
+        return;
+    }
+    t->failures = 0;
+    t->is_greeting = a.want == WANT_HELLO;
+    if (was_greeting || a.want == WANT_FULL)
+        wish(t);
+    go_on(t);
+}
+
+/* ---- A message on its way. */
+
+static void
+on_over(struct http_fetch *f, bool is_whole, enum http_failure why)
+{
+    struct told *t = CONTAINER_OF(f, struct told, fetch);
+
+    if (is_whole)
+        answered(t);
+    else
+        failed(t, why == HTTP_FAILED_TLS ? "it is not who it should be" : "it does not answer", 0);
+}
+
+/* Into now: hello. False: there is none. */
+static bool
+greet(struct told *t)
+{
+    const struct poster_options *o = &t->poster->options;
+    struct said *now = &t->now;
+
+    memcpy(now->kind, "hello", sizeof("hello"));
+    if (o->greet(o->user, t->body, &now->bytes) != ERR_OK)
+        return false;
+    message_proof_write(o->secret, span_of(now->kind), (struct span){now->text, now->bytes},
+                        now->proof);
+    return true;
+}
+
+/* What it is to hear next, into now. False: nothing. */
+static bool
+pick(struct told *t)
+{
+    struct poster *p = t->poster;
+    const struct said *said;
+    struct said *now = &t->now;
+
+    if (p->end - t->next > RING_MAX)
+        t->is_lost = true;
+    if (t->is_lost) {
+        t->is_lost = false;
+        t->is_greeting = p->options.greet != NULL;
+        t->next = p->end;
+    }
+    now->text = t->body;
+    if (t->is_greeting)
+        return greet(t);
+    if (t->next == p->end)
+        return false;
+    said = &p->ring[t->next++ % RING_MAX];
+    if (said->bytes == 0) {
+        t->is_lost = true;
+        return pick(t);
+    }
+    memcpy(t->body, said->text, said->bytes);
+    memcpy(now->kind, said->kind, sizeof(now->kind));
+    memcpy(now->proof, said->proof, sizeof(now->proof));
+    now->bytes = said->bytes;
+    return true;
+}
+
+static void
+go_on(struct told *t)
+{
+    static const struct http_call_limits limits = {.connect_ns = CONNECT_NS,
+                                                   .first_byte_ns = ANSWER_NS,
+                                                   .idle_ns = ANSWER_NS,
+                                                   .body_bytes_max = ANSWER_BYTES};
+    char path[sizeof(PATH) + KIND_BYTES_MAX];
+    struct span body;
+    struct http_header headers[] = {
+        {SPAN_LIT("content-type"), SPAN_LIT("application/json")},
+        {SPAN_LIT("user-agent"), SPAN_LIT("isochrone/" ISOCHRONE_VERSION)},
+        {SPAN_LIT(MESSAGE_PROOF_HEADER), {NULL, 0}}};
+
+    if (t->fetch.call != NULL || t->pause.deadline_ns != 0 || !pick(t))
+        return;
+    body = (struct span){t->now.text, t->now.bytes};
+    headers[2].value = span_of(t->now.proof);
+    snprintf(path, sizeof(path), PATH "%s", t->now.kind);
+    t->fetch.data = t->answer;
+    t->fetch.room = ANSWER_BYTES;
+    t->fetch.over = on_over;
+    if (http_fetch_start(&t->fetch, t->target,
+                         &(struct http_call_request){.method = SPAN_LIT("POST"),
+                                                     .target = span_of(path),
+                                                     .headers = headers,
+                                                     .header_count = 3,
+                                                     .parts = &body,
+                                                     .part_count = 1},
+                         &limits) != ERR_OK)
+        failed(t, "no connection to it can be had now", 0);
+}
+
+void
+poster_say(struct poster *p, const char *kind, struct span bytes)
+{
+    struct said *said = &p->ring[p->end++ % RING_MAX];
+
+    must(strlen(kind) < KIND_BYTES_MAX && bytes.bytes > 0 && bytes.bytes <= MESSAGE_BYTES_MAX);
+    free(said->text);
+    *said = (struct said){.text = malloc(bytes.bytes)};
+    if (said->text != NULL) {
+        memcpy(said->text, bytes.data, bytes.bytes);
+        said->bytes = bytes.bytes;
+        memcpy(said->kind, kind, strlen(kind) + 1);
+        message_proof_write(p->options.secret, span_of(kind), bytes, said->proof);
+    }
+    for (size_t i = 0; i < p->count; i++)
+        go_on(&p->list[i]);
+}
+
+/* ---- Figures. */
+
+void
+poster_each(const struct poster *p, poster_fn *fn, void *user)
+{
+    for (size_t i = 0; i < p->count; i++)
+        fn(p->list[i].at->name, p->list[i].posted, p->list[i].failed, user);
+}
+
+/* ---- Life. */
+
+static void
+told_close(struct told *t)
+{
+    loop_timer_stop(&t->pause);
+    http_fetch_cancel(&t->fetch);
+    http_target_close(t->target);
+}
+
+/* Into *t; without an address it has no target, and is told nothing. */
+static enum err
+told_open(struct poster *p, const struct roster_node *at, struct told *t)
+{
+    enum err err;
+
+    *t = (struct told){.poster = p,
+                       .at = at,
+                       .next = p->end,
+                       .is_greeting = p->end > 0 && p->options.greet != NULL};
+    if (at->address.bytes == 0) {
+        log_error("gateway %.*s: its url has no address: it will not hear of us",
+                  (int)at->name.bytes, at->name.data);
+        return ERR_NOT_FOUND;
+    }
+    err = http_target_open(p->options.client, &at->address.any, at->address.bytes, at->host, NULL,
+                           0, &t->target);
+    if (err == ERR_OK && at->tls != NULL)
+        err = http_target_use_tls(t->target, at->tls, at->tls_name, at->tls_pin);
+    if (err != ERR_OK && t->target != NULL)
+        http_target_close(t->target);
+    return err;
+}
+
+enum err
+poster_change(struct poster *p, const struct roster_node *gateways, size_t gateway_count)
+{
+    struct told *list = calloc(gateway_count + 1, sizeof(*list));
+    enum err err = list != NULL ? ERR_OK : ERR_MEMORY;
+    size_t count = 0;
+
+    for (size_t i = 0; i < gateway_count && err == ERR_OK; i++) {
+        if (gateways[i].url.bytes == 0)
+            continue;
+        err = told_open(p, &gateways[i], &list[count]);
+        count += err == ERR_OK;
+        if (err == ERR_NOT_FOUND)
+            err = ERR_OK;
+    }
+    if (err == ERR_OK) { /* the new ones stay, the old ones go */
+        struct told *old = p->list;
+        size_t old_count = p->count;
+
+        p->list = list;
+        p->count = count;
+        list = old;
+        count = old_count;
+    }
+    for (size_t i = 0; i < count; i++)
+        told_close(&list[i]);
+    free(list);
+    for (size_t i = 0; i < p->count && err == ERR_OK; i++)
+        go_on(&p->list[i]);
+    return err;
+}
+
+enum err
+poster_open(const struct poster_options *options, struct poster **ret_poster)
+{
+    struct poster *p = calloc(1, sizeof(*p));
+
+    if (p == NULL)
+        return ERR_MEMORY;
+    p->options = *options;
+    *ret_poster = p;
+    return ERR_OK;
+}
+
+size_t
+poster_count(const struct poster *p)
+{
+    return p->count;
+}
+
+bool
+poster_is_over(const struct poster *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (p->list[i].fetch.call != NULL)
+            return false;
+    }
+    return true;
+}
+
+void
+poster_end(struct poster *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        loop_timer_stop(&p->list[i].pause);
+}
+
+void
+poster_close(struct poster *p)
+{
+    if (p == NULL)
+        return;
+    for (size_t i = 0; i < p->count; i++)
+        told_close(&p->list[i]);
+    for (size_t i = 0; i < RING_MAX; i++)
+        free(p->ring[i].text);
+    free(p->list);
+    free(p);
+}
