@@ -169,6 +169,17 @@ config_gateways_read(struct schema_reader *r, const struct schema_key *key,
               "{name: ams-gw, key: \"ed25519:...\", url: \"https://gateway.example:8443\"}");
 }
 
+bool
+config_gateways_are_obeyed(const struct yaml_tree_node *list)
+{
+    for (const struct yaml_tree_node *n = list != NULL ? list->first : NULL; n != NULL;
+         n = n->next) {
+        if (yaml_tree_get(n, "may") != NULL)
+            return true;
+    }
+    return false;
+}
+
 void
 config_gateways_check(struct schema_reader *r, const struct config *config,
                       const struct yaml_tree_node *list)

@@ -260,7 +260,7 @@ config_node_parse(struct span yaml, config_env_fn *env, void *env_user, struct a
 bool
 config_node_is(struct span yaml, struct arena *arena)
 {
-    static const char *const own[] = {"gateways", "identity", "guard"};
+    static const char *const own[] = {"identity", "labels", "guard", "memory"};
     struct config_problems *problems = arena_zeroed(arena, sizeof(*problems));
     struct yaml_tree_node *root = NULL;
 
@@ -270,5 +270,5 @@ config_node_is(struct span yaml, struct arena *arena)
         if (yaml_tree_get(root, own[i]) != NULL)
             return true;
     }
-    return false;
+    return config_gateways_are_obeyed(yaml_tree_get(root, "gateways"));
 }

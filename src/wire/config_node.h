@@ -55,7 +55,7 @@ bool config_node_knows_callers(const struct config_node *config);
 MUST_USE enum err config_node_parse(struct span yaml, config_env_fn *env, void *env_user,
                                     struct arena *arena, struct config_node *ret_config,
                                     struct config_problems *ret_problems);
-/* Is this meant as a node's configuration: has it a key that only these have (gateways, identity,
- * guard)? Whatever is no YAML is not. */
+/* Is this meant as a node's configuration: has it a key that only these have (identity, labels,
+ * guard, memory; `may` of a gateway)? Whatever is no YAML is not. */
 bool config_node_is(struct span yaml, struct arena *arena);
 #endif

@@ -186,6 +186,8 @@ check_is(void)
     CHECK(config_node_is(SPAN_LIT(GATEWAYS), &arena), "a node's");
     CHECK(config_node_is(SPAN_LIT("key: file:k\nidentity: file:i\n"), &arena), "this, too");
     CHECK(!config_node_is(SPAN_LIT("engines: []\nregion: a\n"), &arena), "a gateway's");
+    CHECK(!config_node_is(SPAN_LIT("key: file:k\ngateways: [{name: b, url: http://b}]\n"), &arena),
+          "a gateway's that tells others");
     CHECK(!config_node_is(SPAN_LIT(""), &arena) && !config_node_is(SPAN_LIT("gateways: ["), &arena),
           "nothing, and no YAML");
 }
