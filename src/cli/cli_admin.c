@@ -14,7 +14,7 @@
 #include "cli/cli_options.h"
 #include "cli/cli_table.h"
 #include "io/log.h"
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 #include "wire/config.h"
 
 #define BODY_START_BYTES 65536u

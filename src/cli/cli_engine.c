@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 #include "wire/json.h" /* JSON_PADDING */
 
 #define ARENA_BYTES_MAX 16777216u

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "io/clock.h"
-#include "role/gateway/upstream.h"
+#include "role/failure.h"
 #include "wire/json.h"
 
 #define BODY_FIRST 4096u
@@ -309,7 +309,7 @@ on_failed(struct http_call *call, enum http_failure why, void *user)
 
     (void)call;
     a->call = NULL;
-    over(a, upstream_failure(why));
+    over(a, failure_of_call(why));
 }
 
 static const struct http_call_fn call_fn = {

@@ -2,7 +2,7 @@
 #define ROLE_ORIGIN_H
 /* origin - may whoever asks be let in at all: guards against other sites in a browser, by Host and
  * Origin, and the admin token. For gateways and node agents alike. */
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 
 struct origin_refusal {
     unsigned status;

@@ -13,7 +13,7 @@
 #include "base/must.h"
 #include "io/http_fetch.h"
 #include "io/log.h"
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 #include "wire/json.h"
 #include "wire/message.h"
 #include "wire/message_proof.h"

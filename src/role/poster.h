@@ -8,7 +8,7 @@
 #include "base/rng.h"
 #include "io/http_client.h"
 #include "io/loop.h"
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 #include "wire/signature.h"
 
 struct poster;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """layers - no file includes upwards. The order is the architecture: whoever breaks it couples a
-decision to a socket, or the core to the world it is supposed to know nothing of."""
+decision to a socket, or the core to the world it is supposed to know nothing of. Nor does a role include
+another role's files: what several have in common stands in role/ itself."""
 import os
 import re
 
@@ -20,6 +21,12 @@ MAY_INCLUDE = {
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
 
+def role_of(path):
+    """Which role a file is part of; "": what several have in common, or none."""
+    parts = path.split("/")
+    return parts[1] if parts[0] == "role" and len(parts) > 2 else ""
+
+
 def upward(root, folder, layer_of):
     """Problems in root/folder; layer_of(path) is the layer whose rights a file has."""
     problems = []
@@ -37,6 +44,8 @@ def upward(root, folder, layer_of):
                 problems.append(where + ": write it as layer/file.h")
             elif target not in MAY_INCLUDE[layer]:
                 problems.append("%s: %s is not below %s" % (where, target, layer))
+            elif folder == "src" and layer == "role" and role_of(name) not in ("", role_of(path)):
+                problems.append("%s: that is another role's own" % where)
             elif not os.path.isfile(os.path.join(root, "src", name)):
                 problems.append(where + ": no such file")
     return problems
@@ -53,15 +62,17 @@ def main():
               upward(ROOT, os.path.join("test", "unit"), first_folder))
     bad = upward(os.path.join(ROOT, SAMPLES, "layers"), "src", first_folder)
     want = ["core includes engine", "base includes core", "no layer in the name",
-            "no such file", "no such layer"]
+            "no such file", "no such layer", "node includes gateway"]
     seen = "\n".join(bad)
     missed = [w for w, found in zip(want, [
         "core/peeks.c includes engine/engine.h: engine is not below core" in seen,
         "base/climbs.h includes core/core.h: core is not below base" in seen,
         "base/climbs.h includes near.h: write it as layer/file.h" in seen,
         "core/peeks.c includes core/missing.h: no such file" in seen,
-        "attic/lost.c: attic is no layer" in seen]) if not found]
-    tap.check("the samples are found out", missed + ([] if len(bad) == 5 else bad))
+        "attic/lost.c: attic is no layer" in seen,
+        "role/node/strays.c includes role/gateway/gateway.h: that is another role's own" in seen,
+    ]) if not found]
+    tap.check("the samples are found out", missed + ([] if len(bad) == 6 else bad))
     tap.done()
 
 

@@ -11,7 +11,7 @@
 #include "base/must.h"
 #include "io/clock.h"
 #include "io/log_file.h"
-#include "role/gateway/answer.h"
+#include "role/gateway/answer_request.h"
 #include "role/gateway/request.h"
 #include "wire/json.h"
 

@@ -93,6 +93,7 @@
 
 #include "core/core.h"
 #include "io/http_server.h"
+#include "role/admin_json.h"
 #include "role/gateway/fleet.h"
 #include "role/gateway/lane.h"
 
@@ -143,25 +144,4 @@ void admin_steer_metrics(FILE *out, const struct gateway *gateway); /* admin_ste
 /* ---- admin_demand.c, likewise. */
 void admin_put_peers(cJSON *json, struct gateway *gateway);
 void admin_demand_metrics(FILE *out, const struct gateway *gateway);
-
-/* ---- For them: JSON. cJSON leaves out what there is no memory for and goes on; so that no answer
- * lacks something without saying so, its allocator remembers, for each thread, that it failed. */
-
-/* Once, before the threads of a gateway. */
-void admin_init(void);
-/* Into the list, or, when that fails, freed. */
-void admin_append(cJSON *list, cJSON *item);
-/* json as text, for cJSON_free, and json is freed. NULL: memory was short while it was made. */
-char *admin_print(cJSON *json);
-/* Send json with this status and free it; NULL: out of memory. */
-void admin_send(struct http_exchange *x, unsigned status, cJSON *json);
-void admin_send_error(struct http_exchange *x, unsigned status, const char *code,
-                      const char *message);
-void admin_put_span(cJSON *object, const char *key, struct span value);
-/* Rounded to three places; null when not finite. */
-void admin_put_number(cJSON *object, const char *key, double value);
-/* The value of this key in the query ("since=24h"), as it is written; empty: it is not there. */
-struct span admin_query(const struct http_request *r, const char *key);
-/* The value of a number in the query ("limit=10"), else `otherwise`. */
-uint64_t admin_query_u64(const struct http_request *r, const char *key, uint64_t otherwise);
 #endif

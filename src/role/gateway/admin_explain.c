@@ -5,8 +5,10 @@
 #include <stdlib.h>
 
 #include "io/clock.h"
+#include "role/answer.h"
+#include "role/failure.h"
 #include "role/gateway/admin.h"
-#include "role/gateway/answer.h"
+#include "role/gateway/answer_request.h"
 #include "role/gateway/request.h"
 
 #define WISHES_BYTES_MAX 64u
@@ -151,7 +153,7 @@ entry_json(const struct fleet *fleet, const struct recent_entry *e)
     admin_put_number(json, "actual_first_ms", (double)e->actual_first_ms);
     admin_put_number(json, "actual_ms", (double)e->actual_ms);
     cJSON_AddBoolToObject(json, "overtaken", e->overtaken);
-    cJSON_AddStringToObject(json, "failure", metrics_failure_name(e->failure));
+    cJSON_AddStringToObject(json, "failure", failure_name(e->failure));
     cJSON_AddStringToObject(json, "refusal", metrics_refusal_name(e->refusal));
     return json;
 }

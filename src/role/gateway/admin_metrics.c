@@ -4,8 +4,9 @@
 #include <stdlib.h>
 
 #include "io/log_file.h"
+#include "role/answer.h"
+#include "role/failure.h"
 #include "role/gateway/admin.h"
-#include "role/gateway/answer.h"
 #include "role/gateway/usage.h"
 
 #define CHANGED_LATELY_MS 600000.0f
@@ -323,7 +324,7 @@ admin_metrics(struct admin_call *call)
     totals(out, g);
     tls(out, g, lane_fleet(call->lane)->roster);
     by_word(out, g, "engine_failures_total", "class", "Failed tries, by class.", m->failures,
-            FAILURE_COUNT, metrics_failure_name);
+            FAILURE_COUNT, failure_name);
     by_word(out, g, "refusals_total", "reason", "Requests refused, by reason.", m->refusals,
             REFUSAL_COUNT, metrics_refusal_name);
     by_word(out, g, "key_refusals_total", "reason", "Requests refused by what their key may.",

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "io/clock.h"
+#include "role/answer.h"
 #include "role/gateway/admin.h"
-#include "role/gateway/answer.h"
 #include "role/gateway/usage.h"
 #include "wire/keys.h"
 

@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "base/must.h"
-#include "role/gateway/answer.h"
+#include "role/answer.h"
+#include "role/failure.h"
+#include "role/gateway/answer_request.h"
 #include "role/gateway/inbox.h"
 #include "role/gateway/members.h"
 #include "role/gateway/request.h"
@@ -353,7 +355,7 @@ on_failed(struct http_call *call, enum http_failure why, void *user)
     if (mode == ATTEMPT_STREAM && (why == HTTP_FAILED_EOF || a->source.done))
         stream_end(a);
     else
-        request_failed(a, upstream_failure(why), NAN);
+        request_failed(a, failure_of_call(why), NAN);
 }
 
 /* ---- The start. */

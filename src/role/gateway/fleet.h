@@ -16,7 +16,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "core/core.h"
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 #include "wire/adapter.h"
 
 /* Models are never forgotten, as the core knows them by index: so no node may bring all of them. */

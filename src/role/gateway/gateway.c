@@ -18,7 +18,6 @@
 #include "role/gateway/admin.h"
 #include "role/gateway/discover.h"
 #include "role/gateway/feed.h"
-#include "role/gateway/gateway_log.h"
 #include "role/gateway/handover.h"
 #include "role/gateway/inbox.h"
 #include "role/gateway/lane.h"
@@ -29,6 +28,7 @@
 #include "role/gateway/steer.h"
 #include "role/gateway/usage.h"
 #include "role/gateway/watchdog.h"
+#include "role/process_log.h"
 
 #define NODES_SPARE           1024u /* room for engines that a reload brings */
 #define PLACEMENTS_A_NODE     4u    /* on average */
@@ -407,7 +407,7 @@ setup(struct control *c, const struct gateway_options *o)
     g->poll_ns = o->poll_ns != 0 ? o->poll_ns : POLL_NS;
     g->started_wall_s = clock_wall_s();
     g->dispatch_base = clock_wall_ms() * DISPATCHES_A_MS;
-    err = o->own_log ? gateway_log_open(o->roster, &g->log) : ERR_OK;
+    err = o->own_log ? process_log_open(o->roster, &g->log) : ERR_OK;
     if (err == ERR_OK)
         err = tls_tickets_init(&g->tickets, clock_now_ns());
     g->admin_on_public = o->admin_on_public;
@@ -503,7 +503,7 @@ gateway_run(struct gateway *g)
         }
     }
     notify_send(&g->notify, "READY=1\nSTATUS=Serving.");
-    gateway_log_serving(g->log);
+    process_log_serving(g->log);
     lane_run(&g->lanes[0]);
     for (uint32_t i = 1; i < g->lane_count; i++) {
         if (g->lanes[i].running)
@@ -575,7 +575,7 @@ gateway_close(struct gateway *g)
     free(g->node_kinds);
     free(g->node_heard_ms);
     free(g->node_failures);
-    gateway_log_close(g->log);
+    process_log_close(g->log);
     explicit_bzero(&g->tickets, sizeof(g->tickets));
     free(c);
 }

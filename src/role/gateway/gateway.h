@@ -13,7 +13,7 @@
 
 #include "base/err.h"
 #include "io/inherit.h"
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 
 struct gateway;
 

@@ -5,7 +5,7 @@
  * the fleet). Whoever uses it holds its owner's lock. */
 #include "base/hash.h"
 #include "base/list.h"
-#include "role/gateway/roster_member.h"
+#include "role/roster_member.h"
 #include "wire/report_sender.h"
 
 #define MEMBER_NAME_BYTES_MAX 63u

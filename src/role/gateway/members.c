@@ -11,8 +11,8 @@
 #include "io/log.h"
 #include "role/gateway/inbox.h"
 #include "role/gateway/members_state.h"
-#include "role/gateway/roster_bus.h"
 #include "role/gateway/steer.h"
+#include "role/roster_bus.h"
 #include "wire/message_proof.h"
 
 #define FEW_MEMBERS_MAX 1024u /* room when there is no bus: they come over HTTP */

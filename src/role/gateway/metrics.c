@@ -44,26 +44,6 @@ named(const char *const *names, uint32_t count, uint32_t value)
 }
 
 const char *
-metrics_failure_name(uint32_t failure)
-{
-    static const char *const names[FAILURE_COUNT] = {
-        [FAILURE_NONE] = "none",
-        [FAILURE_CONNECT] = "connect",
-        [FAILURE_STATUS_5XX] = "5xx",
-        [FAILURE_BUSY] = "busy",
-        [FAILURE_FIRST_BYTE] = "first_byte",
-        [FAILURE_STALL] = "stall",
-        [FAILURE_EOF] = "eof",
-        [FAILURE_MALFORMED] = "malformed",
-        [FAILURE_REQUEST] = "request",
-        [FAILURE_LOCAL] = "local",
-        [FAILURE_TLS] = "tls",
-        [FAILURE_MODEL] = "model",
-    };
-    return named(names, FAILURE_COUNT, failure);
-}
-
-const char *
 metrics_claim_name(uint32_t claim)
 {
     static const char *const names[CLAIM_KIND_COUNT] = {

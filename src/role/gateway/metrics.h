@@ -7,7 +7,7 @@
 
 #include "core/core.h"
 #include "io/tls.h"
-#include "role/gateway/access.h"
+#include "role/access.h"
 
 #define METRICS_MODELS  (CORE_MODELS_USUAL + 1u) /* the last: no model known yet */
 #define METRICS_BUCKETS 18u                      /* 1 ms doubling to 65 s, and +Inf */
@@ -63,7 +63,6 @@ void metrics_request(struct metrics *m, uint32_t model, unsigned status);
 void metrics_decision(struct metrics *m, const struct decision *decision);
 
 /* Short lower-case words for labels and JSON. */
-const char *metrics_failure_name(uint32_t failure);
 const char *metrics_refusal_name(uint32_t refusal);
 const char *metrics_why_name(uint32_t why);
 const char *metrics_model_state_name(uint32_t state);

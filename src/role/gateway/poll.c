@@ -10,6 +10,7 @@
 #include "io/clock.h"
 #include "io/log.h"
 #include "role/asker.h"
+#include "role/failure.h"
 #include "role/gateway/discover.h"
 #include "role/gateway/inbox.h"
 #include "role/gateway/lane.h"
@@ -176,7 +177,7 @@ failed(struct poll_node *n, enum failure failure)
 
     metrics_add(&p->lane->metrics.poll_failures, 1);
     if (n->failures == 0)
-        log_node(n, "does not answer as it should", metrics_failure_name(failure));
+        log_node(n, "does not answer as it should", failure_name(failure));
     n->settled = true;
     if (n->failures < POLL_BACK_OFF_MAX)
         n->failures++;

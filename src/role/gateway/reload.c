@@ -9,9 +9,9 @@
 #include "io/log.h"
 #include "io/log_file.h"
 #include "role/gateway/feed.h"
-#include "role/gateway/gateway_log.h"
 #include "role/gateway/lane.h"
 #include "role/gateway/members.h"
+#include "role/process_log.h"
 #include "wire/config_diff.h"
 
 TAILQ_HEAD(waiters, reload_waiter);
@@ -156,7 +156,7 @@ take_over(struct reload *r)
         feed_publish(g->door, g->recorder, now, next);
         if (strcmp(r->previous->access_log, next->roster->access_log) != 0)
             log_file_reopen(g->access_log, next->roster->access_log);
-        gateway_log_reload(g->log, r->previous, next->roster);
+        process_log_reload(g->log, r->previous, next->roster);
     } else {
         log_error("reload: out of memory: the old configuration is kept");
     }

@@ -8,11 +8,12 @@
 #include "base/must.h"
 #include "io/clock.h"
 #include "io/log_file.h"
+#include "role/answer.h"
 #include "role/gateway/access_line.h"
-#include "role/gateway/answer.h"
+#include "role/gateway/answer_request.h"
 #include "role/gateway/inbox.h"
-#include "role/gateway/put.h"
 #include "role/gateway/usage.h"
+#include "role/put.h"
 #include "wire/openai_prefix.h"
 
 #define DEADLINE_MS_MAX      3600000u

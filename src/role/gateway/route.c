@@ -3,8 +3,8 @@
 #include "role/gateway/route.h"
 
 #include "io/clock.h"
+#include "role/answer.h"
 #include "role/gateway/admin.h"
-#include "role/gateway/answer.h"
 #include "role/gateway/bus_http.h"
 #include "role/gateway/lane.h"
 #include "role/gateway/models.h"

@@ -7,7 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "role/gateway/answer.h"
+#include "role/answer.h"
+#include "role/gateway/answer_request.h"
 #include "role/gateway/request.h"
 
 #define PARTS_MAX 5u

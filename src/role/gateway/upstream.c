@@ -99,20 +99,3 @@ upstream_take(struct lane *lane, const struct roster *roster, const struct roste
     *ret_upstream = u;
     return ERR_OK;
 }
-
-enum failure
-upstream_failure(enum http_failure why)
-{
-    static const enum failure classes[] = {
-        [HTTP_FAILED_CONNECT] = FAILURE_CONNECT,
-        [HTTP_FAILED_CONNECT_TIMEOUT] = FAILURE_CONNECT,
-        [HTTP_FAILED_FIRST_BYTE] = FAILURE_FIRST_BYTE,
-        [HTTP_FAILED_IDLE] = FAILURE_STALL,
-        [HTTP_FAILED_EOF] = FAILURE_EOF,
-        [HTTP_FAILED_MALFORMED] = FAILURE_MALFORMED,
-        [HTTP_FAILED_LOCAL] = FAILURE_LOCAL,
-        [HTTP_FAILED_TLS] = FAILURE_TLS,
-    };
-
-    return classes[why];
-}

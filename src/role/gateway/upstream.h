@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "core/event.h"
 #include "io/http_client.h"
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 
 struct lane;
 struct upstream;
@@ -21,6 +21,4 @@ struct http_target *upstream_target(struct upstream *upstream);
 /* The lane does not use this node any more. */
 void upstream_forget(struct lane *lane, uint32_t node);
 void upstream_forget_all(struct lane *lane);
-/* What a failed call to an engine is called in core. */
-enum failure upstream_failure(enum http_failure why);
 #endif

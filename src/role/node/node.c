@@ -12,10 +12,10 @@
 #include "io/clock.h"
 #include "io/log.h"
 #include "io/log_file.h"
-#include "role/gateway/admin.h"
-#include "role/gateway/gateway_log.h"
+#include "role/admin_json.h"
 #include "role/node/node_control.h"
 #include "role/node/node_order.h"
+#include "role/process_log.h"
 
 #define HEAD_NS        10000000000u
 #define BODY_IDLE_NS   30000000000u
@@ -190,7 +190,7 @@ static enum err
 setup(struct node *n, const struct node_options *o)
 {
     static const int signals[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1, 0};
-    enum err err = o->own_log ? gateway_log_open(n->roster, &n->log) : ERR_OK;
+    enum err err = o->own_log ? process_log_open(n->roster, &n->log) : ERR_OK;
 
     if (notify_open(&n->notify, o->notify_path) != ERR_OK)
         log_warn("no service manager will hear of this node");
@@ -261,7 +261,7 @@ node_run(struct node *n)
     log_info("node %.*s: epoch %llu", (int)n->name.bytes, n->name.data,
              (unsigned long long)n->epoch);
     notify_send(&n->notify, "READY=1\nSTATUS=Serving.");
-    gateway_log_serving(n->log);
+    process_log_serving(n->log);
     loop_run(n->loop);
 }
 
@@ -290,7 +290,7 @@ node_close(struct node *n)
     node_self_close(n);
     explicit_bzero(&n->tickets, sizeof(n->tickets));
     notify_close(&n->notify);
-    gateway_log_close(n->log);
+    process_log_close(n->log);
     roster_unref(n->roster);
     roster_unref(n->first);
     free(n);

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 
 #include "base/err.h"
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 
 struct node;
 

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 #include "io/log.h"
-#include "role/gateway/roster_bus.h"
 #include "role/node/node_control.h"
+#include "role/roster_bus.h"
 #include "wire/json.h"
 
 #define ASKS_MAX 64u /* on their way from the bus to the loop */

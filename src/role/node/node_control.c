@@ -8,7 +8,7 @@
 #include "base/must.h"
 #include "io/clock.h"
 #include "io/log.h"
-#include "role/gateway/answer.h"
+#include "role/answer.h"
 #include "role/node/node_order.h"
 
 struct node_control {

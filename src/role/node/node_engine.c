@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "io/log.h"
-#include "role/gateway/metrics.h"
+#include "role/failure.h"
 #include "role/node/node_order.h"
 
 #define BACK_OFF_MAX 3u /* 2^n times the pause, at most */
@@ -231,7 +231,7 @@ on_over(struct asker *asker, enum failure failure)
     } else if (failure != FAILURE_NONE) {
         if (e->failures == 0)
             log_warn("engine %.*s: does not answer as it should: %s (status %u)",
-                     (int)e->at->name.bytes, e->at->name.data, metrics_failure_name(failure),
+                     (int)e->at->name.bytes, e->at->name.data, failure_name(failure),
                      asker->status);
         if (e->failures < BACK_OFF_MAX)
             e->failures++;

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "role/gateway/admin.h"
-#include "role/gateway/answer.h"
+#include "role/admin_json.h"
+#include "role/answer.h"
 #include "role/node/node_state.h"
 
 void

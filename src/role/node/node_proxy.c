@@ -14,8 +14,7 @@
 
 #include "base/must.h"
 #include "io/clock.h"
-#include "role/gateway/answer.h"
-#include "role/gateway/upstream.h"
+#include "role/failure.h"
 #include "role/node/node_ask.h"
 #include "wire/sse.h"
 
@@ -353,7 +352,7 @@ on_failed(struct http_call *call, enum http_failure why, void *user)
     (void)call;
     q->call = NULL;
     node_engine_doubt(q->engine);
-    switch (upstream_failure(why)) {
+    switch (failure_of_call(why)) {
     case FAILURE_CONNECT:
         fail(q, 502, "engine_unreachable", "the engine does not take connections");
         break;

@@ -7,8 +7,8 @@
 
 #include "io/log.h"
 #include "io/worker.h"
-#include "role/gateway/gateway_log.h"
 #include "role/node/node_control.h"
+#include "role/process_log.h"
 #include "wire/config_diff.h"
 
 #define DIFFERENCES_MAX 200u
@@ -79,7 +79,7 @@ take_over(struct node *n, struct roster *next)
     n->config = next->node;
     n->identity = identity;
     node_control_change(n);
-    gateway_log_reload(n->log, before, next);
+    process_log_reload(n->log, before, next);
     roster_unref(before);
     n->wants_hello = n->wants_full = true;
     node_report_soon(n);

@@ -8,8 +8,8 @@
 #include "base/must.h"
 #include "io/clock.h"
 #include "io/log.h"
-#include "role/gateway/admin.h"
-#include "role/gateway/answer.h"
+#include "role/admin_json.h"
+#include "role/answer.h"
 #include "role/node/node_order.h"
 
 #define PAGE_MODELS      10u /* so many fit, however long their names are */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "io/clock.h"
-#include "role/gateway/answer.h"
+#include "role/answer.h"
 #include "role/node/node_control.h"
 #include "role/origin.h"
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "base/must.h"
-#include "role/gateway/access.h"
+#include "role/access.h"
 #include "tap.h"
 
 #define MINUTE_NS BUCKET_MINUTE_NS

@@ -1,6 +1,6 @@
-/* gateway_log - between io/log, which has the lines, and io/log_file, which writes them; see
- * gateway_log.h. io/log gives one line at a time, whichever thread it is from: one ring does. */
-#include "role/gateway/gateway_log.h"
+/* process_log - between io/log, which has the lines, and io/log_file, which writes them; see
+ * process_log.h. io/log gives one line at a time, whichever thread it is from: one ring does. */
+#include "role/process_log.h"
 
 #include <string.h>
 
@@ -26,7 +26,7 @@ set_form(const struct config *config)
 }
 
 enum err
-gateway_log_open(const struct roster *roster, struct log_file **ret_file)
+process_log_open(const struct roster *roster, struct log_file **ret_file)
 {
     const struct log_file_options o = {
         .name = "log", .path = roster->log, .ring_count = 1, .is_log = true};
@@ -39,14 +39,14 @@ gateway_log_open(const struct roster *roster, struct log_file **ret_file)
 }
 
 void
-gateway_log_serving(struct log_file *file)
+process_log_serving(struct log_file *file)
 {
     if (file != NULL)
         log_divert(on_line, file, false);
 }
 
 void
-gateway_log_reload(struct log_file *file, const struct roster *before, const struct roster *after)
+process_log_reload(struct log_file *file, const struct roster *before, const struct roster *after)
 {
     if (file == NULL)
         return;
@@ -56,7 +56,7 @@ gateway_log_reload(struct log_file *file, const struct roster *before, const str
 }
 
 void
-gateway_log_close(struct log_file *file)
+process_log_close(struct log_file *file)
 {
     if (file == NULL)
         return;

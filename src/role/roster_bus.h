@@ -1,9 +1,9 @@
-#ifndef ROLE_GATEWAY_ROSTER_BUS_H
-#define ROLE_GATEWAY_ROSTER_BUS_H
+#ifndef ROLE_ROSTER_BUS_H
+#define ROLE_ROSTER_BUS_H
 /* roster_bus - the bus as a configuration has it: its files read with the roster, so that a
  * relative path begins where the configuration is; then opened. For gateways and nodes alike. */
 #include "io/bus.h"
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 
 /* Read the files that r->config.bus names. ERR_IO, ERR_PARSE: logged. */
 MUST_USE enum err roster_bus_read(struct roster *r);

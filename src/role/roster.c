@@ -1,5 +1,5 @@
 /* roster - from the configuration's bytes to addresses, indices and credentials; see roster.h. */
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +15,9 @@
 #include "base/hash.h"
 #include "core/core.h"
 #include "io/log.h"
-#include "role/gateway/roster_bus.h"
-#include "role/gateway/roster_member.h"
-#include "role/gateway/roster_tls.h"
+#include "role/roster_bus.h"
+#include "role/roster_member.h"
+#include "role/roster_tls.h"
 #include "wire/identity.h"
 #include "wire/json.h"
 #include "wire/rtt.h"

@@ -1,5 +1,5 @@
-#ifndef ROLE_GATEWAY_PUT_H
-#define ROLE_GATEWAY_PUT_H
+#ifndef ROLE_PUT_H
+#define ROLE_PUT_H
 /* put - words and numbers into a buffer of fixed size, without printf: for headers of every answer.
  * What does not fit is left out whole. A plain value on the stack. */
 #include <stdint.h>

@@ -1,9 +1,9 @@
-#ifndef ROLE_GATEWAY_ROSTER_TLS_H
-#define ROLE_GATEWAY_ROSTER_TLS_H
+#ifndef ROLE_ROSTER_TLS_H
+#define ROLE_ROSTER_TLS_H
 /* roster_tls - the certificates of a roster, for roster.c: the listeners', and whom to trust
  * as an engine. What did not change since the previous roster is taken over from it, so a reload
  * leaves connections and sessions as they are. (The system's CAs are read once.) */
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 
 #define ROSTER_TLS_CONTEXTS_MAX 1024u /* different ones of engines */
 #define ROSTER_PEM_BYTES_MAX    1048576u

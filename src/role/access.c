@@ -3,7 +3,7 @@
  * Tokens are taken by the client's own limit on the answer where it gave one, as it is usual: so
  * the key's limit is never passed by what is under way. Who gives none is counted by what answers
  * to this key have had so far, and what was too little is owed (base/bucket). */
-#include "role/gateway/access.h"
+#include "role/access.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

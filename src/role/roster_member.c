@@ -1,5 +1,5 @@
 /* roster_member - members made, and rosters that have them; see roster_member.h. */
-#include "role/gateway/roster_member.h"
+#include "role/roster_member.h"
 
 #include <arpa/inet.h>
 #include <math.h>

@@ -1,10 +1,10 @@
 /* roster_bus - the bus that a configuration names: files read, then connected; see roster_bus.h. */
-#include "role/gateway/roster_bus.h"
+#include "role/roster_bus.h"
 
 #include <stdio.h>
 
 #include "io/bus_nats.h"
-#include "role/gateway/roster_tls.h"
+#include "role/roster_tls.h"
 
 enum err
 roster_bus_read(struct roster *r)

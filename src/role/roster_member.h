@@ -1,5 +1,5 @@
-#ifndef ROLE_GATEWAY_ROSTER_MEMBER_H
-#define ROLE_GATEWAY_ROSTER_MEMBER_H
+#ifndef ROLE_ROSTER_MEMBER_H
+#define ROLE_ROSTER_MEMBER_H
 /* roster_member - nodes that no configuration names, as part of a roster: those that said hello on
  * the bus (members).
  *
@@ -7,7 +7,7 @@
  * names of its own. A member is made once, when it says hello, and from then on shared by all
  * rosters that have it: so a roster with ten thousand of them costs their pointers, and a thousand
  * that join together cost one. */
-#include "role/gateway/roster.h"
+#include "role/roster.h"
 
 #define ROSTER_MEMBER_NAMES_MAX 4096u /* sites, and operators, that members may bring */
 

@@ -1,6 +1,6 @@
 /* roster_tls - from paths to contexts; see roster_tls.h. Private keys are wiped from the roster's
  * memory once a context has them. */
-#include "role/gateway/roster_tls.h"
+#include "role/roster_tls.h"
 
 #include <string.h>
 

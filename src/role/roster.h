@@ -1,5 +1,5 @@
-#ifndef ROLE_GATEWAY_ROSTER_H
-#define ROLE_GATEWAY_ROSTER_H
+#ifndef ROLE_ROSTER_H
+#define ROLE_ROSTER_H
 /* roster - the configuration, read, checked and made ready for use: engines with index, address and
  * credential, names of regions and hardware with theirs, keys, first guesses of round trips.
  *
@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "io/tls.h"
-#include "role/gateway/access.h"
+#include "role/access.h"
 #include "wire/adapter.h"
 #include "wire/config_node.h"
 #include "wire/rtt.h"

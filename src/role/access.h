@@ -1,5 +1,5 @@
-#ifndef ROLE_GATEWAY_ACCESS_H
-#define ROLE_GATEWAY_ACCESS_H
+#ifndef ROLE_ACCESS_H
+#define ROLE_ACCESS_H
 /* access - who may ask, and how much: the key of a request, its limits on requests at once,
  * requests a minute and tokens a minute, and what it may claim. The counters are shared by all
  * loops (atomics, no lock) and live on over a reload of the keys file, found again by the key's

@@ -1,0 +1,2 @@
+/* A sample: a role that looks into another. */
+#include "role/gateway/gateway.h"
