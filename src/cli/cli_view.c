@@ -48,6 +48,8 @@ no_model(const struct cli_admin *a, const cJSON *models, const char *wanted)
         fputs("; did you mean `", stderr);
         cli_print(stderr, nearest);
         fputs("`?", stderr);
+    } else if (count > 0) {
+        fputs("; without one all are shown", stderr);
     }
     fputc('\n', stderr);
     return CLI_FAILED;

@@ -55,9 +55,10 @@ const char cmd_bus_help[] =
     "      --listen ADDRESS   config: where the server will listen (127.0.0.1:4222)\n"
     "\n"
     "check connects, tells the server's version, how long a word to it and back takes, and which\n"
-    "subjects we may hear. config reads lines `ROLE NAME NKEY`, where ROLE is node, gateway,\n"
-    "auditor or watcher and NKEY what `bus key` printed, and writes a NATS server's configuration\n"
-    "in which each may say and hear what its role needs, a node only under its own name.\n"
+    "subjects we may hear: a gateway all but iso.ctl, a node iso.ctl.NAME alone, a watcher all.\n"
+    "config reads lines `ROLE NAME NKEY`, where ROLE is node, gateway, auditor or watcher and\n"
+    "NKEY what `bus key` printed, and writes a NATS server's configuration in which each may say\n"
+    "and hear what its role needs, a node only under its own name.\n"
     "Exit status: 0 done, 1 it did not work, 2 wrong use.\n";
 
 struct bus_command {
@@ -303,7 +304,7 @@ try_subject(struct bus_command *c, struct found *f, const char *name, const char
 }
 
 static int
-print_found(const struct bus_command *c, const struct found *f)
+print_found(const struct bus_command *c, const struct found *f, const char *name)
 {
     cJSON *json, *rows[2];
 
@@ -312,7 +313,7 @@ print_found(const struct bus_command *c, const struct found *f)
         if (f->state.warning[0] != '\0')
             printf("warning: %s\n", f->state.warning);
         if (f->round_trip_ms < 0)
-            puts("a word to it and back: no answer; may we publish at iso.check.NAME?");
+            printf("a word to it and back: no answer; is `%s` our name there (--name)?\n", name);
         else
             printf("a word to it and back: %.1f ms\n", f->round_trip_ms);
         for (size_t i = 0; i < f->count; i++)
@@ -363,7 +364,7 @@ print_unconnected(const struct bus_command *c, const struct bus_state *state)
 static int
 bus_check(struct bus_command *c)
 {
-    static const char *const heard[] = {"iso.report.>", "iso.hello.*", "iso.gone.*",
+    static const char *const heard[] = {"iso.report.>", "iso.hello.*", "iso.gone.*", "iso.demand.>",
                                         "iso.suspect",  "iso.verdict", "iso.ctl.%s"};
     const char *name = c->name != NULL ? c->name : DEFAULT_NAME;
     struct found f = {.round_trip_ms = -1};
@@ -397,7 +398,7 @@ bus_check(struct bus_command *c)
     }
     if (c->publish != NULL)
         try_subject(c, &f, name, c->publish, true);
-    return print_found(c, &f);
+    return print_found(c, &f, name);
 }
 
 /* ---- key, config */

@@ -32,14 +32,16 @@ const char cmd_check_help[] =
     "  isochrone check -f gateway.yaml\n"
     "  isochrone check -f gateway.yaml --dump   # what is in effect, defaults too, no secrets\n"
     "  isochrone check -f gateway.yaml --json\n"
-    "  isochrone check -f node.yaml             # its keys tell that it is a node's\n"
+    "  isochrone check -f node.yaml             # its keys, or the file of its key, tell that it "
+    "is\n"
+    "                                           # a node's\n"
     "\n"
     "  -f, --file FILE   the configuration; /dev/stdin is one too\n"
     "      --dump        print the effective configuration; problems go to standard error (of a\n"
     "                    gateway's)\n"
     "      --json        print the problems as JSON\n"
     "\n"
-    "The key file, the round trips and the listeners' certificates that it names are read too.\n"
+    "The keys, the round trips and the listeners' certificates that it names are read too.\n"
     "Exit status: 0 no error (there may be warnings), 1 errors, 2 wrong use.\n";
 
 struct check {
@@ -232,41 +234,77 @@ check_tls(struct check *c, const struct config_tls *tls)
     log_tap(NULL, NULL);
 }
 
-/* ---- What a node's configuration names. */
+/* ---- Its own key, and what an operator signed of it. */
 
-/* Its key, into *ret_key. False: not known, and why was said. */
+/* The file of a key, whose bytes are wiped. False: it is none. */
 static bool
-check_node_key(struct check *c, struct signature_key *ret_key)
+parse_key(struct span text, struct signature_file *ret_file)
 {
-    struct signature_file file = {.owner = SIGNATURE_OWNER_NONE};
+    enum err err = signature_file_parse(text, ret_file);
+
+    signature_forget((char *)(uintptr_t)text.data, text.bytes); /* the arena's: not const */
+    return err == ERR_OK;
+}
+
+/* Is this file its key, and may it be? False: not, and why was said. */
+static bool
+check_own_key(struct check *c, struct span path, struct span own_name,
+              struct signature_file *ret_file)
+{
+    const char *role = c->is_node ? "node" : "gateway";
+    enum signature_owner owner = c->is_node ? SIGNATURE_OWNER_NODE : SIGNATURE_OWNER_GATEWAY;
     char name[4096], text[200] = "";
+    bool is_other = false;
     struct span key;
     struct stat s;
-    enum err err;
 
-    if (!read_named(c, c->node.key_file, SIGNATURE_FILE_BYTES_MAX, name, sizeof(name), &key))
+    *ret_file = (struct signature_file){.owner = SIGNATURE_OWNER_NONE};
+    if (!read_named(c, path, SIGNATURE_FILE_BYTES_MAX, name, sizeof(name), &key))
         return false;
-    err = signature_file_parse(key, &file);
-    signature_forget((char *)(uintptr_t)key.data, key.bytes);
-    if (err != ERR_OK || !file.is_secret || file.owner == SIGNATURE_OWNER_OPERATOR)
-        snprintf(text, sizeof(text), "it is no node's secret key (`isochrone key node` makes one)");
+    if (!parse_key(key, ret_file) || !ret_file->is_secret ||
+        (ret_file->owner != owner && ret_file->owner != SIGNATURE_OWNER_NONE))
+        snprintf(text, sizeof(text), "it is no %s's secret key (`isochrone key %s` makes one)",
+                 role, role);
     else if (stat(name, &s) == 0 && (s.st_mode & 077) != 0)
         snprintf(text, sizeof(text), "others can read it (mode %04o): chmod 600 it",
                  s.st_mode & 07777);
-    else if (c->node.name.bytes > 0 && file.name[0] != '\0' &&
-             !span_eq_text(c->node.name, file.name))
-        snprintf(text, sizeof(text), "it is the key of %s, and the node's name is %.*s", file.name,
-                 (int)c->node.name.bytes, c->node.name.data);
-    else if (c->node.name.bytes == 0 && file.name[0] == '\0')
-        snprintf(text, sizeof(text), "it does not say whose it is: set `name`");
+    else if (own_name.bytes > 0 && ret_file->name[0] != '\0' &&
+             !span_eq_text(own_name, ret_file->name)) {
+        snprintf(text, sizeof(text), "it is the key of %s, and the %s's name is %.*s",
+                 ret_file->name, role, (int)own_name.bytes, own_name.data);
+        is_other = true;
+    }
     if (text[0] != '\0')
-        show(c, name, 0, 0, false, text);
-    else if (c->node.name.bytes == 0 &&
-             arena_copy(&c->arena, span_of(file.name), &c->node.name) != ERR_OK)
-        show(c, name, 0, 0, false, "out of memory");
+        show(c, name, 0, 0, is_other && !c->is_node, text); /* a gateway does with another's name */
+    return text[0] == '\0';
+}
+
+static bool
+check_node_key(struct check *c, struct signature_key *ret_key)
+{
+    struct signature_file file;
+    bool is_good = check_own_key(c, c->node.key_file, c->node.name, &file);
+
+    if (is_good && c->node.name.bytes == 0 && file.name[0] == '\0') {
+        show(c, c->path, 0, 0, false, "the key does not say whose it is: set `name`");
+        is_good = false;
+    } else if (is_good && c->node.name.bytes == 0 &&
+               arena_copy(&c->arena, span_of(file.name), &c->node.name) != ERR_OK) {
+        show(c, c->path, 0, 0, false, "out of memory");
+        is_good = false;
+    }
     *ret_key = file.key;
     signature_file_forget(&file);
-    return text[0] == '\0';
+    return is_good;
+}
+
+static void
+check_gateway_key(struct check *c)
+{
+    struct signature_file file;
+
+    if (c->config.key_file.bytes > 0 && check_own_key(c, c->config.key_file, c->config.name, &file))
+        signature_file_forget(&file);
 }
 
 /* The record: is it good for whoever trusts its operator, and does it have this key? */
@@ -326,10 +364,11 @@ print_result(struct check *c)
     else if (c->config.unbuilt)
         verdict = "well-formed, but it names parts that are not built yet";
     if (!c->json) {
-        fprintf(c->out, "%s: %s; %zu error%s, %zu warning%s, %zu engine%s, %zu %s%s\n", c->path,
-                verdict, c->errors, plural(c->errors), c->warnings, plural(c->warnings),
-                c->config.engine_count, plural(c->config.engine_count), others,
-                c->is_node ? "gateway" : "model", plural(others));
+        fprintf(c->out, "%s: %s%s; %zu error%s, %zu warning%s, %zu engine%s, %zu %s%s\n", c->path,
+                verdict, c->is_node ? ", for `isochrone node`" : "", c->errors, plural(c->errors),
+                c->warnings, plural(c->warnings), c->config.engine_count,
+                plural(c->config.engine_count), others, c->is_node ? "gateway" : "model",
+                plural(others));
         return;
     }
     root = cJSON_CreateObject();
@@ -349,6 +388,26 @@ print_result(struct check *c)
     cJSON_Delete(root);
 }
 
+/* Where its keys are those that both have, whose is the key that it names? */
+static bool
+has_key_of_node(struct check *c, struct span yaml)
+{
+    struct config_problems problems;
+    struct signature_file file = {.owner = SIGNATURE_OWNER_NONE};
+    char name[4096];
+    struct span text;
+    bool is_nodes = false;
+
+    if (config_node_parse(yaml, environment, NULL, &c->arena, &c->node, &problems) != ERR_OK ||
+        c->node.key_file.bytes == 0)
+        return false;
+    full_path(c, c->node.key_file, name, sizeof(name));
+    if (cli_read_file(name, SIGNATURE_FILE_BYTES_MAX, &c->arena, &text) == ERR_OK)
+        is_nodes = parse_key(text, &file) && file.owner == SIGNATURE_OWNER_NODE;
+    signature_file_forget(&file);
+    return is_nodes;
+}
+
 static int
 check_run(struct check *c)
 {
@@ -360,7 +419,7 @@ check_run(struct check *c)
         fprintf(stderr, "check: %s: %s\n", c->path, cli_read_words(err));
         return CLI_FAILED;
     }
-    c->is_node = config_node_is(yaml, &c->arena);
+    c->is_node = config_node_is(yaml, &c->arena) || has_key_of_node(c, yaml);
     if (c->is_node && c->dump) {
         fprintf(stderr, "check: %s: --dump is for gateways' configurations, this is a node's\n",
                 c->path);
@@ -379,6 +438,8 @@ check_run(struct check *c)
         check_named(c);
         if (c->is_node)
             check_node(c);
+        else
+            check_gateway_key(c);
         check_tls(c, &c->config.tls);
         check_tls(c, &c->config.admin_tls);
         check_writable(c, c->config.access_log_file);

@@ -24,7 +24,7 @@ const char cmd_emulate_help[] =
     "  isochrone emulate --write-configs /tmp/run \\\n"
     "      --gateway us-east=127.0.0.11,127.0.0.1:4141,127.0.0.1:4142\n"
     "\n"
-    "      --nodes N            how many nodes (60)\n"
+    "      --nodes N            how many nodes, from 6 (60)\n"
     "      --regions N          in how many regions (12)\n"
     "      --seed N             which fleet (1)\n"
     "      --listen-port PORT   one listener for all of 127.0.0.0/8 (9000)\n"

@@ -259,10 +259,12 @@ static void
 print_bus(const struct status *s)
 {
     const cJSON *bus = cJSON_GetObjectItemCaseSensitive(s->bus, "bus");
+    const cJSON *peers = cJSON_GetObjectItemCaseSensitive(s->bus, "peers");
 
-    if (bus == NULL)
-        return;
-    if (cli_json_true(bus, "connected")) {
+    if (bus == NULL && !(cli_json_number(s->bus, "members") > 0.0) &&
+        cJSON_GetArraySize(peers) == 0)
+        return; /* nobody came by itself */
+    if (bus == NULL || cli_json_true(bus, "connected")) {
         printf("bus: %.0f node%s, %.0f proven, %.0f silent", cli_json_number(s->bus, "in_fleet"),
                cli_json_number(s->bus, "in_fleet") == 1.0 ? "" : "s",
                cli_json_number(s->bus, "proven"), cli_json_number(s->bus, "silent"));

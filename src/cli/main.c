@@ -40,10 +40,11 @@ static const struct command {
      "read a configuration and show every problem in it"},
     {"act", "bus", cmd_bus, cmd_bus_help, "the bus of nodes and gateways: listen, try, set up"},
     {"act", "reload", cmd_reload, cmd_reload_help, "have a gateway read its configuration again"},
-    {"act", "key", cmd_key, cmd_key_help, "make a key for a client"},
-    {"act", "load", cmd_load, cmd_load_help, "have an engine take a model into memory"},
+    {"act", "key", cmd_key, cmd_key_help, "keys of clients, nodes, operators and gateways"},
+    {"act", "load", cmd_load, cmd_load_help, "have an engine or a node take a model into memory"},
     {"act", "unload", cmd_unload, cmd_unload_help, "and out of it"},
-    {"act", "sleep", cmd_sleep, cmd_sleep_help, "have an engine give its GPU's memory back"},
+    {"act", "sleep", cmd_sleep, cmd_sleep_help,
+     "have an engine or a node give its GPU's memory back"},
     {"act", "wake", cmd_wake, cmd_wake_help, "and take it again"},
     {"act", "pin", cmd_pin, cmd_pin_help, "have a node keep a model, whatever plan thinks"},
     {"act", "unpin", cmd_unpin, cmd_unpin_help, "and let it go again"},
@@ -79,7 +80,8 @@ unknown_command(const char *word)
 
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         names[i] = commands[i].name;
-    nearest = config_nearest(span_of(word), names, COMMAND_COUNT);
+    nearest = strcmp(word, "models") == 0 ? "readiness" /* what other programs call it */
+                                          : config_nearest(span_of(word), names, COMMAND_COUNT);
     fprintf(stderr, "isochrone: there is no command `%s`", word);
     if (nearest != NULL)
         fprintf(stderr, "; did you mean `%s`?", nearest);

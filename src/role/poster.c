@@ -27,6 +27,9 @@
 #define ANSWER_BYTES    2048u
 #define PAUSE_NS        500000000u /* after the first failure; then twice as long each time */
 #define PAUSE_DOUBLINGS 4u
+#define LOG_NS          10000000000u /* between two words about why one does not hear us */
+#define WORDS_BYTES_MAX 300u
+#define WHY_BYTES       (REPORT_TEXT_BYTES_MAX + WORDS_BYTES_MAX + sizeof(": "))
 
 struct said { /* a message */
     char kind[KIND_BYTES_MAX];
@@ -42,13 +45,15 @@ struct told { /* one gateway */
     struct http_fetch fetch; /* into answer */
     struct loop_timer pause;
     uint64_t next; /* message */
-    bool is_greeting, is_lost, is_away;
+    bool is_greeting, is_lost, is_away, was_heard;
     uint32_t failures;
     uint64_t wished_ns; /* when it last had us speak before it was time */
     struct said now;    /* on its way; its text is body */
     char body[MESSAGE_BYTES_MAX];
     char answer[ANSWER_BYTES + JSON_PADDING];
     uint64_t posted, failed;
+    uint64_t logged_ns;  /* when it was told last why it does not hear us, and */
+    char why[WHY_BYTES]; /* why */
 };
 
 struct poster {
@@ -81,13 +86,19 @@ rest(struct told *t)
     loop_timer_set(o->loop, &t->pause, loop_now_ns(o->loop) + pause_ns, on_paused);
 }
 
+/* Told when it begins, and when the reason becomes another one. */
 static void
-failed(struct told *t, const char *why, unsigned status)
+failed(struct told *t, const char *why)
 {
+    uint64_t now_ns = loop_now_ns(t->poster->options.loop);
+
     t->failed++;
-    if (!t->is_away)
-        log_warn("gateway %.*s at %.*s does not hear us: %s (status %u)", (int)t->at->name.bytes,
-                 t->at->name.data, (int)t->at->url.bytes, t->at->url.data, why, status);
+    if (!t->is_away || (strcmp(why, t->why) != 0 && now_ns - t->logged_ns >= LOG_NS)) {
+        t->logged_ns = now_ns;
+        snprintf(t->why, sizeof(t->why), "%s", why);
+        log_warn("gateway %.*s at %.*s does not hear us: %s", (int)t->at->name.bytes,
+                 t->at->name.data, (int)t->at->url.bytes, t->at->url.data, why);
+    }
     t->is_away = true;
     rest(t);
 }
@@ -115,6 +126,11 @@ static const struct message_field answer_fields[] = {
      .words = want_words},
     {.name = NULL},
 };
+/* The words are for people: where they cannot be read, the rest holds all the same. */
+static const struct message_field words_fields[] = {
+    {.name = "words", .type = MESSAGE_TEXT, .required = true, .max = WORDS_BYTES_MAX},
+    {.name = NULL},
+};
 
 /* It wants to hear all: however often it says so, only now and then out of turn. */
 static void
@@ -140,17 +156,27 @@ is_late(struct span verdict)
 
 /* False: why not, in words. */
 static bool
-is_heard(struct told *t, struct answer *ret_answer, char why[REPORT_TEXT_BYTES_MAX + 1])
+is_heard(struct told *t, struct answer *ret_answer, char why[WHY_BYTES])
 {
     struct message_error error;
+    const struct span text = {t->answer, t->fetch.bytes};
+    struct span words = {NULL, 0};
 
     memset(t->answer + t->fetch.bytes, 0, JSON_PADDING);
-    if (message_read((struct span){t->answer, t->fetch.bytes}, answer_fields, ret_answer, &error) !=
-        ERR_OK) {
-        span_copy(SPAN_LIT("its answer is not that of a gateway"), why, REPORT_TEXT_BYTES_MAX + 1);
+    if (message_read(text, answer_fields, ret_answer, &error) != ERR_OK) {
+        if (t->fetch.status == 404)
+            snprintf(why, WHY_BYTES,
+                     "nothing takes messages there (status 404): is it a gateway's public side, "
+                     "and has its configuration `bus: {http: true}`?");
+        else
+            snprintf(why, WHY_BYTES, "its answer is not that of a gateway (status %u)",
+                     t->fetch.status);
         return false;
     }
-    span_copy(ret_answer->verdict, why, REPORT_TEXT_BYTES_MAX + 1);
+    if (message_read(text, words_fields, &words, &error) != ERR_OK)
+        words.bytes = 0;
+    snprintf(why, WHY_BYTES, "%.*s%s%.*s", (int)ret_answer->verdict.bytes, ret_answer->verdict.data,
+             words.bytes > 0 ? ": " : "", (int)words.bytes, words.bytes > 0 ? words.data : "");
     return t->fetch.status == 200 || ret_answer->want != WANT_NOTHING ||
            is_late(ret_answer->verdict);
 }
@@ -160,20 +186,22 @@ answered(struct told *t)
 {
     struct answer a = {.want = WANT_NOTHING};
     bool was_greeting = t->is_greeting;
-    char why[REPORT_TEXT_BYTES_MAX + 1];
+    char why[WHY_BYTES];
 
     if (!is_heard(t, &a, why)) {
-        failed(t, why, t->fetch.status);
+        failed(t, why);
         return;
     }
-    if (t->is_away)
-        log_info("gateway %.*s hears us again", (int)t->at->name.bytes, t->at->name.data);
+    if (was_greeting && a.want == WANT_HELLO) { /* it does not take it: not over and over */
+        failed(t, "it does not take our hello");
+        return;
+    }
+    if (t->is_away || !t->was_heard)
+        log_info("gateway %.*s hears us%s", (int)t->at->name.bytes, t->at->name.data,
+                 t->was_heard ? " again" : "");
     t->posted++;
     t->is_away = t->is_greeting = false;
-    if (was_greeting && a.want == WANT_HELLO) { /* it does not take it: not over and over */
-        failed(t, "it does not take our hello", t->fetch.status);
-        return;
-    }
+    t->was_heard = true;
     t->failures = 0;
     t->is_greeting = a.want == WANT_HELLO;
     if (was_greeting || a.want == WANT_FULL)
@@ -191,7 +219,10 @@ on_over(struct http_fetch *f, bool is_whole, enum http_failure why)
     if (is_whole)
         answered(t);
     else
-        failed(t, why == HTTP_FAILED_TLS ? "it is not who it should be" : "it does not answer", 0);
+        failed(t, why == HTTP_FAILED_TLS ? "no TLS handshake with it: the line before says why"
+                  : why == HTTP_FAILED_CONNECT || why == HTTP_FAILED_CONNECT_TIMEOUT
+                      ? "it takes no connections"
+                      : "it does not answer");
 }
 
 /* Into now: hello. False: there is none. */
@@ -271,7 +302,7 @@ go_on(struct told *t)
                                                      .parts = &body,
                                                      .part_count = 1},
                          &limits) != ERR_OK)
-        failed(t, "no connection to it can be had now", 0);
+        failed(t, "no connection to it can be had now");
 }
 
 void

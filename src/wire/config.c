@@ -850,8 +850,11 @@ config_parse(struct span yaml, config_env_fn *env, void *env_user, struct arena 
     }
     if (err == ERR_OK)
         config_check_limits(&r, ret_config, root);
-    if (err == ERR_OK && ret_config->engine_count == 0 && yaml_tree_get(root, "engines") == NULL)
-        config_problem(r.problems, 1, 1, true, "no engines: every request will be refused");
+    if (err == ERR_OK && ret_config->engine_count == 0 && yaml_tree_get(root, "engines") == NULL &&
+        ret_config->bus.nats_count == 0 && !ret_config->bus.http)
+        config_problem(r.problems, 1, 1, true,
+                       "no engines, and no bus that nodes could come by (`bus: {http: true}`): "
+                       "every request will be refused");
     ret_config->unbuilt = r.unbuilt;
     config_problems_sort(ret_problems);
     return ret_problems->errors > 0 ? ERR_PARSE : ERR_OK;

@@ -212,8 +212,9 @@ check_needs(struct schema_reader *r, const struct config_node *config,
         config_problem(r->problems, 1, 1, false,
                        "a node needs an engine: `engines: [{url: \"http://127.0.0.1:8000\"}]`");
     if (yaml_tree_get(root, "gateways") == NULL)
-        config_problem(r->problems, 1, 1, true,
-                       "no gateways: nobody may ask anything of this node");
+        config_problem(
+            r->problems, 1, 1, true,
+            "no gateways: none may load or drain, and none is told anything but over a bus");
     if (yaml_tree_get(root, "identity") == NULL)
         config_problem(r->problems, 1, 1, true,
                        "no identity: every gateway shows this node as unproven");

@@ -144,7 +144,7 @@ def check_node():
     os.chmod("node.key", 0o600)
     write("node.yaml", base)
     code, out, err = node_check()
-    check(code == 0 and "ok; 0 errors, 0 warnings, 1 engine, 1 gateway" in out, "a node's is good", out)
+    check(code == 0 and "ok, for `isochrone node`; 0 errors, 0 warnings, 1 engine, 1 gateway" in out, "a node's is good", out)
     code, out, err = node_check("--json")
     report = json.loads(out)
     check(code == 0 and report["of"] == "node" and report["gateways"] == 1, "as JSON", out)
@@ -159,12 +159,29 @@ def check_node():
             ("another name", ("key:", "name: ams1-gpu1\nkey:", 1), "the key of ams1-gpu0"),
             ("a public key", ("node.key", "node.pub"), "no node's secret key"),
             ("an operator's", ("node.key", "operator.key"), "no node's secret key"),
+            ("a gateway's", ("node.key", "gateway.key"), "no node's secret key"),
             ("a forged record", ("node.identity", "forged.identity"), "does not fit"),
             ("a broken record", ("node.identity", "broken.identity"), "is not a name"),
             ("a mistyped key", ("gateways", "guard: {}\ngatewys"), "did you mean `gateways`")):
         write("node.yaml", base.replace(*change))
         code, out, err = node_check()
         check(code == 1 and words in out, "wrong: " + label, out)
+
+
+def check_gateway():
+    """A gateway's: is its key one of a gateway? What both could have is told apart by whose key it is."""
+    base = "name: gw1\nkey: file:gateway.key\nengines: [{url: \"http://127.0.0.1:8000\"}]\n"
+    for label, change, good, words in (
+            ("a gateway's is good", ("", ""), True, "ok; 0 errors, 0 warnings"),
+            ("wrong: a node's key", ("gateway.key", "node.key\nrule: time"), False, "no gateway's secret key"),
+            ("wrong: a public key", ("gateway.key", "gateway.pub"), False, "no gateway's secret key"),
+            ("another one's key", ("gw1", "fra-gw"), True, "warning: it is the key of gw1"),
+            ("a key that is not here", ("gateway.key", "nowhere.key"), True, "nowhere.key: warning: not checked"),
+            ("only the key tells that it is a node's", ("name: gw1\nkey: file:gateway.key", "key: file:node.key"),
+             True, "ok, for `isochrone node`")):
+        write("node.yaml", base.replace(*change))
+        code, out, _ = node_check()
+        check((code == 0) == good and words in out, label, out)
 
 
 def main():
@@ -176,6 +193,7 @@ def main():
         check_sign()
         check_show()
         check_node()
+        check_gateway()
         os.chdir("/")
     print("1..%d" % count)
     sys.exit(failed > 0)

@@ -79,13 +79,19 @@ def main():
             n.start("gw-b")
             t.check(t.wait_for(lambda: n.gateways("gw-a") == n.gateways("gw-b") == 2, "the other one"),
                     "two gateways hear each other", text_of("gw-a.log"), text_of("gw-b.log"))
+            told = n.run("status", "--admin", "http://127.0.0.1:%d" % n.admin["gw-a"])
+            t.check("gateways beside this one: gw-b" in told, "which the status says", told)
+            t.check("gateway gw-b hears us" in text_of("gw-a.log"), "and the log", text_of("gw-a.log"))
             for _ in range(5):
                 t.get(n.public["gw-a"], "/v1/chat/completions", "POST", json.dumps(t.chat(False)),
                       {"content-type": "application/json"})
             t.check(t.wait_for(lambda: n.told("gw-b") > 0.0, "demand"), "one hears what the other is asked for")
             n.start("gw-c")
-            t.check(t.wait_for(lambda: "does not hear us: unproven" in text_of("gw-c.log"), "a refusal"),
+            t.check(t.wait_for(lambda: "does not hear us: unproven: the listener's configuration names no such gateway"
+                               in text_of("gw-c.log"), "a refusal"),
                     "who is named by nobody is refused, and told", text_of("gw-c.log"))
+            t.check("gateway gw-c: what it says is refused" in text_of("gw-a.log"), "on both sides",
+                    text_of("gw-a.log"))
             t.check(n.gateways("gw-a") == 2, "and is not counted")
             n.processes["gw-b"].kill()
             n.processes["gw-b"].wait()

@@ -54,6 +54,8 @@ def check_main():
     check(code == 2 and out == "" and "isochrone up" in err, "no command is wrong use")
     code, out, err = run("chekc")
     check(code == 2 and "did you mean `check`?" in err, "a mistyped command")
+    code, out, err = run("models")
+    check(code == 2 and "did you mean `readiness`?" in err, "what others call by another name")
     code, _, err = run("check", "--fiel", "x")
     check(code == 2 and "fiel" in err, "a mistyped option")
 

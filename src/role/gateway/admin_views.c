@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "role/gateway/admin.h"
+#include "role/gateway/members.h"
 
 /* ---- Nodes. */
 
@@ -102,6 +103,23 @@ admin_nodes(struct admin_call *call)
     admin_send(call->exchange, 200, json);
 }
 
+/* Nobody of this name: but perhaps somebody says that it is. */
+static void
+send_no_node(struct admin_call *call)
+{
+    char words[MEMBERS_WORDS_BYTES + 64] =
+        "there is no node of this name: `isochrone nodes` lists all";
+    struct members_refused list[MEMBERS_REFUSED_MAX];
+    uint32_t count = members_refused(call->lane->gateway->members, list);
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (span_eq_text(call->word, list[i].name))
+            snprintf(words, sizeof(words), "there is no such node: what it says is refused: %s",
+                     list[i].words);
+    }
+    admin_send_error(call->exchange, 404, "node_not_found", words);
+}
+
 void
 admin_node(struct admin_call *call)
 {
@@ -113,7 +131,7 @@ admin_node(struct admin_call *call)
 
     if (n == NULL || decide_view_nodes(call->lane->gateway->door, n->index, views, &next) == 0 ||
         views[0].node != n->index) {
-        admin_send_error(call->exchange, 404, "node_not_found", "there is no node of this name");
+        send_no_node(call);
         return;
     }
     json = node_json(call->lane, fleet, &views[0]);

@@ -74,8 +74,9 @@ take_peer(const struct said *said, struct members_answer *ret_answer)
     uint32_t verdict = PEERS_MALFORMED;
 
     if (said->is_public && way.key == NULL) {
-        members_refuse(said->gateway->members, MEMBERS_REPORT, name, MEMBERS_UNPROVEN,
-                       "the configuration names no such gateway (`gateways`)", ret_answer);
+        members_refuse(said->gateway->members, MEMBERS_DEMAND, name, MEMBERS_UNPROVEN,
+                       "the listener's configuration names no such gateway (`gateways`)",
+                       ret_answer);
         return;
     }
     if (config_is_name(name))

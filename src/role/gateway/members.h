@@ -39,7 +39,8 @@ enum members_kind {
     MEMBERS_HELLO,
     MEMBERS_GONE,
     MEMBERS_CHAIN,
-    MEMBERS_KIND_COUNT
+    MEMBERS_KIND_COUNT,
+    MEMBERS_DEMAND = MEMBERS_KIND_COUNT /* of a gateway: only ever refused here */
 };
 
 /* Why a message was not taken, beyond what report_sender says. */

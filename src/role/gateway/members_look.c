@@ -154,7 +154,10 @@ members_conclude(struct members *m, enum members_kind kind, struct span name, ui
     members_note_refused(m, name, verdict, a->words);
     if (m->logged_ns[a->verdict] == 0 || now_ns - m->logged_ns[a->verdict] >= MEMBERS_LOG_NS) {
         m->logged_ns[a->verdict] = now_ns;
-        if (name.bytes > 0)
+        if (kind == MEMBERS_DEMAND)
+            log_warn("gateway %.*s: what it says is refused: %s", (int)name.bytes, name.data,
+                     a->words);
+        else if (name.bytes > 0)
             log_warn("node %.*s: a %s is refused: %s", (int)name.bytes, name.data,
                      members_kind_names[kind], a->words);
         else

@@ -226,15 +226,18 @@ members_steering_words(struct members *m, const struct member *member,
     struct seeker seeker = {.id = member->steering_by, .name = "another one"};
     char why[STEER_WORDS_BYTES];
     struct fleet *fleet;
+    struct span name;
 
     snprintf(ret_words, MEMBERS_WORDS_BYTES, "%s", plain_words(member->steering));
     if (member->steering == MEMBER_NO_SIZE) {
         fleet = decide_fleet(m->gateway->door);
+        name = fleet_engine_name(fleet, member->index, member->steering_model); /* as it knows it */
+        if (name.bytes == 0)
+            name = fleet->models[member->steering_model].name;
         snprintf(ret_words, MEMBERS_WORDS_BYTES,
                  "not steered: nobody says how large `%.*s` is (`models: {NAME: {bytes: 16GiB}}` "
                  "in its configuration)",
-                 (int)fleet->models[member->steering_model].name.bytes,
-                 fleet->models[member->steering_model].name.data);
+                 (int)name.bytes, name.data);
         fleet_unref(fleet);
     } else if (member->steering == MEMBER_OTHERS) {
         peers_each_alive(m->gateway->peers, seek, &seeker);
@@ -244,6 +247,23 @@ members_steering_words(struct members *m, const struct member *member,
         snprintf(ret_words, MEMBERS_WORDS_BYTES, "not steered for a minute: it refused: %.180s",
                  why);
     }
+}
+
+/* What is so of most nodes, and of which one for example. */
+static void
+why_not(struct members *m, const struct member *example, uint32_t count,
+        char ret_why[MEMBERS_WORDS_BYTES])
+{
+    char words[MEMBERS_WORDS_BYTES], others[32] = "";
+    struct span why;
+
+    members_steering_words(m, example, words);
+    why = span_of(words);
+    if (span_starts(why, SPAN_LIT("not steered: ")))
+        why = span_from(why, sizeof("not steered: ") - 1);
+    if (count > 1)
+        snprintf(others, sizeof(others), " and %u more", count - 1);
+    snprintf(ret_why, MEMBERS_WORDS_BYTES, "%s%s: %.140s", example->name, others, why.data);
 }
 
 uint32_t
@@ -270,7 +290,7 @@ members_steered(struct members *m, char ret_why[MEMBERS_WORDS_BYTES])
         snprintf(ret_why, MEMBERS_WORDS_BYTES,
                  "no node agents are there: they come over the bus, or to this gateway over HTTP");
     else
-        members_steering_words(m, example[most], ret_why);
+        why_not(m, example[most], counts[most], ret_why);
     members_unlock(m);
     return counts[MEMBER_STEERED];
 }

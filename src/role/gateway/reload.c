@@ -151,8 +151,10 @@ take_over(struct reload *r)
     good = members_add_to(g->members, r->result, &roster) == ERR_OK &&
            fleet_open(roster, now, &next) == ERR_OK;
     if (good) {
-        log_info("reload: %u engines, %zu models configured", next->roster->node_count,
-                 next->roster->config.model_count);
+        log_info("reload: %zu engine%s configured, %u node%s in all",
+                 next->roster->config.engine_count,
+                 next->roster->config.engine_count == 1 ? "" : "s", next->roster->node_count,
+                 next->roster->node_count == 1 ? "" : "s");
         feed_publish(g->door, g->recorder, now, next);
         if (strcmp(r->previous->access_log, next->roster->access_log) != 0)
             log_file_reopen(g->access_log, next->roster->access_log);

@@ -394,7 +394,8 @@ check(struct steer *s, const struct fleet *fleet, struct span node, enum directi
     members_look(s->gateway->members, node, &look);
     if (roster_find(fleet->roster, node) == NULL) {
         snprintf(ret_words, STEER_WORDS_BYTES, "%s",
-                 look.gone ? "this node left" : "there is no node of this name");
+                 look.gone ? "this node left"
+                           : "there is no node of this name: `isochrone nodes` lists all");
         return ERR_NOT_FOUND;
     }
     if (!look.is_member) {

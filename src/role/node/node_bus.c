@@ -94,7 +94,7 @@ void
 node_bus_say(struct node *n, const char *kind, struct span bytes)
 {
     char subject[BUS_SUBJECT_BYTES_MAX + 1];
-    struct span region = n->first->config.region;
+    struct span region = node_self_region(n);
     bool is_report = strcmp(kind, "report") == 0 || strcmp(kind, "chain") == 0;
 
     if (n->bus == NULL)

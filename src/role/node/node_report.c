@@ -118,7 +118,7 @@ fill_self(const struct node *n, struct report *r)
     memcpy(r->tls_pin, n->identity.tls_pin, sizeof(r->tls_pin));
     r->key = n->identity.key;
     r->labels = n->config->labels;
-    if (message_label_add(&r->labels, SPAN_LIT("region"), n->first->config.region) != ERR_OK)
+    if (message_label_add(&r->labels, SPAN_LIT("region"), node_self_region(n)) != ERR_OK)
         log_debug("the region is among the labels already, or there is no room for it");
     for (size_t i = 0; i < n->obey_count; i++)
         r->obeys[r->obey_count++] = span_of(n->obeys[i]);

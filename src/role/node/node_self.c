@@ -132,6 +132,19 @@ node_self_identity(const struct node *n, struct roster *r, struct identity *ret_
                                       : make_unsigned(n, r, ret_identity);
 }
 
+struct span
+node_self_region(const struct node *n)
+{
+    const struct message_labels *labels = &n->identity.labels;
+
+    for (size_t i = 0; i < labels->count; i++) {
+        if (span_eq(labels->list[i].name, SPAN_LIT("region")) &&
+            config_is_name(labels->list[i].value))
+            return labels->list[i].value;
+    }
+    return n->first->config.region;
+}
+
 bool
 node_self_has_key(const struct node *n, const struct roster *r)
 {

@@ -238,6 +238,8 @@ MUST_USE enum err node_self_open(struct node *n, const char *state_path);
  * spans are the roster's, and the node's. ERR_PARSE, ERR_ARG: logged. */
 MUST_USE enum err node_self_identity(const struct node *n, struct roster *r,
                                      struct identity *ret_identity);
+/* Where it is: as its operator signed, else as the configuration has it. */
+struct span node_self_region(const struct node *n);
 /* Is the key that was read there ours? It is wiped. */
 bool node_self_has_key(const struct node *n, const struct roster *r);
 void node_self_close(struct node *n);

@@ -111,6 +111,10 @@ check_defaults(void)
 {
     CHECK(parse("") == ERR_OK, "an empty file");
     CHECK(problems.count == 1 && problems.list[0].warning, "warns that there are no engines");
+    CHECK(parse("bus: {http: true}\n") == ERR_OK && problems.count == 0 &&
+              parse("bus: {nats: nats://a}\n") == ERR_OK && problems.count == 0,
+          "but not where nodes come by themselves");
+    CHECK(parse("") == ERR_OK, "empty again");
     CHECK(span_eq_text(config.public_listen, "127.0.0.1:4141"), "public");
     CHECK(span_eq_text(config.admin_listen, "127.0.0.1:4142"), "admin");
     CHECK(span_eq_text(config.region, "local"), "region");
