@@ -2,9 +2,11 @@
  * second over a real NATS server, through a few shared connections, while requests run; then
  * another gateway starts late and has to learn of all of them.
  *
- *   bench_scale PROGRAM [NODES]
+ *   bench_scale PROGRAM [NODES [OTHER]]
  *
- * Their requests are answered by one canned engine, which listens at all of 127.0.0.0/8. */
+ * Their requests are answered by one canned engine, which listens at all of 127.0.0.0/8. OTHER is
+ * another build of the program, which hears the same at the same time on the same core: on a busy
+ * machine its CPU time says nothing, but the one over the other does. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -35,7 +37,8 @@
 #define SETTLE_S    5
 #define REQUESTS_S  50u
 #define WAIT_S      30.0
-#define PORT        4311u /* of the gateways: two each */
+#define PORT        4311u /* of the gateways: two each; the late one's is behind it */
+#define PORT_OTHER  4315u
 #define PAGE_BYTES  65536u
 #define BODY_BYTES  1000u
 
@@ -48,8 +51,15 @@ static struct {
     uint32_t count;
     struct bus *buses[SENDERS];
     _Atomic bool stop;
-    _Atomic uint64_t asked, failed; /* requests */
+    _Atomic uint64_t asked, failed; /* requests, of all gateways */
 } bench;
+
+struct measured { /* a gateway in the steady state */
+    uint16_t port;
+    pid_t pid;
+    pthread_t asker;
+    struct child_use from;
+};
 
 /* ---- Nodes. */
 
@@ -203,10 +213,10 @@ wait_all(uint16_t port, uint64_t begun_ns)
 static void *
 ask_on(void *argument)
 {
+    const struct measured *gateway = argument;
     const struct load_plan plan = {
-        .port = PORT, .api_key = SUBJECT_API_KEY, .body_bytes = BODY_BYTES};
+        .port = gateway->port, .api_key = SUBJECT_API_KEY, .body_bytes = BODY_BYTES};
 
-    (void)argument;
     while (!atomic_load(&bench.stop)) {
         atomic_fetch_add(&bench.asked, 1);
         if (load_once(&plan) != 200)
@@ -223,31 +233,46 @@ figure(const char *name, double value, const char *unit)
     fflush(stdout);
 }
 
-/* The steady state. */
+/* What it cost since it was looked at. */
+static double
+cpu_percent(const struct measured *g, double seconds)
+{
+    struct child_use to;
+
+    child_use_read(g->pid, &to);
+    return 100.0 * (double)(to.cpu_ns - g->from.cpu_ns) / 1e9 / seconds;
+}
+
+/* The steady state. list: the gateway, and the other one if count is 2. */
 static void
-measure(pid_t gateway)
+measure(struct measured *list, unsigned count)
 {
     struct host_use before, after;
-    struct child_use from, to;
     uint64_t begun_ns = clock_now_ns(), asked = atomic_load(&bench.asked);
-    double reports = page_number(PORT, "/network/v1/bus", "reports"), seconds;
+    double reports = page_number(PORT, "/network/v1/bus", "reports"), seconds, cpu[2] = {0.0};
 
     host_use_read(&before);
-    child_use_read(gateway, &from);
+    for (unsigned i = 0; i < count; i++)
+        child_use_read(list[i].pid, &list[i].from);
     usleep((useconds_t)(MEASURED_S * 1e6));
-    child_use_read(gateway, &to);
-    host_use_read(&after);
     seconds = (double)(clock_now_ns() - begun_ns) / 1e9;
+    for (unsigned i = 0; i < count; i++)
+        cpu[i] = cpu_percent(&list[i], seconds);
+    host_use_read(&after);
     figure("reporting_nodes",
            page_number(PORT, "/network/v1/bus", "in_fleet") -
                page_number(PORT, "/network/v1/bus", "silent"),
            "nodes");
     figure("reports_per_second",
            (page_number(PORT, "/network/v1/bus", "reports") - reports) / seconds, "1/s");
-    figure("requests_per_second", (double)(atomic_load(&bench.asked) - asked) / seconds, "1/s");
-    figure("gateway_cpu_percent_of_core", 100.0 * (double)(to.cpu_ns - from.cpu_ns) / 1e9 / seconds,
-           "percent");
-    figure("gateway_rss_mib", (double)child_rss_kib(gateway) / 1024.0, "MiB");
+    figure("requests_per_second",
+           (double)(atomic_load(&bench.asked) - asked) / seconds / (double)count, "1/s");
+    figure("gateway_cpu_percent_of_core", cpu[0], "percent");
+    if (count > 1) {
+        figure("other_cpu_percent_of_core", cpu[1], "percent");
+        figure("gateway_cpu_over_other", cpu[0] / cpu[1], "times");
+    }
+    figure("gateway_rss_mib", (double)child_rss_kib(list[0].pid) / 1024.0, "MiB");
     host_use_print(&before, &after);
 }
 
@@ -255,14 +280,16 @@ int
 main(int argc, char **argv)
 {
     struct canned_plan canned = {.port = SUBJECT_ENGINE_PORT, .tick_ms = 100};
-    uint32_t count = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : NODES_USUAL;
-    pthread_t senders[SENDERS], asker;
+    uint32_t nodes = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : NODES_USUAL;
+    struct measured measured[2] = {{.port = PORT}, {.port = PORT_OTHER}};
+    unsigned count = argc > 3 ? 2 : 1;
+    pthread_t senders[SENDERS];
     char text[160];
-    pid_t engine, gateway, late;
+    pid_t engine, late;
     uint64_t begun_ns;
 
-    if (argc < 2 || count == 0 || count > NODES_MAX) {
-        fprintf(stderr, "bench_scale PROGRAM [NODES]: up to %u\n", NODES_MAX);
+    if (argc < 2 || nodes == 0 || nodes > NODES_MAX) {
+        fprintf(stderr, "bench_scale PROGRAM [NODES [OTHER]]: up to %u\n", NODES_MAX);
         return 2;
     }
     if (!nats_server_exists()) {
@@ -274,25 +301,30 @@ main(int argc, char **argv)
     snprintf(text, sizeof(text), "listen: \"%s\"\nmax_payload: 8KB\n", bench.server.address);
     must(nats_server_start(&bench.server, text));
     engine = child_fork(canned_run, &canned, child_core(1));
-    gateway = gateway_start(argv[1], bench.server.folder, PORT, "us-east");
-    nodes_open(count);
+    for (unsigned i = 0; i < count; i++)
+        measured[i].pid = gateway_start(i == 0 ? argv[1] : argv[3], bench.server.folder,
+                                        measured[i].port, "us-east");
+    nodes_open(nodes);
     begun_ns = clock_now_ns();
     for (uintptr_t i = 0; i < SENDERS; i++)
         must(pthread_create(&senders[i], NULL, send_on, (void *)i) == 0);
     figure("all_joined_s", wait_all(PORT, begun_ns), "s");
-    must(pthread_create(&asker, NULL, ask_on, NULL) == 0);
+    for (unsigned i = 0; i < count; i++)
+        must(pthread_create(&measured[i].asker, NULL, ask_on, &measured[i]) == 0);
     sleep(SETTLE_S);
-    measure(gateway);
+    measure(measured, count);
     begun_ns = clock_now_ns();
     late = gateway_start(argv[1], bench.server.folder, PORT + 2, "eu-west");
     figure("late_gateway_ready_s", wait_all(PORT + 2, begun_ns), "s");
     atomic_store(&bench.stop, true);
     for (uint32_t i = 0; i < SENDERS; i++)
         must(pthread_join(senders[i], NULL) == 0);
-    must(pthread_join(asker, NULL) == 0);
-    figure("scale_failed_requests", (double)atomic_load(&bench.failed), "requests");
     child_stop(late);
-    child_stop(gateway);
+    for (unsigned i = 0; i < count; i++) {
+        must(pthread_join(measured[i].asker, NULL) == 0);
+        child_stop(measured[i].pid);
+    }
+    figure("scale_failed_requests", (double)atomic_load(&bench.failed), "requests");
     child_stop(engine);
     for (uint32_t i = 0; i < SENDERS; i++)
         bus_close(bench.buses[i]);
