@@ -11,6 +11,7 @@
 #include "bus_box.h"
 #include "bus_node.h"
 #include "e2e.h"
+#include "e2e_page.h"
 #include "io/bus_nats.h"
 #include "io/clock.h"
 #include "nats_server.h"
@@ -243,6 +244,50 @@ test_asks(void)
     CHECK(wait_page(&gateway, "/network/v1/nodes/n9", "\"seq\":3", true), "and tells it");
     bus_node_gone(&n);
     CHECK(wait_page(&gateway, "/network/v1/nodes/n9", "node_not_found", true), "it goes");
+}
+
+/* ---- Who tells everything by itself is not asked. */
+
+static double
+polls(void)
+{
+    struct e2e_reply reply;
+    double count;
+
+    e2e_ask(gateway.admin_port, "GET", "/metrics", "", "", &reply);
+    count = e2e_number(reply.body, "\nisochrone_polls_total ");
+    e2e_reply_fini(&reply);
+    return count;
+}
+
+/* Do the first two come to be asked nothing for a while, in which they report? */
+static bool
+come_to_rest(void)
+{
+    for (int ms = 0; ms < WAIT_MS; ms += 1500) {
+        double before = polls();
+        for (int i = 0; i < 30; i++) {
+            bus_node_report(&nodes[0], false);
+            bus_node_report(&nodes[1], false);
+            usleep(50000);
+        }
+        if (polls() == before)
+            return true;
+    }
+    return false;
+}
+
+static void
+test_rest(void)
+{
+    double before;
+
+    CHECK(come_to_rest(), "who reports is not asked, once its round trip was measured");
+    before = polls();
+    for (int ms = 0; ms < WAIT_MS && polls() < before + 4; ms += 20)
+        usleep(20000);
+    CHECK(polls() >= before + 4, "who becomes silent is");
+    CHECK(come_to_rest(), "until it reports again");
 }
 
 /* ---- What rides on answers. */
@@ -601,6 +646,7 @@ main(void)
     setup();
     test_join();
     test_asks();
+    test_rest();
     test_drain();
     nodes[1].state = NODE_DRAIN; /* so that the first one has all requests */
     bus_node_report(&nodes[1], false);

@@ -1,4 +1,10 @@
-/* poll - an asker per node and one timer per lane; see poll.h. */
+/* poll - an asker per node and one timer per lane; see poll.h.
+ *
+ * A node is awake or rests. Who is awake is looked at in each round, and asked when it is due; who
+ * tells us everything by itself rests, and a walk over all nodes, once in WALK_NS, wakes it when it
+ * has become silent, or is used and its round trip was not measured for long. Its first round trip
+ * takes two questions, for the first one is over a new connection: so only as many are awake for it
+ * as are asked in a second, and the second question comes while that connection is there. */
 #include "role/gateway/poll.h"
 
 #include <math.h>
@@ -19,17 +25,21 @@
 
 #define ROUND_NS      20000000u
 #define ROUND_READS   8u /* at most, in one round of one lane */
+#define WALK_NS       1000000000u
+#define WALK_ROUNDS   (WALK_NS / ROUND_NS)
 #define JOIN_ASKS_MAX 4u /* until the way to who tells everything else by itself is measured */
 
 struct poll_node {
     struct poller *poller;
     struct asker asker;
     uint32_t index;
-    uint64_t identity; /* of name and URL: another engine starts anew */
-    uint32_t failures; /* since a whole cycle went well */
-    bool settled;      /* a whole cycle went well, or failed */
-    bool measured;     /* its round trip */
-    uint32_t asked;    /* questions */
+    uint64_t identity;         /* of name and URL: another engine starts anew */
+    uint32_t failures;         /* since a whole cycle went well */
+    bool settled;              /* a whole cycle went well, or failed */
+    bool measured;             /* its round trip */
+    bool is_awake, is_joining; /* is_joining: awake to be measured, and for nothing else */
+    uint32_t place;            /* among those that are awake */
+    uint32_t asked;            /* questions */
     uint64_t due_ns, asked_ns;
     uint64_t models_hash;
     struct upstream *upstream; /* of the question in progress */
@@ -39,7 +49,10 @@ struct poller {
     struct lane *lane;
     struct loop_timer timer;
     struct poll_node **nodes; /* by index; NULL: not ours or not there */
-    struct roster *roster;    /* as of the last sync; a reference */
+    struct poll_node **awake; /* in no order */
+    uint32_t awake_count, joining_count;
+    uint32_t walked_to;    /* the index that is looked at next */
+    struct roster *roster; /* as of the last sync; a reference */
     struct rng rng;
     uint64_t round_ns; /* of the last round */
     double reads;      /* that may be made now */
@@ -58,6 +71,64 @@ static bool
 is_told(const struct poll_node *n, uint64_t now_ns)
 {
     return members_is_reporting(n->poller->lane->gateway, n->index, now_ns);
+}
+
+/* ---- Who is awake. */
+
+static void
+wake(struct poll_node *n, bool is_joining)
+{
+    struct poller *p = n->poller;
+
+    n->is_awake = true;
+    n->is_joining = is_joining;
+    n->place = p->awake_count;
+    p->awake[p->awake_count++] = n;
+    p->joining_count += is_joining ? 1 : 0;
+}
+
+static void
+end_joining(struct poll_node *n)
+{
+    n->poller->joining_count -= n->is_joining ? 1 : 0;
+    n->is_joining = false;
+}
+
+static void
+put_to_rest(struct poll_node *n)
+{
+    struct poller *p = n->poller;
+    struct poll_node *last = p->awake[--p->awake_count];
+
+    p->awake[n->place] = last;
+    last->place = n->place;
+    n->is_awake = false;
+    end_joining(n);
+}
+
+static uint32_t
+uses(const struct poll_node *n)
+{
+    return atomic_load_explicit(&n->poller->lane->gateway->node_uses[n->index],
+                                memory_order_relaxed);
+}
+
+/* Was its round trip measured, or did that fail too often? */
+static bool
+has_joined(const struct poll_node *n)
+{
+    return n->measured || n->asked >= JOIN_ASKS_MAX;
+}
+
+/* Is there nothing to ask it for? */
+static bool
+may_rest(const struct poll_node *n, uint64_t now_ns)
+{
+    if (!is_told(n, now_ns))
+        return false;
+    if (has_joined(n))
+        return uses(n) == 0 || now_ns - n->asked_ns < POLL_REPORTING_NS;
+    return uses(n) == 0 && !n->is_joining;
 }
 
 /* ---- Telling core. */
@@ -184,6 +255,8 @@ failed(struct poll_node *n, enum failure failure)
     note_failures(n);
     pause_ns <<= n->failures;
     n->due_ns = loop_now_ns(p->lane->loop) + pause_ns / 2 + rng_below(&p->rng, pause_ns);
+    if (n->is_joining) /* others first */
+        put_to_rest(n);
     tell_probe(n, failure);
 }
 
@@ -212,11 +285,14 @@ on_over(struct asker *asker, enum failure failure)
         n->settled = true;
         n->failures = 0;
         note_failures(n);
-        n->due_ns += lane->gateway->poll_ns;
+        if (!n->is_joining) /* its connection is there now */
+            n->due_ns += lane->gateway->poll_ns;
     }
     tell_probe(n, FAILURE_NONE);
     if (!asker->fresh)
         tell_rtt(n);
+    if (has_joined(n))
+        end_joining(n);
 }
 
 static const struct asker_fn asker_fn = {
@@ -246,19 +322,37 @@ ask(struct poll_node *n)
     failed(n, err == ERR_NOT_FOUND ? FAILURE_CONNECT : FAILURE_LOCAL);
 }
 
+/* Through the next part of all nodes: who rests and may not is woken, and some of those who were
+ * not measured yet. */
+static void
+walk(struct poller *p, uint64_t now_ns)
+{
+    uint32_t lanes = p->lane->gateway->lane_count;
+    uint32_t steps = p->roster->node_bound / (lanes * WALK_ROUNDS) + 1;
+    uint32_t joining_max = POLL_READS_PER_S / lanes + 1;
+
+    for (; steps > 0; steps--, p->walked_to += lanes) {
+        struct poll_node *n;
+
+        if (p->walked_to >= p->roster->node_bound)
+            p->walked_to = p->lane->index;
+        n = p->nodes[p->walked_to];
+        if (n == NULL || n->is_awake)
+            continue;
+        if (!may_rest(n, now_ns))
+            wake(n, false);
+        else if (!has_joined(n) && n->due_ns <= now_ns && p->joining_count < joining_max)
+            wake(n, true);
+    }
+}
+
 /* How much it matters to ask this node now; 0: it is not due. */
 static double
 urgency(const struct poll_node *n, uint64_t now_ns)
 {
-    uint32_t uses = atomic_load_explicit(&n->poller->lane->gateway->node_uses[n->index],
-                                         memory_order_relaxed);
-
     if (n->asker.call != NULL || n->due_ns > now_ns)
         return 0.0;
-    if (is_told(n, now_ns) && (n->measured || n->asked >= JOIN_ASKS_MAX) &&
-        (uses == 0 || now_ns - n->asked_ns < POLL_REPORTING_NS))
-        return 0.0;
-    return (1.0 + (double)uses) * (1e6 + (double)(now_ns - n->due_ns));
+    return (1.0 + (double)uses(n)) * (1e6 + (double)(now_ns - n->due_ns));
 }
 
 /* Ask the most urgent nodes, as many as may be asked. */
@@ -269,10 +363,16 @@ ask_most_urgent(struct poller *p, uint64_t now_ns)
     double urgencies[ROUND_READS];
     size_t count = 0, max = p->reads < ROUND_READS ? (size_t)p->reads : ROUND_READS;
 
-    for (uint32_t i = 0; max > 0 && i < p->roster->node_bound; i++) {
-        double u = p->nodes[i] != NULL ? urgency(p->nodes[i], now_ns) : 0.0;
+    for (uint32_t i = 0; max > 0 && i < p->awake_count;) {
+        struct poll_node *n = p->awake[i];
+        double u = urgency(n, now_ns);
         size_t at;
 
+        if (u > 0.0 && may_rest(n, now_ns)) {
+            put_to_rest(n); /* another one stands here now */
+            continue;
+        }
+        i++;
         if (u <= 0.0 || (count == max && u <= urgencies[count - 1]))
             continue;
         at = count < max ? count++ : count - 1;
@@ -281,7 +381,7 @@ ask_most_urgent(struct poller *p, uint64_t now_ns)
             best[at] = best[at - 1];
         }
         urgencies[at] = u;
-        best[at] = p->nodes[i];
+        best[at] = n;
     }
     p->reads -= (double)count;
     for (size_t i = 0; i < count; i++)
@@ -297,6 +397,8 @@ node_drop(struct poller *p, uint32_t index)
 
     if (n == NULL)
         return;
+    if (n->is_awake)
+        put_to_rest(n);
     asker_stop(&n->asker);
     give_upstream(n);
     upstream_forget(p->lane, index);
@@ -318,6 +420,7 @@ node_add(struct poller *p, const struct roster_node *node, uint64_t identity)
     n->due_ns = loop_now_ns(p->lane->loop);
     asker_init(&n->asker, &asker_fn, node->kind, node->slots > 0 ? (float)node->slots : NAN);
     p->nodes[node->index] = n;
+    wake(n, false);
     atomic_store_explicit(&p->lane->gateway->node_kinds[n->index], (uint8_t)node->kind,
                           memory_order_relaxed);
     return true;
@@ -382,6 +485,7 @@ on_round(struct loop_timer *timer)
     sync_nodes(p);
     if (!atomic_load_explicit(&p->settled, memory_order_relaxed) && all_settled(p))
         atomic_store(&p->settled, true);
+    walk(p, now_ns);
     ask_most_urgent(p, now_ns);
     loop_timer_set(p->lane->loop, &p->timer, now_ns + ROUND_NS, on_round);
 }
@@ -394,11 +498,15 @@ poll_open(struct lane *lane, struct poller **ret_poller)
     if (p == NULL)
         return ERR_MEMORY;
     p->nodes = calloc(lane->gateway->nodes_max, sizeof(struct poll_node *));
-    if (p->nodes == NULL) {
+    p->awake = calloc(lane->gateway->nodes_max, sizeof(struct poll_node *));
+    if (p->nodes == NULL || p->awake == NULL) {
+        free(p->nodes);
+        free(p->awake);
         free(p);
         return ERR_MEMORY;
     }
     p->lane = lane;
+    p->walked_to = lane->index;
     rng_init(&p->rng, clock_now_ns() + lane->index);
     p->round_ns = loop_now_ns(lane->loop);
     p->reads = ROUND_READS;
@@ -417,5 +525,6 @@ poll_close(struct poller *p)
         node_drop(p, i);
     roster_unref(p->roster);
     free(p->nodes);
+    free(p->awake);
     free(p);
 }
