@@ -25,6 +25,7 @@
 #define BUS_SUBSCRIPTIONS_MAX    16u
 #define BUS_PENDING_MESSAGES_MAX 16384u /* of a subscription, waiting for its callback */
 #define BUS_PENDING_BYTES_MAX    16777216u
+#define BUS_TURN_MESSAGES        32u /* that it is called for in a row, and that wait no more then */
 #define BUS_REQUESTS_MAX         64u /* under way */
 #define BUS_TIMEOUT_NS_MAX       600000000000u
 #define BUS_WORDS_BYTES_MAX      256u

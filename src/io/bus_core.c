@@ -1,8 +1,8 @@
 /* bus_core - queues, and the thread that empties them; see bus_core.h.
  *
  * Each subscription has a queue of its own with a limit; what is over it pushes the oldest out. The
- * thread takes one message of each in turn, so a flood on one subject does not keep the others
- * waiting. Between messages it ends requests whose time is up. */
+ * thread takes a few messages of each in turn, so a flood on one subject does not keep the others
+ * waiting. Between turns it ends requests whose time is up. */
 #include "io/bus_core.h"
 
 #include <signal.h>
@@ -189,26 +189,45 @@ answer(struct bus *bus, const struct bus_message *m, bool nobody)
     }
 }
 
-/* Under the lock, which is given up for the call. */
+/* Under the lock if these are answers, which is given up for the call; else not. */
 static void
-call(struct bus *bus, const struct bus_subscription *s, struct bus_item *item)
+call(struct bus *bus, const struct bus_subscription *s, const struct bus_item *item)
 {
     const char *reply = item->bytes + item->subject_bytes;
     struct bus_message m = {.subject = {item->bytes, item->subject_bytes},
                             .reply = {reply, item->reply_bytes},
                             .body = {reply + item->reply_bytes, item->body_bytes}};
 
-    if (bus_is_inbox(s)) {
+    if (bus_is_inbox(s))
         answer(bus, &m, item->nobody);
-    } else {
-        unlock(bus);
+    else
         s->fn(&m, s->user);
-        lock(bus);
-    }
-    free(item);
 }
 
-/* One message of each subscription. False: there was none. Under the lock, which is given up for
+/* Some messages of a subscription. Under the lock, which is given up once for all of them, or for
+ * each answer. */
+static void
+call_some(struct bus *bus, struct bus_subscription *s)
+{
+    struct bus_queue some = STAILQ_HEAD_INITIALIZER(some);
+    bool is_inbox = bus_is_inbox(s);
+    struct bus_item *item;
+
+    for (uint32_t i = 0; i < BUS_TURN_MESSAGES && (item = take_first(s)) != NULL; i++)
+        STAILQ_INSERT_TAIL(&some, item, next);
+    if (!is_inbox)
+        unlock(bus);
+    while ((item = STAILQ_FIRST(&some)) != NULL) {
+        STAILQ_REMOVE_HEAD(&some, next);
+        if (!bus->is_closing)
+            call(bus, s, item);
+        free(item);
+    }
+    if (!is_inbox)
+        lock(bus);
+}
+
+/* Some messages of each subscription. False: there was none. Under the lock, which is given up for
  * the calls. */
 static bool
 call_round(struct bus *bus)
@@ -217,10 +236,10 @@ call_round(struct bus *bus)
     bool any = false;
 
     for (uint32_t i = 0; i < count && !bus->is_closing; i++) {
-        struct bus_item *item = take_first(&bus->subscriptions[i]);
+        struct bus_subscription *s = &bus->subscriptions[i];
 
-        if (item != NULL) {
-            call(bus, &bus->subscriptions[i], item);
+        if (!STAILQ_EMPTY(&s->queue)) {
+            call_some(bus, s);
             any = true;
         }
     }

@@ -45,7 +45,8 @@ struct bus {
     pthread_t thread; /* calls back */
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool is_closing, is_waiting; /* is_waiting: the thread wants a signal */
+    _Atomic bool is_closing; /* set under the lock */
+    bool is_waiting;         /* the thread wants a signal */
     bool has_inbox;
     uint64_t last_request;
     char inbox[BUS_INBOX_BYTES_MAX]; /* where answers to us go, up to the request's number */

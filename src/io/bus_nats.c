@@ -36,6 +36,7 @@
 #define NAP_MUCH_NS   5000000
 #define MUCH_MESSAGES 4u /* in a turn */
 #define TAKEN_MAX     1024u
+#define TAKEN_BYTES   1048576u
 #define READS_MAX     256u
 #define READ_BYTES    16384 /* more to read than this does not wait for a nap */
 #define WAIT_MS_FIRST 250u
@@ -60,11 +61,12 @@ struct nats_bus {
     natsConnection *nc;
     natsSubscription *subscriptions[BUS_SUBSCRIPTIONS_MAX];
     uint32_t subscribed_count;
-    /* Delivered, and to be freed together: libnats frees on a thread, which it wakes for each. */
+    /* Delivered, and to be freed together: libnats frees on a thread, and waking that costs more
+     * than all else about a few messages. */
     natsMsg *taken[TAKEN_MAX];
-    size_t taken_count;
-    char told[BUS_WORDS_BYTES_MAX]; /* the server's last complaint on this connection */
-    uint64_t complained_ns;         /* when one was logged; 0: none yet */
+    size_t taken_count, taken_bytes; /* bytes: of their bodies */
+    char told[BUS_WORDS_BYTES_MAX];  /* the server's last complaint on this connection */
+    uint64_t complained_ns;          /* when one was logged; 0: none yet */
     bool is_down_told;
 };
 
@@ -265,15 +267,17 @@ free_messages(struct nats_bus *b)
 {
     while (b->taken_count > 0)
         natsMsg_Destroy(b->taken[--b->taken_count]);
+    b->taken_bytes = 0;
 }
 
 static void
 take_message(struct nats_bus *b, uint32_t index, natsMsg *m)
 {
     deliver(b, index, m);
-    if (b->taken_count == TAKEN_MAX)
-        free_messages(b);
     b->taken[b->taken_count++] = m;
+    b->taken_bytes += (size_t)natsMsg_GetDataLength(m);
+    if (b->taken_count == TAKEN_MAX || b->taken_bytes >= TAKEN_BYTES)
+        free_messages(b);
 }
 
 /* What was read, into our queues. */
@@ -342,7 +346,6 @@ read_all(struct nats_bus *b)
     } while (++reads < READS_MAX && atomic_load(&b->is_attached) &&
              ioctl(b->socket, FIONREAD, &waiting) == 0 && waiting > b->waiting_max);
     bus_wake(&b->bus);
-    free_messages(b);
 }
 
 static void
@@ -390,6 +393,7 @@ end(struct nats_bus *b)
     natsConnection *nc = b->nc;
     uint32_t count;
 
+    free_messages(b);
     must(pthread_mutex_lock(&b->link) == 0);
     b->nc = NULL;
     count = b->subscribed_count;
