@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/prefetch.h"
 #include "core/claim.h"
 #include "core/headroom.h"
 #include "core/index.h"
@@ -361,6 +362,13 @@ usual_others(struct core *core, uint32_t node)
     c->others_requests += HEARD_PART * (hot->others_requests - c->others_requests);
     c->others_queue_tokens += HEARD_PART * (hot->others_queue_tokens - c->others_queue_tokens);
     c->others_kv_tokens += HEARD_PART * (hot->others_kv_tokens - c->others_kv_tokens);
+}
+
+void
+capacity_expect(const struct core *core, uint32_t node)
+{
+    prefetch(&core->hot[node], sizeof(core->hot[node]));
+    prefetch(&core->cold[node], sizeof(core->cold[node]));
 }
 
 void

@@ -10,6 +10,8 @@ extern const struct curve capacity_generic_curve;
 void capacity_settle_curve(struct core *core, const struct event_curve *e);
 void capacity_node(struct core *core, const struct event_node *e);
 void capacity_node_gone(struct core *core, const struct event_node_gone *e);
+/* See core_expect. */
+void capacity_expect(const struct core *core, uint32_t node);
 void capacity_report(struct core *core, const struct event_report *e);
 void capacity_rtt(struct core *core, const struct event_rtt *e);
 /* Do reports say that nearly all requests on the nodes are ours? Then our own count is as good as

@@ -521,6 +521,12 @@ core_suspects_itself(const struct core *core)
 }
 
 void
+core_expect(const struct core *core, uint32_t node)
+{
+    capacity_expect(core, node);
+}
+
+void
 core_explain(const struct core *core, uint64_t now_ns, const struct event *arrived,
              struct decision *ret_decision)
 {

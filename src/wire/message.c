@@ -307,8 +307,10 @@ read_item(struct reader *r, const struct message_field *f, char *item)
 {
     struct span value, text;
 
-    if (f->type == MESSAGE_LIST)
+    if (f->type == MESSAGE_LIST) {
+        memset(item, 0, f->item_bytes);
         return read_object(r, f->fields, item);
+    }
     if (!json_scan_value(&r->scan, &value))
         return false;
     text = text_of(value);

@@ -77,8 +77,8 @@ struct message_field {
     size_t count_offset, item_bytes;    /* of lists */
 };
 
-/* Read an object by the table into *base, which is all zeros. ERR_FULL: more than
- * MESSAGE_BYTES_MAX; ERR_PARSE: anything else. Both say why. */
+/* Read an object by the table into *base, which is all zeros; items of lists need not be. ERR_FULL:
+ * more than MESSAGE_BYTES_MAX; ERR_PARSE: anything else. Both say why. */
 MUST_USE enum err message_read(struct span json, const struct message_field *fields, void *base,
                                struct message_error *ret_error);
 

@@ -173,7 +173,7 @@ report_parse(struct span json, struct report *ret_report, struct message_error *
 {
     enum err err;
 
-    report_init(ret_report);
+    memset(ret_report, 0, offsetof(struct report, models));
     err = message_read(json, report_fields, ret_report, ret_error);
     if (err == ERR_OK && !has_good_pages(ret_report)) {
         snprintf(ret_error->text, sizeof(ret_error->text),

@@ -106,25 +106,22 @@ struct report {
     struct signature_key key;
     struct message_labels labels;
     struct report_engine engine;
-    struct report_model models[REPORT_MODELS_MAX];
-    size_t model_count;
-    struct report_dataset datasets[REPORT_DATASETS_MAX];
-    size_t dataset_count;
-    struct span proofs[REPORT_PROOFS_MAX]; /* kinds of proof that it gives */
-    size_t proof_count;
-    struct message_counter acks[REPORT_ACKS_MAX]; /* by gateway */
-    size_t ack_count;
-    struct span obeys[REPORT_OBEYS_MAX]; /* signature_key_short of gateways that may load */
-    size_t obey_count;
     uint64_t memory_bytes; /* for weights */
     uint64_t loads_max;    /* models that it loads at once; 0: its engines cannot load any */
+    size_t model_count, dataset_count, proof_count, ack_count, obey_count, outcome_count;
+    /* Ten times as much as the rest, and mostly empty: what is read does not touch it. */
+    struct report_model models[REPORT_MODELS_MAX];
+    struct report_dataset datasets[REPORT_DATASETS_MAX];
+    struct span proofs[REPORT_PROOFS_MAX];        /* kinds of proof that it gives */
+    struct message_counter acks[REPORT_ACKS_MAX]; /* by gateway */
+    struct span obeys[REPORT_OBEYS_MAX]; /* signature_key_short of gateways that may load */
     struct report_outcome outcomes[REPORT_OUTCOMES_MAX];
-    size_t outcome_count;
 };
 
 /* For who fills a report to write it: everything absent, this version. */
 void report_init(struct report *ret_report);
-/* ERR_PARSE, ERR_FULL: *ret_error says which field, and why. */
+/* Of lists what is above their counts is not written. ERR_PARSE, ERR_FULL: *ret_error says which
+ * field, and why. */
 MUST_USE enum err report_parse(struct span json, struct report *ret_report,
                                struct message_error *ret_error);
 /* ERR_FULL: it is longer than a message; ERR_ARG: it could not be read. */

@@ -137,6 +137,12 @@ decide_step(struct door *door, const struct event *event, struct actions *ret_ac
 }
 
 void
+decide_expect(const struct door *door, uint32_t node)
+{
+    core_expect(door->core, node);
+}
+
+void
 decide_explain(struct door *door, const struct event *arrived, struct decision *ret_decision)
 {
     door_lock(door);

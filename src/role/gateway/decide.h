@@ -36,6 +36,9 @@ void decide_close(struct door *door);
 /* One event into the core; *ret_actions as core_step has it. Returns the time of the step. */
 uint64_t decide_step(struct door *door, const struct event *event, struct actions *ret_actions);
 
+/* core_expect, without the lock. */
+void decide_expect(const struct door *door, uint32_t node);
+
 /* Reading: core_explain and core_view_* under the lock, at most CORE_VIEW_MAX entries a hold. */
 void decide_explain(struct door *door, const struct event *arrived, struct decision *ret_decision);
 uint32_t decide_view_nodes(struct door *door, uint32_t from, struct node_view *ret_views,

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/prefetch.h"
+
 #define MASK (MEMBER_TABLE_SLOTS - 1)
 
 static uint32_t
@@ -30,6 +32,15 @@ member_find(const struct member_table *t, struct span name)
     uint32_t entry = t->slots[slot_of(t, name)];
 
     return entry != 0 ? t->list[entry - 1] : NULL;
+}
+
+void
+member_expect(const struct member_table *t, struct span name)
+{
+    uint32_t entry = t->slots[home_of(t, name)]; /* mostly it; else nothing is lost */
+
+    if (entry != 0)
+        prefetch(t->list[entry - 1], sizeof(struct member));
 }
 
 struct member *

@@ -90,6 +90,8 @@ struct member_table {
 };
 
 struct member *member_find(const struct member_table *t, struct span name); /* NULL: none */
+/* Soon somebody will ask for it: it is fetched into the cache, where it is not among thousands. */
+void member_expect(const struct member_table *t, struct span name);
 /* One that is not there yet. NULL: the table is full, or there is no memory. */
 struct member *member_add(struct member_table *t, struct span name);
 void member_drop_changes(struct member_changes *changes);

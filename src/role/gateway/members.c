@@ -221,6 +221,8 @@ take_report(struct members *m, struct member *member, struct span name, const st
 
     if (member == NULL)
         return r->role == REPORT_NODE ? REPORT_UNANNOUNCED : MEMBERS_NO_NODE;
+    if (member->is_in_core)
+        decide_expect(m->gateway->door, member->index);
     verdict = report_sender_take(&member->sender, name, r, body, now_ns);
     if (report_verdict_is_taken(verdict))
         note_report(m, member, r, now_ns);
@@ -520,11 +522,10 @@ is_proven(const struct proof *proof, const struct member *member)
 }
 
 static uint32_t
-judge(struct members *m, const struct members_message *message, const union said *said,
-      const struct roster *roster, uint64_t now_ns, char words[MEMBERS_WORDS_BYTES])
+judge(struct members *m, struct member *member, const struct members_message *message,
+      const union said *said, const struct roster *roster, uint64_t now_ns,
+      char words[MEMBERS_WORDS_BYTES])
 {
-    struct member *member = member_find(&m->table, message->name);
-
     switch (message->kind) {
     case MEMBERS_REPORT:
         return take_report(m, member, message->name, &said->report, message->body, now_ns);
@@ -546,9 +547,16 @@ members_take(struct members *m, const struct members_message *message,
     union said said;
     struct proof proof;
     struct fleet *fleet;
-    enum err err = parse(message->kind, message->body, &said, &error);
+    struct member *member;
     uint32_t verdict;
+    enum err err;
 
+    if (message->kind == MEMBERS_REPORT) {
+        members_lock(m);
+        member_expect(&m->table, message->name);
+        members_unlock(m);
+    }
+    err = parse(message->kind, message->body, &said, &error);
     if (err != ERR_OK) {
         members_refuse(m, message->kind, message->name,
                        err == ERR_FULL ? MEMBERS_OVERSIZED : MEMBERS_MALFORMED, error.text,
@@ -558,15 +566,18 @@ members_take(struct members *m, const struct members_message *message,
     fleet = message->kind == MEMBERS_HELLO ? decide_fleet(m->gateway->door) : NULL;
     prove(m, message, &said, &proof);
     members_lock(m);
+    member = member_find(&m->table, message->name);
     if (proof.is_forged)
         verdict = REPORT_BAD_SIGNATURE;
-    else if (!is_proven(&proof, member_find(&m->table, message->name)))
+    else if (!is_proven(&proof, member))
         verdict = MEMBERS_UNPROVEN;
     else
-        verdict = judge(m, message, &said, fleet != NULL ? roster_base(fleet->roster) : NULL,
-                        clock_now_ns(), words);
-    members_conclude(m, message->kind, message->name, verdict, words[0] != '\0' ? words : NULL,
-                     ret_answer);
+        verdict = judge(m, member, message, &said,
+                        fleet != NULL ? roster_base(fleet->roster) : NULL, clock_now_ns(), words);
+    if (member == NULL) /* it may be one now */
+        member = member_find(&m->table, message->name);
+    members_conclude(m, message->kind, message->name, member, verdict,
+                     words[0] != '\0' ? words : NULL, ret_answer);
     members_unlock(m);
     fleet_unref(fleet);
 }
@@ -576,7 +587,7 @@ members_refuse(struct members *m, enum members_kind kind, struct span name, uint
                const char *words, struct members_answer *ret_answer)
 {
     members_lock(m);
-    members_conclude(m, kind, name, verdict, words, ret_answer);
+    members_conclude(m, kind, name, member_find(&m->table, name), verdict, words, ret_answer);
     members_unlock(m);
 }
 

@@ -126,18 +126,17 @@ members_note_refused(struct members *m, struct span name, uint32_t verdict, cons
 }
 
 void
-members_conclude(struct members *m, enum members_kind kind, struct span name, uint32_t verdict,
-                 const char *words, struct members_answer *a)
+members_conclude(struct members *m, enum members_kind kind, struct span name, struct member *member,
+                 uint32_t verdict, const char *words, struct members_answer *a)
 {
-    struct member *member = member_find(&m->table, name);
     uint64_t *asked_ns = member != NULL ? &member->asked_ns : stranger_asked_ns(m, name);
     uint64_t now_ns = clock_now_ns();
     bool taken = verdict <= REPORT_GAP;
 
     *a = (struct members_answer){
         .verdict = verdict, .name = members_verdict_name(verdict), .want = ""};
-    snprintf(a->words, sizeof(a->words), "%s",
-             words != NULL ? words : members_verdict_words(verdict));
+    span_copy(span_of(words != NULL ? words : members_verdict_words(verdict)), a->words,
+              sizeof(a->words));
     if (taken)
         m->counts.taken[kind]++;
     m->counts.verdicts[a->verdict]++;

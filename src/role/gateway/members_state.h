@@ -104,9 +104,11 @@ void members_judge_again(struct members *m, const struct roster *roster);
 /* ---- members_look.c. Under the lock. */
 const char *members_verdict_words(uint32_t verdict);
 extern const char *const members_kind_names[MEMBERS_KIND_COUNT];
-/* Count it, tell of it seldom, and ask for what is missing. words: NULL: the verdict's. */
-void members_conclude(struct members *m, enum members_kind kind, struct span name, uint32_t verdict,
-                      const char *words, struct members_answer *ret_answer);
+/* Count it, tell of it seldom, and ask for what is missing. member: whose name it is; NULL:
+ * nobody's. words: NULL: the verdict's. */
+void members_conclude(struct members *m, enum members_kind kind, struct span name,
+                      struct member *member, uint32_t verdict, const char *words,
+                      struct members_answer *ret_answer);
 /* Keep for people that it was refused, and why. */
 void members_note_refused(struct members *m, struct span name, uint32_t verdict, const char *words);
 #endif
