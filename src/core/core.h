@@ -65,8 +65,8 @@ void core_step(struct core *core, uint64_t now_ns, const struct event *event,
 struct rule;
 void core_use_rule(struct core *core, const struct rule *rule, void *rule_state);
 
-/* An event about this node (below config.nodes_max) comes soon: what it needs of the node is fetched
- * into the cache. Nothing is read or written, so others may be in the core meanwhile. */
+/* An event about this node (below config.nodes_max) comes soon: what it needs of the node is
+ * fetched into the cache. Nothing is read or written, so others may be in the core meanwhile. */
 void core_expect(const struct core *core, uint32_t node);
 
 /* Where would this request (an EVENT_ARRIVED) go, and why? A copied generator, nothing reserved,
