@@ -56,7 +56,9 @@ struct roster_names { /* index -> name; grows, never changes */
 
 struct roster_listener_tls {
     struct tls_context *context;      /* NULL: plain HTTP */
-    uint64_t content;                 /* what it was made of */
+    struct tls_context *shown;        /* of a gateway's public side: towards nodes that come by
+                                         themselves it shows its first certificate; NULL: none */
+    uint64_t content;                 /* what they were made of */
     unsigned char pin[TLS_PIN_BYTES]; /* of a node agent: of its first certificate */
 };
 

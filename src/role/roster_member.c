@@ -92,10 +92,12 @@ roster_member_make(const struct roster_member_said *said, struct roster_member *
     m->node.rtt_ms = NAN;
     if (tls) {
         memcpy(m->pin, said->pin, sizeof(m->pin));
-        m->node.tls = said->tls;
+        m->node.tls = said->tls != NULL ? tls_ref(said->tls) : NULL;
         m->node.tls_pin = m->pin;
         m->node.tls_name = (struct span){m->node.host.data, span_find(m->node.host, ':')};
         m->node.tls_identity = hash_fnv(HASH_FNV_START, m->pin, sizeof(m->pin));
+        m->node.tls_identity = hash_fnv(m->node.tls_identity, &m->node.tls,
+                                        sizeof(m->node.tls)); /* what we show */
     }
     (void)read_address(host, port, &m->node.address);
     *ret_member = m;
@@ -135,8 +137,10 @@ roster_member_ref(struct roster_member *member)
 void
 roster_member_unref(struct roster_member *member)
 {
-    if (member != NULL && atomic_fetch_sub_explicit(&member->refs, 1, memory_order_acq_rel) == 1)
+    if (member != NULL && atomic_fetch_sub_explicit(&member->refs, 1, memory_order_acq_rel) == 1) {
+        tls_unref(member->node.tls);
         free(member);
+    }
 }
 
 bool

@@ -24,7 +24,7 @@ struct roster_member_said { /* all spans are copied */
     struct span name, url;
     struct span region, gpu, site, operator, engine;
     const unsigned char *pin; /* NULL: none */
-    struct tls_context *tls;  /* for pins; outlives all members */
+    struct tls_context *tls;  /* for pins; referenced */
 };
 
 /* Of what it said; without an address when the host in url is a name (roster_member_host). ERR_ARG:

@@ -143,11 +143,16 @@ listen_one(struct roster *r, const struct config_tls *c, const char *realm,
     if (err == ERR_OK && before != NULL && before->context != NULL &&
         before->content == ret->content) {
         ret->context = tls_ref(before->context);
+        ret->shown = before->shown != NULL ? tls_ref(before->shown) : NULL;
     } else if (err == ERR_OK) {
         o.cert = list[0].cert;
         o.key = list[0].key;
         o.more = list + 1;
         err = tls_server_open(&o, &ret->context);
+        if (err == ERR_OK && r->node == NULL && c == &r->config.tls)
+            err = tls_client_open(
+                &(struct tls_client_options){.cert = o.cert, .key = o.key, .pinned = true},
+                &ret->shown);
     }
     if (err == ERR_OK && r->node != NULL)
         err = tls_file_pin(&list[0].cert, ret->pin);
@@ -259,6 +264,7 @@ void
 roster_tls_fini(struct roster *r)
 {
     tls_unref(r->tls.context);
+    tls_unref(r->tls.shown);
     tls_unref(r->admin_tls.context);
     for (uint32_t i = 0; i < r->tls_context_count; i++)
         tls_unref(r->tls_contexts[i].tls);

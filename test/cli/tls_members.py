@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """tls_members - a node that comes by itself over HTTPS: it is reached by the pin of its record and by nothing else,
-and what it says is believed by its certificate as well as by its signature. All keys are made here, for this run.
+and what it says is believed by its certificate as well as by its signature. And the other way round: it lets in
+the gateway whose pin its file has, which shows it the certificate of its public side, the new one after a reload.
+All keys are made here, for this run.
 
 usage: tls_members.py PATH_OF_ISOCHRONE"""
 import http.client
 import json
 import os
+import signal
 import ssl
 import subprocess
 import tempfile
@@ -43,22 +46,28 @@ def chat(port, body):
     return connection.getresponse().status
 
 
-def start_node(engine, port, admin, gateway, identity="identity: file:node.identity\n"):
-    t.write("node.yaml", "key: file:node.key\nstate: .\nauth: none\n" + identity +
+def start_node(engine, port, admin, gateway, identity="identity: file:node.identity\n", gateway_pin=""):
+    pin = ", pin: \"%s\"" % gateway_pin if gateway_pin else ""
+    t.write("node.yaml", "key: file:node.key\nstate: .\n" + ("" if pin else "auth: none\n") + identity +
             "listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\", tls: {cert: file:node-tls.crt, key: "
             "file:node-tls.key}}\nengines: [{url: \"%s\"}]\ngateways:\n  - {name: gw, key: \"%s\", may: [infer], "
-            "url: \"https://127.0.0.1:%d\", ca: file:root.crt}\n" % (
+            "url: \"https://127.0.0.1:%d\", ca: file:root.crt%s}\n" % (
                 port, admin, engine.url, run("key", "gateway", "--force", "--name", "gw", "-o", "gw.key").split()[0],
-                gateway))
+                gateway, pin))
     with open("node.log", "ab") as log:
         return subprocess.Popen([t.PROGRAM, "node", "-f", "node.yaml"], stderr=log)
+
+
+def log_of_node():
+    with open("node.log", encoding="utf-8") as file:
+        return file.read()
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         make_root("root")
-        make("gw-tls", "root")
+        gateway_pin = make("gw-tls", "root")
         make("alice", "root")
         pin = make("node-tls", "root", "DNS:whoever")
         operator = run("key", "operator", "--name", "acme", "-o", "operator.key").split()[0]
@@ -92,6 +101,23 @@ def main():
         t.check(t.wait_for(lambda: chat(public, t.chat(False)) == 200, "an answer"),
                 "who has no record is known by the key that it shows", gateway.text())
         t.check('"proven":false' in t.get(admin, "/network/v1/nodes/ams1")[1], "and unproven")
+        node.terminate()
+        node.wait(t.GUARD_S)
+        make_record(pin, port)
+        node = start_node(engine, port, node_admin, public, gateway_pin=gateway_pin)
+        t.check(t.wait_for(lambda: chat(public, t.chat(False)) == 200, "an answer"),
+                "a node lets in the gateway whose pin it has", gateway.text(), log_of_node())
+        node.terminate()
+        node.wait(t.GUARD_S)
+        new_pin = make("gw-new", "root")
+        node = start_node(engine, port, node_admin, public, gateway_pin=new_pin)
+        t.check(t.wait_for(lambda: "ams1" in t.get(admin, "/network/v1/nodes")[1], "a hello") and
+                chat(public, t.chat(False)) != 200, "and no other one", gateway.text(), log_of_node())
+        for end in (".crt", ".key"):
+            os.replace("gw-new" + end, "gw-tls" + end)
+        gateway.process.send_signal(signal.SIGHUP)
+        t.check(t.wait_for(lambda: chat(public, t.chat(False)) == 200, "an answer"),
+                "a new certificate is shown after a reload", gateway.text(), log_of_node())
         node.terminate()
         node.wait(t.GUARD_S)
         t.check(gateway.stop() == "status 0", "the end", gateway.text()[-1000:])

@@ -276,7 +276,8 @@ is_same(const struct roster_member *a, const struct roster_member *b)
 
 /* What it is as a node. False: nowhere to send requests to. */
 static bool
-make_node(struct members *m, const struct identity *i, struct roster_member **ret_node)
+make_node(struct members *m, const struct identity *i, const struct roster *roster,
+          struct roster_member **ret_node)
 {
     struct span region = label(i, "region");
     struct roster_member_said said = {
@@ -294,8 +295,8 @@ make_node(struct members *m, const struct identity *i, struct roster_member **re
 
     if (said.pin != NULL && m->pinned == NULL && tls_client_open(&pinned, &m->pinned) != ERR_OK)
         m->pinned = NULL;
-    said.tls = m->pinned;
-    if (said.pin != NULL && m->pinned == NULL)
+    said.tls = members_tls(m, roster);
+    if (said.pin != NULL && said.tls == NULL)
         return false;
     return roster_member_make(&said, ret_node, &why) == ERR_OK;
 }
@@ -374,7 +375,7 @@ take_hello(struct members *m, struct member *member, struct span name, const str
         return MEMBERS_TABLE_FULL;
     if (identity != IDENTITY_PROVEN && !identity_is_unproven(identity))
         identity_words(identity, &h->identity, clock_wall_s(), words);
-    if (!make_node(m, &h->identity, &node))
+    if (!make_node(m, &h->identity, roster, &node))
         return MEMBERS_NO_URL;
     if (node->node.address.bytes > 0 && roster_find(roster, name) == NULL &&
         !members_may_reach(roster, identity == IDENTITY_PROVEN, &node->node.address, words)) {

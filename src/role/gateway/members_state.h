@@ -95,10 +95,13 @@ void members_ask(struct members *m, struct span name, uint64_t *asked_ns, const 
 /* May a node be there? Else *ret_words says why not. */
 bool members_may_reach(const struct roster *roster, bool proven,
                        const struct roster_address *address, char ret_words[MEMBERS_WORDS_BYTES]);
+/* How nodes with a pin are reached: where the public side has a certificate it is shown to those
+ * that ask for one. The roster's, or *m's; NULL: nobody needed it yet. */
+struct tls_context *members_tls(const struct members *m, const struct roster *roster);
 /* It is no member any more, until another hello. */
 void members_end(struct members *m, struct member *member, uint32_t verdict, const char *words);
-/* By this configuration: who is revoked leaves, and who was proven by whom is not trusted any more
- * is unproven. */
+/* By this configuration: who is revoked leaves, who was proven by whom is not trusted any more is
+ * unproven, and who was shown another certificate than ours is asked for its hello. */
 void members_judge_again(struct members *m, const struct roster *roster);
 
 /* ---- members_look.c. Under the lock. */

@@ -51,6 +51,12 @@ members_may_reach(const struct roster *roster, bool proven, const struct roster_
     return false;
 }
 
+struct tls_context *
+members_tls(const struct members *m, const struct roster *roster)
+{
+    return roster->tls.shown != NULL ? roster->tls.shown : m->pinned;
+}
+
 void
 members_end(struct members *m, struct member *member, uint32_t verdict, const char *words)
 {
@@ -84,7 +90,9 @@ judge(struct members *m, struct member *member, const struct roster *roster,
         members_end(m, member, MEMBERS_BAD_PLACE, words);
         return;
     }
-    if (trusted && member->identity == IDENTITY_UNKNOWN_OPERATOR) {
+    if ((trusted && member->identity == IDENTITY_UNKNOWN_OPERATOR) ||
+        (member->node != NULL && member->node->node.tls != NULL &&
+         member->node->node.tls != members_tls(m, roster))) {
         member->wants_hello = true;
         members_ask(m, span_of(member->name), &member->asked_ns, "hello", clock_now_ns());
     }
