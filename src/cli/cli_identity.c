@@ -18,6 +18,7 @@
 #include "cli/cli.h"
 #include "cli/cli_edit.h"
 #include "cli/cli_options.h"
+#include "io/tls.h"
 #include "wire/config.h"
 #include "wire/identity.h"
 #include "wire/keys.h"
@@ -216,6 +217,26 @@ expires_parse(const char *text, uint64_t now_s, uint64_t *ret_s)
         "years");
 }
 
+/* The hash of a certificate's key. False: there is none in the file. */
+static bool
+pin_of_pem(const char *path, struct span pem, unsigned char ret_pin[TLS_PIN_BYTES])
+{
+    const struct tls_file file = {.name = span_of(path), .pem = pem};
+
+    return pem.bytes > 0 && tls_file_pin(&file, ret_pin) == ERR_OK;
+}
+
+static bool
+pin_of_file(struct identity_command *k, const char *path, unsigned char ret_pin[TLS_PIN_BYTES])
+{
+    struct span pem;
+    enum err err = cli_read_file(path, FILE_BYTES_MAX, &k->arena, &pem);
+
+    if (err != ERR_OK)
+        return cli_identity_wrong("%s: %s", path, cli_read_words(err));
+    return pin_of_pem(path, pem, ret_pin);
+}
+
 /* The record without its signature. */
 static bool
 record_fill(struct identity_command *k, const struct signature_file *operator_,
@@ -242,9 +263,15 @@ record_fill(struct identity_command *k, const struct signature_file *operator_,
         if ((err != ERR_OK && err != ERR_UNSUPPORTED) || record->url.bytes > IDENTITY_URL_BYTES_MAX)
             return cli_identity_wrong("--url is http:// or https://, a host and a port");
     }
-    if (k->pin != NULL && config_pin(span_of(k->pin), record->tls_pin) != ERR_OK)
-        return cli_identity_wrong(
-            "--pin is sha256: and 44 characters of base64, or 64 hexadecimal digits");
+    if (k->pin != NULL && !span_starts(span_of(k->pin), SPAN_LIT("sha256:"))) {
+        if (!pin_of_file(k, k->pin, record->tls_pin))
+            return false;
+    } else if (k->pin != NULL && config_pin(span_of(k->pin), record->tls_pin) != ERR_OK)
+        return cli_identity_wrong("--pin is sha256: and 44 characters of base64 or 64 hexadecimal "
+                                  "digits, or a file with the node's certificate");
+    if (k->pin == NULL && span_starts(record->url, SPAN_LIT("https:")))
+        return cli_identity_wrong("with an https url gateways know the node by its certificate: "
+                                  "--pin FILE, or sha256:...");
     return expires_parse(k->expires != NULL ? k->expires : EXPIRES_DEFAULT, record->issued_s,
                          &record->expires_s);
 }
@@ -307,6 +334,17 @@ tell(cJSON *json, const char *name, struct span value)
 }
 
 static void
+tell_pin(cJSON *json, const unsigned char pin[TLS_PIN_BYTES])
+{
+    char text[TLS_PIN_TEXT_BYTES];
+
+    if (message_is_zero(pin, TLS_PIN_BYTES))
+        return;
+    tls_pin_text(pin, text);
+    tell(json, "pin", span_of(text));
+}
+
+static void
 tell_time(cJSON *json, const char *name, uint64_t s)
 {
     char text[KEYS_TIME_BYTES];
@@ -351,6 +389,7 @@ show_record(struct identity_command *k, const struct identity *r)
     signature_key_text(&r->operator_key, key);
     tell(json, "signed by", span_of(r->operator.bytes> 0 ? key : ""));
     tell(json, "url", r->url);
+    tell_pin(json, r->tls_pin);
     if (json != NULL)
         labels = cJSON_AddObjectToObject(json, "labels");
     for (size_t i = 0; i < r->labels.count; i++) {
@@ -384,6 +423,20 @@ show_record(struct identity_command *k, const struct identity *r)
 }
 
 static int
+show_certificate(struct identity_command *k, struct span pem)
+{
+    unsigned char pin[TLS_PIN_BYTES];
+    cJSON *json;
+
+    if (!pin_of_pem(k->path, pem, pin))
+        return CLI_FAILED; /* told */
+    json = k->json ? cJSON_CreateObject() : NULL;
+    tell_pin(json, pin);
+    tell_end(json);
+    return CLI_OK;
+}
+
+static int
 key_show(struct identity_command *k)
 {
     struct signature_file file = {.owner = SIGNATURE_OWNER_NONE};
@@ -404,6 +457,8 @@ key_show(struct identity_command *k)
         cli_identity_wrong("%s is no identity record: %s", k->path, error.text);
         return CLI_FAILED;
     }
+    if (memmem(text.data, text.bytes, "-----BEGIN", 10) != NULL)
+        return show_certificate(k, text);
     signature_forget((char *)(uintptr_t)text.data, text.bytes);
     if (!read_key_file(k, k->path, false, &file))
         return CLI_FAILED;

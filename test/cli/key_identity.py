@@ -80,7 +80,8 @@ def check_wrong():
 
 def check_sign():
     args = ("sign", "--operator", "operator.key", "--node", "node.pub", "--label", "site=ams1",
-            "--label=region=eu-west", "--url", "https://10.0.0.5:8443", "--expires", "30d")
+            "--label=region=eu-west", "--url", "https://10.0.0.5:8443", "--pin", "sha256:" + 32 * "01",
+            "--expires", "30d")
     code, out, err = key(*args, "-o", "node.identity")
     record = json.loads(text_of("node.identity"))
     check(code == 0 and out == "" and "ams1-gpu0 of acme" in err, "an operator signs", err)
@@ -95,12 +96,16 @@ def check_sign():
             ("days", ("--expires", "0d"), "--expires"), ("the past", ("--expires", "2020-01-01"),
             "--expires"), ("too long", ("--expires", "9999d"), "--expires"),
             ("a path", ("--url", "https://a/b"), "--url"), ("a pin", ("--pin", "sha256:x"), "--pin"),
+            ("a pin of no certificate", ("--pin", "node.pub"), "no certificate"),
+            ("a pin of no file", ("--pin", "nowhere.crt"), "nowhere.crt: No such file"),
             ("the public key", ("--operator", "operator.pub"), "the secret one is needed"),
             ("a node that signs", ("--operator", "node.key"), "not an operator's key"),
             ("an operator as node", ("--node", "operator.pub"), "not a node's key"),
             ("no file", ("--node", "none.pub"), "none.pub")):
         code, out, err = key(*args, *change)
         check(code == 1 and out == "" and words in err, "refused: " + label, err)
+    code, out, err = key("sign", "--operator", "operator.key", "--node", "node.pub", "--url", "https://10.0.0.5:8443")
+    check(code == 1 and out == "" and "--pin" in err, "refused: https without a pin", err)
 
 
 def check_show():

@@ -150,7 +150,8 @@ test_up_side(void)
     e2e_gateway_start(&g, &options, "engines: []\n");
     CHECK(page_contains(g.port, "/network/v1/nodes", "", 200, "{\"nodes\":[]"),
           "under up the admin side is on the public listener");
-    CHECK(page_contains(g.port, "/readyz", "", 503, "no engines are configured"),
+    CHECK(page_contains(g.port, "/readyz", "", 503,
+                        "no engines are configured, and no node came by itself yet"),
           "not ready, and why");
     CHECK(page_contains(g.port, "/network/v1/nodes", "x-forwarded-for: 203.0.113.7\r\n", 404,
                         "unknown_url"),

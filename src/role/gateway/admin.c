@@ -20,7 +20,7 @@ admin_readyz(struct admin_call *call)
     if (atomic_load(&call->lane->gateway->draining))
         reason = "the gateway is draining";
     else if (fleet->roster->node_count == 0)
-        reason = "no engines are configured";
+        reason = "no engines are configured, and no node came by itself yet";
     else if (fleet->ready_count == 0)
         reason = "no engine has a model ready yet";
     cJSON_AddBoolToObject(json, "ready", reason == NULL);
