@@ -139,13 +139,6 @@ is_signed(const struct demand_news *news)
     return signature_is_good(&news->key, &data, &news->signature);
 }
 
-static bool
-is_of_now(uint64_t issued_s, uint64_t now_s)
-{
-    return issued_s <= now_s ? now_s - issued_s <= SIGNATURE_CLOCK_SKEW_S_MAX
-                             : issued_s - now_s <= SIGNATURE_CLOCK_SKEW_S_MAX;
-}
-
 /* By what it says of its life. A life that ended leaves its name to another key; one that is heard
  * without a key, since its way vouches for it, does not leave it to whoever comes over another way
  * with a key of his own. */
@@ -174,7 +167,7 @@ demand_sender_take(struct demand_sender *s, struct span name, const struct deman
         return DEMAND_WRONG_NAME;
     if (needs_key && !has_key(&news->key))
         return DEMAND_UNSIGNED;
-    if (!is_of_now(news->issued_s, now_s))
+    if (!signature_is_of_now(news->issued_s, now_s))
         return DEMAND_CLOCK;
     verdict = check_life(s, news, needs_key);
     if (verdict != DEMAND_NEWS)

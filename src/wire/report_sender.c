@@ -185,8 +185,17 @@ report_sender_take_hello(struct report_sender *s, struct span name,
     s->operator_key = record->operator_key;
     s->proven = proven;
     s->hello_issued_s = hello->issued_s;
+    s->hello_signature = hello->signature;
     s->record_issued_s = record->issued_s;
     return is_known ? REPORT_REPEATED : REPORT_NEWS;
+}
+
+bool
+report_sender_has_heard(const struct report_sender *s, const struct report_hello *hello)
+{
+    return s->epoch != 0 && hello->epoch == s->epoch && !s->gone &&
+           hello->issued_s == s->hello_issued_s &&
+           memcmp(&hello->signature, &s->hello_signature, sizeof(s->hello_signature)) == 0;
 }
 
 enum report_verdict

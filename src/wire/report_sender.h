@@ -22,6 +22,7 @@ struct report_sender { /* zero it: nothing heard */
     uint64_t at_us;      /* of the newest state of the engine, by whichever way it came */
     uint64_t signed_seq; /* a signature covers what was heard up to here */
     uint64_t hello_issued_s, record_issued_s; /* of the newest hello, and of its record */
+    struct signature hello_signature;         /* of the newest hello */
     unsigned char head[REPORT_HASH_BYTES];    /* of the chain, when head_known */
     struct bucket reports, signed_checks, lives;
     uint32_t page, pages; /* of a full report that is coming in; 0: none */
@@ -66,6 +67,9 @@ enum report_verdict report_sender_take_piggyback(struct report_sender *s,
 enum report_verdict report_sender_take_hello(struct report_sender *s, struct span name,
                                              const struct report_hello *hello,
                                              enum identity_verdict identity, uint64_t now_ns);
+/* Is it the newest hello, once more? Then it says nothing, and costs nothing: whoever heard it can
+ * say it again, but not use up by that what the node may say in a minute. */
+bool report_sender_has_heard(const struct report_sender *s, const struct report_hello *hello);
 enum report_verdict report_sender_take_gone(struct report_sender *s, struct span name,
                                             const struct report_gone *gone, uint64_t now_ns);
 /* NEWS: what was heard is what the node signed, up to this seq. GAP: signed well, but not all was

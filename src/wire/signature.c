@@ -236,3 +236,10 @@ signature_is_good(const struct signature_key *key, const struct signature_data *
     return !d->is_full && crypto_sign_ed25519_verify_detached(signature->bytes, d->data, d->bytes,
                                                               key->bytes) == 0;
 }
+
+bool
+signature_is_of_now(uint64_t issued_s, uint64_t now_s)
+{
+    return issued_s <= now_s ? now_s - issued_s <= SIGNATURE_CLOCK_SKEW_S_MAX
+                             : issued_s - now_s <= SIGNATURE_CLOCK_SKEW_S_MAX;
+}

@@ -101,6 +101,10 @@ void signature_data_add(struct signature_data *d, const void *field, size_t byte
 void signature_data_add_span(struct signature_data *d, struct span field);
 void signature_data_add_u64(struct signature_data *d, uint64_t number);
 
+/* Is what was signed then (both in seconds since 1970) of now, as far as two honest clocks can
+ * tell?
+ */
+bool signature_is_of_now(uint64_t issued_s, uint64_t now_s);
 /* ERR_FULL: d is. 23 us. */
 MUST_USE enum err signature_sign(const struct signature_secret *secret,
                                  const struct signature_data *d, struct signature *ret_signature);

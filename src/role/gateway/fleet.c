@@ -179,6 +179,7 @@ configure(struct fleet *f, const struct fleet *previous)
 
     for (uint32_t i = 0; previous != NULL && i < previous->model_count; i++)
         f->models[i] = (struct fleet_model){.name = previous->models[i].name,
+                                            .strange = previous->models[i].strange,
                                             .size_proven = previous->models[i].size_proven,
                                             .weights_bytes = previous->models[i].weights_bytes};
     if (previous != NULL)
@@ -198,6 +199,7 @@ configure(struct fleet *f, const struct fleet *previous)
         if (model == FLEET_MODEL_NONE)
             continue;
         f->models[model].configured = true;
+        f->models[model].strange = false;
         f->models[model].params_b = m->params_b;
         for (size_t k = 0; k < m->alias_count; k++)
             (void)name_add(f, m->aliases[k], model);
@@ -219,27 +221,57 @@ note_size(struct fleet_model *m, const struct fleet_said *said)
     m->size_proven = said->proven;
 }
 
+/* Is it a node that the configuration names, or that a trusted operator vouches for? */
+static bool
+is_known(const struct fleet *f, uint32_t node, const struct fleet_said *said)
+{
+    return said->proven || node < roster_base(f->roster)->node_bound;
+}
+
+/* One that no node had before. FLEET_MODEL_NONE: there is no room for it. */
+static uint16_t
+model_bring(struct fleet *f, struct draft *d, struct span name, bool is_strange)
+{
+    uint32_t strange = 0;
+    uint16_t model;
+
+    if (d->brought == FLEET_MODELS_A_NODE_MAX) {
+        tell_full(f, "models of one node that nobody else has", FLEET_MODELS_A_NODE_MAX);
+        return FLEET_MODEL_NONE;
+    }
+    for (uint32_t i = 0; i < f->model_count; i++)
+        strange += f->models[i].strange;
+    if (is_strange && strange == FLEET_MODELS_STRANGE_MAX) {
+        tell_full(f, "models that only unproven nodes have", FLEET_MODELS_STRANGE_MAX);
+        return FLEET_MODEL_NONE;
+    }
+    model = model_add(f, name);
+    if (model != FLEET_MODEL_NONE) {
+        f->models[model].strange = is_strange;
+        d->brought++;
+    }
+    return model;
+}
+
 static void
-serve_one(struct fleet *f, struct draft *d, struct span engine_name, const struct fleet_said *said)
+serve_one(struct fleet *f, uint32_t node, struct draft *d, struct span engine_name,
+          const struct fleet_said *said)
 {
     struct fleet_served served = {
         .state = (uint16_t)said->state, .pinned = said->pinned, .ready_in_ms = said->ready_in_ms};
     uint16_t model = fleet_model_find(f, engine_name);
     int name;
 
-    if (model == FLEET_MODEL_NONE && d->brought == FLEET_MODELS_A_NODE_MAX) {
-        tell_full(f, "models of one node that nobody else has", FLEET_MODELS_A_NODE_MAX);
-        return;
-    }
-    if (model == FLEET_MODEL_NONE) {
-        model = model_add(f, engine_name);
-        d->brought += model != FLEET_MODEL_NONE;
-    }
+    bool is_strange = !is_known(f, node, said);
+
+    if (model == FLEET_MODEL_NONE)
+        model = model_bring(f, d, engine_name, is_strange);
     if (model == FLEET_MODEL_NONE || d->count == ADAPTER_MODELS_MAX)
         return;
     name = name_add(f, engine_name, model);
     if (name < 0)
         return;
+    f->models[model].strange = f->models[model].strange && is_strange;
     note_size(&f->models[model], said);
     served.model = model;
     served.name = (uint16_t)name;
@@ -306,7 +338,7 @@ fleet_serve(struct fleet *fleet, uint32_t node, const struct adapter_models *mod
         struct span name = span_of(models->list[i].name);
         const struct fleet_said said = {.state = models->list[i].state, .ready_in_ms = NAN};
         if (name.bytes > 0)
-            serve_one(fleet, &d, name, &said);
+            serve_one(fleet, node, &d, name, &said);
     }
     draft_end(fleet, node, &d);
 }
@@ -325,7 +357,7 @@ fleet_change(struct fleet *fleet, uint32_t node, struct span engine_name,
             d.list[i--] = d.list[--d.count];
     }
     if (said->state != MODEL_ABSENT)
-        serve_one(fleet, &d, engine_name, said);
+        serve_one(fleet, node, &d, engine_name, said);
     draft_end(fleet, node, &d);
 }
 
@@ -372,7 +404,7 @@ carry_served(struct fleet *f, const struct fleet *previous)
             const struct fleet_served *s = &then->list[k];
             const struct fleet_said said = {
                 .state = s->state, .pinned = s->pinned, .ready_in_ms = s->ready_in_ms};
-            serve_one(f, &d, previous->names[s->name].text, &said);
+            serve_one(f, i, &d, previous->names[s->name].text, &said);
         }
         draft_end(f, i, &d);
     }

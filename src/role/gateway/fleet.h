@@ -21,14 +21,17 @@
 
 /* Models are never forgotten, as the core knows them by index: so no node may bring all of them. */
 #define FLEET_MODELS_A_NODE_MAX 64u
-#define FLEET_NAMES_MAX         8192u /* canonical names, aliases and engines' names together */
-#define FLEET_ARENA_BYTES_MAX   67108864u
-#define FLEET_MODEL_NONE        UINT16_MAX
+/* Nor may strangers: so many that only nodes have of which nothing is known. */
+#define FLEET_MODELS_STRANGE_MAX (CORE_MODELS_USUAL / 2)
+#define FLEET_NAMES_MAX          8192u /* canonical names, aliases and engines' names together */
+#define FLEET_ARENA_BYTES_MAX    67108864u
+#define FLEET_MODEL_NONE         UINT16_MAX
 
 struct fleet_model {
     struct span name; /* canonical */
     double params_b;  /* as configured; 0 unknown */
     bool configured;
+    bool strange;           /* only nodes have it that nobody named and nobody vouches for */
     bool size_proven;       /* weights_bytes is of a node whose operator is trusted */
     uint64_t weights_bytes; /* as nodes said; 0 unknown */
 };

@@ -16,17 +16,19 @@
 struct member_change { /* models that a member told of, until they are in a fleet */
     STAILQ_ENTRY(member_change) link;
     char member[MEMBER_NAME_BYTES_MAX + 1];
-    bool all;    /* these are all it has, so far */
-    bool proven; /* its operator is trusted */
+    bool all;       /* these are all it has, so far */
+    bool proven;    /* its operator is trusted */
+    bool is_page;   /* it waits for others, and counts as such */
+    uint32_t bytes; /* all of it */
     uint32_t count;
-    struct {
+    const char *text; /* of the names, behind the models */
+    struct member_change_model {
         uint16_t at, bytes; /* of its name, in text */
         uint16_t state;
         bool pinned;
         float ready_in_ms;
         uint64_t weights_bytes; /* 0: not said */
-    } models[REPORT_MODELS_MAX];
-    char *text; /* behind it */
+    } models[];
 };
 STAILQ_HEAD(member_changes, member_change);
 
@@ -51,11 +53,14 @@ struct member {
     uint32_t index;              /* in the roster; MEMBER_NO_INDEX: none yet */
     uint32_t life;               /* its epochs so far: the one that the core hears */
     struct member_changes pages; /* of a full report that is coming in */
-    struct event_node about;     /* as the core knows it, when it is there */
-    uint32_t state, state_told;  /* enum node_state: as it says, and as the core heard */
+    uint32_t page_count;
+    uint64_t pages_ns;          /* when its first one came */
+    struct event_node about;    /* as the core knows it, when it is there */
+    uint32_t state, state_told; /* enum node_state: as it says, and as the core heard */
     bool is_configured; /* the configuration names it too: its index and URL are from there */
     bool is_in_core;    /* published, so that what it says may be told */
     bool is_resolving;  /* its name is being looked up: it may not be freed */
+    bool by_public;     /* nothing but its key says who it is: it came over HTTP from anybody */
     bool is_over;       /* to be taken out of the fleet: it said that it is gone, or was
                            forgotten */
     bool wants_hello;   /* its operator is trusted now: its record is to be judged again */
@@ -67,6 +72,7 @@ struct member {
     enum engine_kind engine; /* as it said last; of several kinds: ENGINE_UNKNOWN */
     uint64_t reports;        /* taken */
     uint64_t heard_ns;       /* when the last one came; 0: none did */
+    uint64_t greeted_ns;     /* when it last said hello */
     uint64_t over_ns;        /* when it said gone */
     uint64_t asked_ns;       /* when it was last asked for something */
     uint64_t rival_ns;       /* when another one with this name was refused last; 0: never */

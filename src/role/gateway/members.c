@@ -1,6 +1,7 @@
 /* members - what comes over the bus, judged, and told to the core; see members.h. */
 #include "role/gateway/members.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,48 +110,75 @@ note_heard(struct members *m, const struct member *member, uint64_t now_ns)
 
 /* ---- Reports. */
 
+/* May so much more wait? */
+static bool
+has_room(const struct members *m, const struct member *member, size_t bytes, bool is_page)
+{
+    if (bytes > MEMBERS_CHANGE_BYTES_MAX - m->change_bytes)
+        return false;
+    return !is_page || member->sender.proven || bytes <= MEMBERS_PAGE_BYTES_MAX - m->page_bytes;
+}
+
 /* What it tells of models, in memory of its own. NULL: there is no room for more that waits. */
 static struct member_change *
-make_change(struct members *m, const struct member *member, const struct report *r)
+make_change(struct members *m, const struct member *member, const struct report *r, bool is_page)
 {
-    struct member_change *c = NULL;
-    size_t bytes = 0, at = 0;
+    size_t bytes = sizeof(struct member_change) +
+                   r->model_count * sizeof(struct member_change_model);
+    struct member_change *c;
+    char *text;
+    size_t at = 0;
 
     for (size_t i = 0; i < r->model_count; i++)
         bytes += r->models[i].id.bytes;
-    if (m->change_count < MEMBERS_CHANGES_MAX)
-        c = malloc(sizeof(*c) + bytes);
+    if (!has_room(m, member, bytes, is_page))
+        return NULL;
+    c = malloc(bytes);
     if (c == NULL)
         return NULL;
+    *c = (struct member_change){.proven = member->sender.proven,
+                                .is_page = is_page && !member->sender.proven,
+                                .bytes = (uint32_t)bytes,
+                                .count = (uint32_t)r->model_count};
     span_copy(span_of(member->name), c->member, sizeof(c->member));
-    c->all = false;
-    c->proven = member->sender.proven;
-    c->count = (uint32_t)r->model_count;
-    c->text = (char *)(c + 1);
+    c->text = text = (char *)&c->models[r->model_count];
     for (size_t i = 0; i < r->model_count; i++) {
         const struct report_model *model = &r->models[i];
-        memcpy(c->text + at, model->id.data, model->id.bytes);
-        c->models[i].at = (uint16_t)at;
-        c->models[i].bytes = (uint16_t)model->id.bytes;
-        c->models[i].state = (uint16_t)model->state;
-        c->models[i].ready_in_ms = (float)model->ready_in_ms;
-        c->models[i].pinned = model->pinned;
-        c->models[i].weights_bytes = model->bytes != MESSAGE_UNKNOWN ? model->bytes : 0;
+        memcpy(text + at, model->id.data, model->id.bytes);
+        c->models[i] = (struct member_change_model){
+            .at = (uint16_t)at,
+            .bytes = (uint16_t)model->id.bytes,
+            .state = (uint16_t)model->state,
+            .ready_in_ms = (float)model->ready_in_ms,
+            .pinned = model->pinned,
+            .weights_bytes = model->bytes != MESSAGE_UNKNOWN ? model->bytes : 0};
         at += model->id.bytes;
     }
     m->change_count++;
+    m->change_bytes += c->bytes;
+    m->page_bytes += c->is_page ? c->bytes : 0;
     return c;
+}
+
+/* It waits for no others any more. */
+static void
+end_page(struct members *m, struct member_change *c)
+{
+    m->page_bytes -= c->is_page ? c->bytes : 0;
+    c->is_page = false;
 }
 
 void
 members_drop_some(struct members *m, struct member_changes *some)
 {
-    const struct member_change *c;
+    struct member_change *c;
 
     STAILQ_FOREACH(c, some, link)
     {
-        must(m->change_count > 0);
+        must(m->change_count > 0 && m->change_bytes >= c->bytes);
+        end_page(m, c);
         m->change_count--;
+        m->change_bytes -= c->bytes;
     }
     member_drop_changes(some);
 }
@@ -159,30 +187,53 @@ void
 members_drop_pages(struct members *m, struct member *member)
 {
     members_drop_some(m, &member->pages);
+    member->page_count = 0;
+}
+
+/* What it told is to be in the next fleet. */
+static void
+release_pages(struct members *m, struct member *member)
+{
+    struct member_change *c;
+
+    STAILQ_FOREACH(c, &member->pages, link)
+    {
+        end_page(m, c);
+    }
+    STAILQ_CONCAT(&m->changes, &member->pages);
+    member->page_count = 0;
+    members_gather_soon(m);
 }
 
 /* Models wait for the next fleet: those of a full report only when all its pages are here, for what
- * is on none of them is gone. */
+ * is on none of them is gone. Of very many pages the first ones have all that counts. */
 static void
-note_models(struct members *m, struct member *member, const struct report *r)
+note_models(struct members *m, struct member *member, const struct report *r, uint64_t now_ns)
 {
     bool is_page = r->full && (member->sender.whole || member->sender.pages > 0);
     struct member_change *c = NULL;
 
     if (!is_page || r->page == MESSAGE_UNKNOWN || r->page == 1)
         members_drop_pages(m, member);
-    if (is_page || (!r->full && r->model_count > 0)) {
-        c = make_change(m, member, r);
-        member->sender.wants_full = member->sender.wants_full || c == NULL;
+    if (!is_page && (r->full || r->model_count == 0))
+        return;
+    if (member->page_count < MEMBERS_PAGES_MAX) {
+        bool lacks_some = is_page && r->page != MESSAGE_UNKNOWN && r->page > 1 &&
+                          STAILQ_EMPTY(&member->pages);
+        if (!lacks_some)
+            c = make_change(m, member, r, is_page && !member->sender.whole);
+        if (c == NULL) {
+            members_drop_pages(m, member);
+            member->sender.wants_full = true;
+            return;
+        }
+        c->all = is_page && STAILQ_EMPTY(&member->pages);
+        STAILQ_INSERT_TAIL(&member->pages, c, link);
+        if (member->page_count++ == 0)
+            member->pages_ns = now_ns;
     }
-    if (c == NULL)
-        return;
-    c->all = is_page && STAILQ_EMPTY(&member->pages);
-    STAILQ_INSERT_TAIL(&member->pages, c, link);
-    if (is_page && !member->sender.whole)
-        return;
-    STAILQ_CONCAT(&m->changes, &member->pages);
-    members_gather_soon(m);
+    if (!is_page || member->sender.whole)
+        release_pages(m, member);
 }
 
 static enum engine_kind
@@ -200,7 +251,7 @@ note_report(struct members *m, struct member *member, const struct report *r, ui
     member->heard_ns = now_ns;
     member->state = r->state;
     member->engine = kind_of(r);
-    note_models(m, member, r);
+    note_models(m, member, r, now_ns);
     members_note_steering(member, r);
     for (size_t i = 0; i < r->outcome_count; i++)
         steer_outcome(m->gateway->steer, span_of(member->name), &r->outcomes[i]);
@@ -305,6 +356,7 @@ static void
 note_hello(struct members *m, struct member *member, const struct report_hello *h,
            enum identity_verdict identity, struct roster_member *node, bool is_new_life)
 {
+    member->greeted_ns = clock_now_ns();
     member->identity = identity;
     member->expires_s = h->identity.expires_s;
     member->wants_hello = false;
@@ -348,11 +400,58 @@ admit(struct members *m, struct span name, const struct report_sender *sender)
     return member;
 }
 
+/* May a hello be looked at, which is dear? Of who has the key of the name as often as a node may
+ * say it; over the bus all others share what there is. (Over HTTP they have the allowance of their
+ * address.) */
+static bool
+may_look(struct members *m, const struct member *member, const struct members_message *message,
+         const struct report_hello *h, uint64_t now_ns)
+{
+    uint64_t wait_ns;
+
+    if (member != NULL && signature_key_eq(&member->sender.key, &h->identity.key))
+        return bucket_look(&member->sender.signed_checks, REPORT_SIGNED_PER_MINUTE_MAX, now_ns)
+                   .left > 0;
+    return message->is_public ||
+           bucket_take(&m->strangers_heard, MEMBERS_STRANGERS_PER_MINUTE_MAX, 1, now_ns, &wait_ns);
+}
+
+/* Is it the node of the configuration that it says to be, as far as anything shows? Its key alone
+ * shows nothing, when the first one to come has made it himself. */
+static bool
+is_entitled(const struct members_message *message, const struct member *member,
+            const struct roster_node *configured, const struct report_hello *h, bool proven)
+{
+    bool has_key = member != NULL && signature_key_eq(&member->sender.key, &h->identity.key);
+
+    if (configured == NULL || proven || !message->is_public || (has_key && !member->by_public))
+        return true;
+    return message->pin != NULL && configured->tls_pin != NULL &&
+           memcmp(message->pin, configured->tls_pin, TLS_PIN_BYTES) == 0;
+}
+
+/* What it says is no news by itself: who knows it, and from where? */
+static void
+note_way(struct member *member, const struct members_message *message,
+         const struct roster_node *configured, const struct signature_key *before)
+{
+    bool is_new = !signature_key_eq(before, &member->sender.key);
+
+    if (!message->is_public || (configured != NULL && !member->sender.proven))
+        member->by_public = false; /* is_entitled said so */
+    else if (is_new)
+        member->by_public = true;
+}
+
 /* roster: the configuration's, without members. */
 static uint32_t
-take_hello(struct members *m, struct member *member, struct span name, const struct report_hello *h,
-           const struct roster *roster, uint64_t now_ns, char words[MEMBERS_WORDS_BYTES])
+take_hello(struct members *m, struct member *member, const struct members_message *message,
+           const struct report_hello *h, const struct roster *roster, uint64_t now_ns,
+           char words[MEMBERS_WORDS_BYTES])
 {
+    struct span name = message->name;
+    const struct roster_node *configured = roster_find(roster, name);
+    struct signature_key before = {{0}};
     const struct config_operators *operators = &roster->config.operators;
     const struct identity_trust trust = {.operators = operators->trust,
                                          .count = operators->trust_count,
@@ -366,22 +465,26 @@ take_hello(struct members *m, struct member *member, struct span name, const str
 
     if (h->role != REPORT_NODE)
         return MEMBERS_NO_NODE;
-    /* before anything dear is looked at */
-    if (!is_stranger &&
-        bucket_look(&member->sender.signed_checks, REPORT_SIGNED_PER_MINUTE_MAX, now_ns).left == 0)
+    if (!is_stranger && !member->wants_hello && report_sender_has_heard(&member->sender, h))
+        return REPORT_REPEATED;
+    if (!may_look(m, member, message, h, now_ns))
         return REPORT_TOO_OFTEN;
     identity = identity_verify(&h->identity, name, &trust, clock_wall_s());
     if (is_stranger && identity != IDENTITY_PROVEN && m->table.count == MEMBERS_MAX)
         return MEMBERS_TABLE_FULL;
     if (identity != IDENTITY_PROVEN && !identity_is_unproven(identity))
         identity_words(identity, &h->identity, clock_wall_s(), words);
+    if (!is_entitled(message, member, configured, h, identity == IDENTITY_PROVEN))
+        return MEMBERS_TAKEN_NAME;
     if (!make_node(m, &h->identity, roster, &node))
         return MEMBERS_NO_URL;
-    if (node->node.address.bytes > 0 && roster_find(roster, name) == NULL &&
+    if (node->node.address.bytes > 0 && configured == NULL &&
         !members_may_reach(roster, identity == IDENTITY_PROVEN, &node->node.address, words)) {
         roster_member_unref(node);
         return MEMBERS_BAD_PLACE;
     }
+    if (!is_stranger)
+        before = member->sender.key;
     verdict = report_sender_take_hello(is_stranger ? &unknown : &member->sender, name, h, identity,
                                        now_ns);
     is_taken = verdict == REPORT_NEWS || verdict == REPORT_REPEATED;
@@ -393,6 +496,7 @@ take_hello(struct members *m, struct member *member, struct span name, const str
         }
     }
     if (is_taken) {
+        note_way(member, message, configured, &before);
         note_hello(m, member, h, identity, node, verdict == REPORT_NEWS);
         return REPORT_NEWS;
     }
@@ -531,12 +635,30 @@ judge(struct members *m, struct member *member, const struct members_message *me
     case MEMBERS_REPORT:
         return take_report(m, member, message->name, &said->report, message->body, now_ns);
     case MEMBERS_HELLO:
-        return take_hello(m, member, message->name, &said->hello, roster, now_ns, words);
+        return take_hello(m, member, message, &said->hello, roster, now_ns, words);
     case MEMBERS_GONE:
         return take_gone(m, member, message->name, &said->gone, now_ns);
     default:
         return take_chain(member, message->name, &said->chain, now_ns);
     }
+}
+
+/* Over HTTP nothing but this tells a hello from one that somebody kept. */
+static bool
+is_of_now(uint64_t issued_s, char ret_words[MEMBERS_WORDS_BYTES])
+{
+    uint64_t now_s = clock_wall_s();
+
+    if (signature_is_of_now(issued_s, now_s))
+        return true;
+    if (issued_s < now_s)
+        snprintf(ret_words, MEMBERS_WORDS_BYTES,
+                 "its hello is %" PRIu64 " s old, or its clock is behind ours by as much",
+                 now_s - issued_s);
+    else
+        snprintf(ret_words, MEMBERS_WORDS_BYTES,
+                 "its clock is %" PRIu64 " s ahead of ours, or ours behind", issued_s - now_s);
+    return false;
 }
 
 void
@@ -562,6 +684,11 @@ members_take(struct members *m, const struct members_message *message,
         members_refuse(m, message->kind, message->name,
                        err == ERR_FULL ? MEMBERS_OVERSIZED : MEMBERS_MALFORMED, error.text,
                        ret_answer);
+        return;
+    }
+    if (message->is_public && message->kind == MEMBERS_HELLO &&
+        !is_of_now(said.hello.issued_s, words)) {
+        members_refuse(m, message->kind, message->name, MEMBERS_CLOCK, words, ret_answer);
         return;
     }
     fleet = message->kind == MEMBERS_HELLO ? decide_fleet(m->gateway->door) : NULL;

@@ -54,6 +54,8 @@ enum members_refusal {
     MEMBERS_BAD_PLACE, /* its URL leads to where nodes may not be */
     MEMBERS_REVOKED, /* its key, its operator's or its record was called back while it was there */
     MEMBERS_BUSY_ADDRESS, /* more than one client address may send over HTTP */
+    MEMBERS_CLOCK,        /* a hello over HTTP that is old, or whose clock is off */
+    MEMBERS_TAKEN_NAME,   /* a stranger shows the name of a node of the configuration */
     MEMBERS_VERDICT_COUNT
 };
 

@@ -475,7 +475,9 @@ static bool
 is_lost(const struct members *m, const struct member *member, const struct bus_state *bus,
         uint64_t now_ns)
 {
-    uint64_t since_ms = (now_ns - member->heard_ns) / 1000000u, wall_ms = clock_wall_ms();
+    bool reported = member->heard_ns > member->greeted_ns; /* who has just come has not yet */
+    uint64_t heard_ns = reported ? member->heard_ns : member->greeted_ns;
+    uint64_t since_ms = (now_ns - heard_ns) / 1000000u, wall_ms = clock_wall_ms();
 
     if (m->bus != NULL &&
         (!bus->connected || wall_ms - bus->since_ms < MEMBERS_FORGET_NS / 1000000u))
@@ -499,12 +501,17 @@ on_sweep(struct loop_timer *timer)
     for (uint32_t i = m->table.count; i-- > 0;) {
         struct member *member = m->table.list[i];
         bool is_expired = member->sender.proven && member->expires_s <= clock_wall_s();
+        bool is_half = member->page_count > 0 && now_ns - member->pages_ns > MEMBERS_PAGES_NS;
         bool is_past = member->is_over && now_ns - member->over_ns > MEMBERS_GONE_NS;
 
         if (is_expired) {
             member->sender.proven = false;
             member->identity = IDENTITY_EXPIRED;
             member->wants_hello = true;
+        }
+        if (is_half) {
+            members_drop_pages(m, member);
+            member->sender.wants_full = true;
         }
         if (!member->is_over && is_lost(m, member, &bus, now_ns)) {
             members_end(m, member, REPORT_IS_GONE, "forgotten: it neither reports nor answers");

@@ -31,6 +31,11 @@ static const struct {
                               "its key, its operator's or its record is among operators.revoke"},
     [MEMBERS_BUSY_ADDRESS -
         MEMBERS_MALFORMED] = {"busy_address", "too much comes from this address"},
+    [MEMBERS_CLOCK - MEMBERS_MALFORMED] =
+        {"clock", "its hello is old, or its clock and ours are more than a minute apart"},
+    [MEMBERS_TAKEN_NAME - MEMBERS_MALFORMED] =
+        {"taken_name", "the configuration names a node so (`engines`): over HTTP an operator of "
+                       "operators.trust has to vouch for who says that it is this one"},
 };
 
 const char *

@@ -15,7 +15,16 @@
 
 #define MEMBERS_RESOLVE_MAX 256u        /* names that one job looks up */
 #define MEMBERS_RESOLVE_NS  2000000000u /* and no more after it */
-#define MEMBERS_CHANGES_MAX 65536u      /* messages with models that wait to be in a fleet */
+/* Models that wait to be in a fleet, with their names. Pages of full reports wait until all are
+ * here, as long as their sender likes: so those of unproven members have a room of their own, a
+ * member has few, and not for long. No node needs more: of all it has ADAPTER_MODELS_MAX count. */
+#define MEMBERS_CHANGE_BYTES_MAX 67108864u
+#define MEMBERS_PAGE_BYTES_MAX   (MEMBERS_CHANGE_BYTES_MAX / 4)
+#define MEMBERS_PAGES_MAX        16u
+#define MEMBERS_PAGES_NS         30000000000u
+/* Hellos over the bus of who is not known by this key: looked at in a minute, of all together. All
+ * that there may be can come at once. */
+#define MEMBERS_STRANGERS_PER_MINUTE_MAX (2 * MEMBERS_MAX)
 
 struct member_stranger { /* an unknown name that was asked for a hello */
     uint64_t hash, asked_ns;
@@ -35,7 +44,9 @@ struct members {
     struct member **by_index; /* [nodes_max]: of those in the core */
     uint64_t *acked_before;   /* [nodes_max]: of us, when it was first heard; 0: it was not yet */
     struct member_changes changes;
-    uint32_t change_count;
+    uint32_t change_count, change_bytes; /* with the pages of members */
+    uint32_t page_bytes;                 /* of those, the pages of unproven members */
+    struct bucket strangers_heard;
     bool is_asked;   /* the first lane knows that there is something to gather */
     bool is_changed; /* who is there is not who is in the roster */
     struct members_counts counts;

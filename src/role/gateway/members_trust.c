@@ -85,6 +85,10 @@ judge(struct members *m, struct member *member, const struct roster *roster,
         members_end(m, member, MEMBERS_REVOKED, members_verdict_words(MEMBERS_REVOKED));
         return;
     }
+    if (member->by_public && !s->proven && roster_find(roster, span_of(member->name)) != NULL) {
+        members_end(m, member, MEMBERS_TAKEN_NAME, members_verdict_words(MEMBERS_TAKEN_NAME));
+        return;
+    }
     if (member->node != NULL && roster_find(roster, span_of(member->name)) == NULL &&
         !members_may_reach(roster, s->proven, &member->node->node.address, words)) {
         members_end(m, member, MEMBERS_BAD_PLACE, words);

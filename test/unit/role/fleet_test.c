@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "io/log.h"
 #include "role/gateway/fleet.h"
+#include "role/gateway/roster_member.h"
 #include "tap.h"
 
 static struct fleet *
@@ -135,6 +136,49 @@ test_full(void)
           "nodes have one");
 }
 
+/* Nodes of which nothing is known bring as many models as they like. */
+static void
+test_strange(void)
+{
+    struct fleet *f = load("engines:\n" ENGINE("a", "1"), NULL), *next;
+    struct roster_member_said said = {.url = SPAN_LIT("http://127.0.0.1:9")};
+    struct fleet_said model = {.state = MODEL_READY};
+    struct roster_member *members[4];
+    struct roster *roster;
+    const char *why;
+    char name[32];
+
+    for (uint32_t i = 0; i < 4; i++) {
+        snprintf(name, sizeof(name), "stranger-%u", i);
+        said.name = span_of(name);
+        must(roster_member_make(&said, &members[i], &why) == ERR_OK);
+        members[i]->node.index = 1 + i;
+    }
+    must(roster_with_members(f->roster, members, 4, &roster) == ERR_OK);
+    must(fleet_copy(f, roster, &next) == ERR_OK);
+    fleet_unref(f);
+    for (unsigned i = 0; i < 2 * FLEET_MODELS_STRANGE_MAX; i++) {
+        snprintf(name, sizeof(name), "model-%u", i);
+        fleet_change(next, 1 + i % 4, span_of(name), &model);
+    }
+    CHECK(next->model_count == FLEET_MODELS_STRANGE_MAX, "strangers get half of the room");
+    fleet_change(next, 1, SPAN_LIT("model-0"), &(struct fleet_said){.state = MODEL_ABSENT});
+    serve(next, 0, "own", NULL);
+    CHECK(calls_it(next, 0, "own", "own"), "what the configuration's nodes have finds some");
+    model.proven = true;
+    fleet_clear(next, 2);
+    fleet_change(next, 2, SPAN_LIT("vouched"), &model);
+    CHECK(calls_it(next, 2, "vouched", "vouched"), "and what proven ones have");
+    fleet_change(next, 2, SPAN_LIT("model-0"), &model);
+    model.proven = false;
+    fleet_change(next, 2, SPAN_LIT("one-more"), &model);
+    CHECK(calls_it(next, 2, "one-more", "one-more"),
+          "what one of them has too is a stranger's no more");
+    fleet_unref(next);
+    for (uint32_t i = 0; i < 4; i++)
+        roster_member_unref(members[i]);
+}
+
 static const struct {
     const char *label, *yaml;
 } refused[] = {
@@ -155,6 +199,7 @@ main(void)
     test_names();
     test_reload();
     test_full();
+    test_strange();
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
         CHECK(roster_read(span_of(refused[i].yaml), "test", 0, NULL, &roster) != ERR_OK,
               refused[i].label);
