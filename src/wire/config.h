@@ -101,6 +101,7 @@ struct config_gateway {
     uint32_t may;                               /* set of enum directive_right; of a node's */
     unsigned char pin_sha256[CONFIG_PIN_BYTES]; /* of its certificate's SubjectPublicKeyInfo */
     struct span pin;                            /* as written; empty: none; of a node's */
+    uint32_t requests_s_max; /* that it may say it is asked for; 0: not said; of a gateway's */
     /* Where it hears what we say, without a bus; url empty: nowhere. Its pin is that of the
      * listener. */
     struct config_engine at;

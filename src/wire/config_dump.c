@@ -214,6 +214,8 @@ put_gateways(struct text *t, const struct config *config)
         put_field(t, ", key: ", span_of(key), "");
         put_field(t, ", url: ", g->at.url, "");
         put_reach(t, &g->at, ", url_pin: ");
+        if (g->requests_s_max > 0)
+            put(t, ", requests_per_second_max: %u", g->requests_s_max);
         put(t, "}\n");
     }
 }

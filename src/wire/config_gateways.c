@@ -3,6 +3,7 @@
 
 #include "wire/config_parts.h"
 #include "wire/config_tls.h"
+#include "wire/demand_news.h"
 #include "wire/directive.h"
 
 /* struct config_gateway */
@@ -88,33 +89,47 @@ read_pin(struct schema_reader *r, const struct schema_key *key, const struct yam
 
 #define GATEWAY(member_) .offset = offsetof(struct config_gateway, member_)
 
-/* Those that a node has and a gateway has not come first. */
-#define NODE_KEYS 2u
-static const struct schema_key gateway_keys[] = {
+/* What a node and a gateway say of one alike. */
+#define KEYS_OF_BOTH                                                                               \
+    {.name = "name", .read = schema_name, GATEWAY(name), .example = "ams-gw"},                     \
+        {.name = "key",                                                                            \
+         .read = read_gateway_key,                                                                 \
+         .example =                                                                                \
+             "\"ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\""},      \
+        {.name = "url", .read = read_url, .example = "https://gateway.example:8443"},              \
+        {.name = "url_pin",                                                                        \
+         .read = read_url_pin,                                                                     \
+         .example = "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},                        \
+        {.name = "ca",                                                                             \
+         .read = schema_file,                                                                      \
+         GATEWAY(at.ca_file),                                                                      \
+         .example = "file:/etc/isochrone/ca.crt"},                                                 \
+        {.name = "client_cert",                                                                    \
+         .read = schema_file,                                                                      \
+         GATEWAY(at.client_cert_file),                                                             \
+         .example = "file:/etc/isochrone/node.crt"},                                               \
+    {                                                                                              \
+        .name = "client_key", .read = schema_file, GATEWAY(at.client_key_file),                    \
+        .example = "file:/etc/isochrone/node.key"                                                  \
+    }
+
+static const struct schema_key gateway_keys_of_node[] = {
+    KEYS_OF_BOTH,
     {.name = "may", .read = read_may, .example = "[infer, load]"},
     {.name = "pin",
      .read = read_pin,
      .example = "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
-    {.name = "name", .read = schema_name, GATEWAY(name), .example = "ams-gw"},
-    {.name = "key",
-     .read = read_gateway_key,
-     .example = "\"ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\""},
-    {.name = "url", .read = read_url, .example = "https://gateway.example:8443"},
-    {.name = "url_pin",
-     .read = read_url_pin,
-     .example = "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
-    {.name = "ca",
-     .read = schema_file,
-     GATEWAY(at.ca_file),
-     .example = "file:/etc/isochrone/ca.crt"},
-    {.name = "client_cert",
-     .read = schema_file,
-     GATEWAY(at.client_cert_file),
-     .example = "file:/etc/isochrone/node.crt"},
-    {.name = "client_key",
-     .read = schema_file,
-     GATEWAY(at.client_key_file),
-     .example = "file:/etc/isochrone/node.key"},
+    {.name = NULL},
+};
+
+static const struct schema_key gateway_keys[] = {
+    KEYS_OF_BOTH,
+    {.name = "requests_per_second_max",
+     .read = schema_u32,
+     GATEWAY(requests_s_max),
+     .example = "500",
+     .min = 1,
+     .max = DEMAND_NEWS_REQUESTS_S_MAX},
     {.name = NULL},
 };
 
@@ -141,10 +156,10 @@ read_list(struct schema_reader *r, const struct yaml_tree_node *node, struct con
         g->at.name = g->name;
         if (n->type == YAML_TREE_MAPPING &&
             (yaml_tree_get(n, "name") == NULL || yaml_tree_get(n, "key") == NULL ||
-             (keys == gateway_keys && yaml_tree_get(n, "may") == NULL)))
+             (keys == gateway_keys_of_node && yaml_tree_get(n, "may") == NULL)))
             config_problem(r->problems, n->line, n->column, false, "a gateway needs %s: `%s`",
-                           keys == gateway_keys ? "a name, its key, and what it may"
-                                                : "a name and its key",
+                           keys == gateway_keys_of_node ? "a name, its key, and what it may"
+                                                        : "a name and its key",
                            example);
     }
 }
@@ -155,7 +170,7 @@ config_gateways_read_node(struct schema_reader *r, const struct schema_key *key,
                           const struct yaml_tree_node *node, void *base)
 {
     (void)key;
-    read_list(r, node, base, gateway_keys,
+    read_list(r, node, base, gateway_keys_of_node,
               "{name: ams-gw, key: \"ed25519:...\", may: [infer, load, drain]}");
 }
 
@@ -165,7 +180,7 @@ config_gateways_read(struct schema_reader *r, const struct schema_key *key,
                      const struct yaml_tree_node *node, void *base)
 {
     (void)key;
-    read_list(r, node, base, gateway_keys + NODE_KEYS,
+    read_list(r, node, base, gateway_keys,
               "{name: ams-gw, key: \"ed25519:...\", url: \"https://gateway.example:8443\"}");
 }
 

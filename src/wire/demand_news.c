@@ -156,6 +156,28 @@ check_life(const struct demand_sender *s, const struct demand_news *news, bool n
     return news->epoch == s->epoch && news->seq <= s->seq ? DEMAND_REPEATED : DEMAND_NEWS;
 }
 
+/* May so many messages of it come? */
+static bool
+may_say(struct demand_sender *s, uint64_t now_ns)
+{
+    uint64_t wait_ns;
+
+    return bucket_take(&s->messages, DEMAND_NEWS_PER_MINUTE_MAX, 1, now_ns, &wait_ns);
+}
+
+/* A signature is dear to look at. On the bus a sender has so many, since nobody else speaks under
+ * its name there; over HTTP who carries it has, and what others forge is not counted against it. */
+static enum demand_verdict
+check_signature(struct demand_sender *s, const struct demand_news *news, bool needs_key,
+                uint64_t now_ns)
+{
+    if (!needs_key && !may_say(s, now_ns))
+        return DEMAND_TOO_OFTEN;
+    if (!is_signed(news))
+        return DEMAND_BAD_SIGNATURE;
+    return needs_key && !may_say(s, now_ns) ? DEMAND_TOO_OFTEN : DEMAND_NEWS;
+}
+
 enum demand_verdict
 demand_sender_take(struct demand_sender *s, struct span name, const struct demand_news *news,
                    bool needs_key, uint64_t now_ns, uint64_t now_s)
@@ -170,12 +192,10 @@ demand_sender_take(struct demand_sender *s, struct span name, const struct deman
     if (!signature_is_of_now(news->issued_s, now_s))
         return DEMAND_CLOCK;
     verdict = check_life(s, news, needs_key);
+    if (verdict == DEMAND_NEWS)
+        verdict = check_signature(s, news, needs_key, now_ns);
     if (verdict != DEMAND_NEWS)
         return verdict;
-    if (!is_signed(news)) /* first: what others forge is not counted against it */
-        return DEMAND_BAD_SIGNATURE;
-    if (!bucket_take(&s->messages, DEMAND_NEWS_PER_MINUTE_MAX, 1, now_ns, &wait_ns))
-        return DEMAND_TOO_OFTEN;
     if (news->epoch != s->epoch &&
         !bucket_take(&s->lives, DEMAND_NEWS_LIVES_MAX, 1, now_ns, &wait_ns))
         return DEMAND_TOO_OFTEN;

@@ -227,11 +227,11 @@ say(const char *subject, const char *gateway, uint64_t epoch, uint64_t seq, uint
     char text[512];
     int n = snprintf(text, sizeof(text),
                      "{\"v\":1,\"gateway\":\"%s\",\"region\":\"west\",\"epoch\":%llu,\"seq\":%llu,"
-                     "\"issued_s\":%llu,\"models\":[{\"id\":\"m\",\"requests_s\":1000,"
-                     "\"prompt_tok_s\":0,\"output_tok_s\":0,\"usual_requests_s\":1000,"
-                     "\"ahead_requests_s\":1000},{\"id\":\"of-nobody\",\"requests_s\":1000,"
-                     "\"prompt_tok_s\":0,\"output_tok_s\":0,\"usual_requests_s\":1000,"
-                     "\"ahead_requests_s\":1000}]}",
+                     "\"issued_s\":%llu,\"models\":[{\"id\":\"m\",\"requests_s\":49,"
+                     "\"prompt_tok_s\":0,\"output_tok_s\":0,\"usual_requests_s\":49,"
+                     "\"ahead_requests_s\":49},{\"id\":\"of-nobody\",\"requests_s\":49,"
+                     "\"prompt_tok_s\":0,\"output_tok_s\":0,\"usual_requests_s\":49,"
+                     "\"ahead_requests_s\":49}]}",
                      gateway, (unsigned long long)epoch, (unsigned long long)seq,
                      (unsigned long long)issued_s);
 
@@ -275,10 +275,10 @@ test_lies(void)
     CHECK(is_refused("own_name"), "in our own name");
     must(bus_publish(bus, SPAN_LIT("iso.demand.west.gw-west"), SPAN_LIT("{\"v\":")) == ERR_OK);
     CHECK(is_refused("malformed"), "no message at all");
-    CHECK(demand_of(&here, "west", "told_requests_s") < 1000.0, "nothing of it counts");
+    CHECK(demand_of(&here, "west", "told_requests_s") < 49.0, "nothing of it counts");
     CHECK(e2e_page_has(here.admin_port, "/network/v1/bus", "\"gateways\":2"), "nobody came");
     say("iso.demand.west.gw-north", "gw-north", 1, 1, now_s);
-    CHECK(demand_comes(&here, "west", "told_requests_s", 1000.0, 1e6), "one who says it well");
+    CHECK(demand_comes(&here, "west", "told_requests_s", 49.0, 1e6), "one who says it well");
     CHECK(!e2e_page_has(here.admin_port, "/network/v1/demand", "of-nobody"),
           "a model that nobody here has is passed over");
 }

@@ -422,8 +422,7 @@ craft_demand(unsigned number, bool with_key, struct span json)
     if (with_key && demand_news_sign(&news, &f.nodes[number].secret) != ERR_OK)
         return;
     if (demand_news_write(&news, text, &bytes) == ERR_OK)
-        (void)peers_take(f.gateway->peers, span_of(name), (struct span){text, bytes},
-                         &(struct peers_way){.needs_key = with_key});
+        (void)peers_take(f.gateway->peers, span_of(name), (struct span){text, bytes}, with_key);
 }
 
 /* ---- What happens. */
@@ -522,8 +521,8 @@ do_one(char letter, struct span body)
         break;
     case 'E':
     case 'U':
-        must(peers_take(f.gateway->peers, SPAN_LIT("gw-0"), body,
-                        &(struct peers_way){.needs_key = letter == 'U'}) < PEERS_VERDICT_COUNT);
+        must(peers_take(f.gateway->peers, SPAN_LIT("gw-0"), body, letter == 'U') <
+             PEERS_VERDICT_COUNT);
         break;
     default:
         take(n, (enum members_kind)((unsigned char)letter % MEMBERS_KIND_COUNT), body);

@@ -9,13 +9,16 @@ PAGE = "doc/configuration.md"
 # Lists and mappings that functions read: where their keys stand on the page.
 READ_BY_HAND = {"models": ("models.NAME.", "model_keys"), "engines": ("engines[].", "engine_keys"),
                 "gateways": ("gateways[].", "gateway_keys")}
-READ_BY_HAND_OF_NODE = READ_BY_HAND | {"models": ("models.NAME.", "node_model_keys")}
-NODE_ALONE = {"gateways[].may", "gateways[].pin"}  # of a table that a gateway reads from behind them
+READ_BY_HAND_OF_NODE = READ_BY_HAND | {"models": ("models.NAME.", "node_model_keys"),
+                                       "gateways": ("gateways[].", "gateway_keys_of_node")}
 NODE_SECTION = "\n## Of a node\n"
 
 
 def tables(text):
     """{table: [(key, table below it or None, is built)]}"""
+    for macro, rows in re.findall(r"#define (KEYS_\w+) *\\\n((?:.*\\\n)*.*\n)", text):
+        rows = re.sub(r"\{\s+\.name", "{.name", rows.replace("\\\n", "\n"))
+        text = text.replace("    %s,\n" % macro, rows + ",\n")
     found = {}
     for name, body in re.findall(r"const struct schema_key (\w+)\[\] = \{(.*?)\n\};", text, re.S):
         rows = re.split(r"\{(?=\.name = )", body)[1:]
@@ -37,7 +40,7 @@ def keys_below(found, table, path, by_hand=READ_BY_HAND):
 
 def differences(sources, differ, page_text):
     """What the page lacks, what it has too much, and where it is wrong about a restart."""
-    schema = set(keys_below(tables(sources), "keys", "")) - NODE_ALONE
+    schema = set(keys_below(tables(sources), "keys", ""))
     waiting = set(re.findall(r'"([\w.]+)"', re.search(
         r"restart_keys\[\] = \{(.*?)\};", differ, re.S).group(1)))
     page = {key: restart for key, restart in re.findall(
@@ -51,7 +54,7 @@ def node_differences(gateway_sources, node_source, section):
     found = tables(gateway_sources + node_source)
     own = set(keys_below(found, "node_keys", "", READ_BY_HAND_OF_NODE))
     rows = set(re.findall(r"^\| `([\w.\[\]]+)` \|", section, re.M))
-    shared = set(keys_below(found, "keys", "")) - NODE_ALONE
+    shared = set(keys_below(found, "keys", ""))
     return sorted((own - shared - rows) | (rows - own))
 
 

@@ -89,6 +89,7 @@ on_peer(const struct peer_look *l, void *user)
     cJSON_AddNumberToObject(json, "models", l->models);
     admin_put_number(json, "requests_s", l->requests_s);
     admin_put_number(json, "usual_requests_s", l->usual_requests_s);
+    admin_put_number(json, "counted_part", l->counted_part);
     admin_append(user, json);
 }
 

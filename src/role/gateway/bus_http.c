@@ -53,34 +53,22 @@ take_member(const struct said *said, struct members_answer *ret_answer)
                        MEMBERS_MALFORMED, "the message says no name of a node", ret_answer);
 }
 
-/* The key of a gateway that the configuration names; NULL: it does not. */
-static const struct signature_key *
-key_of(const struct config *config, struct span name)
-{
-    for (size_t i = 0; i < config->gateway_count; i++) {
-        if (span_eq(config->gateways[i].name, name))
-            return &config->gateways[i].key;
-    }
-    return NULL;
-}
-
 /* What another gateway says of itself: the message is signed, or it is nobody's; on the public side
  * by one that the configuration names. */
 static void
 take_peer(const struct said *said, struct members_answer *ret_answer)
 {
     struct span name = name_in(said->body, "\"gateway\":\"");
-    struct peers_way way = {.needs_key = true, .key = key_of(said->config, name)};
     uint32_t verdict = PEERS_MALFORMED;
 
-    if (said->is_public && way.key == NULL) {
+    if (said->is_public && peers_named(said->config, name) == NULL) {
         members_refuse(said->gateway->members, MEMBERS_DEMAND, name, MEMBERS_UNPROVEN,
                        "the listener's configuration names no such gateway (`gateways`)",
                        ret_answer);
         return;
     }
     if (config_is_name(name))
-        verdict = peers_take(said->gateway->peers, name, said->body, &way);
+        verdict = peers_take(said->gateway->peers, name, said->body, true);
     *ret_answer = (struct members_answer){
         .verdict = verdict == DEMAND_NEWS        ? REPORT_NEWS
                    : verdict == PEERS_MALFORMED  ? MEMBERS_MALFORMED

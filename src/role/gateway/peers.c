@@ -82,7 +82,43 @@ add_at(struct peers *p, uint32_t at, struct span name)
     memmove(&p->list[at + 1], &p->list[at], (p->count - at) * sizeof(p->list[0]));
     p->list[at] = peer;
     p->count++;
+    peer->counted_part = 1.0f;
     return peer;
+}
+
+const struct config_gateway *
+peers_named(const struct config *config, struct span name)
+{
+    for (size_t i = 0; i < config->gateway_count; i++) {
+        if (span_eq(config->gateways[i].name, name))
+            return &config->gateways[i];
+    }
+    return NULL;
+}
+
+/* Not the one that the configuration has in mind by this name? */
+static bool
+is_another(const struct peer *peer, const struct config *config)
+{
+    const struct config_gateway *named = peers_named(config, span_of(peer->name));
+
+    return named != NULL && !signature_key_eq(&named->key, &peer->sender.key);
+}
+
+/* For one that the configuration names there is a place: of the others who was heard longest ago
+ * gives it. */
+static void
+make_place(struct peers *p, const struct config *config)
+{
+    uint32_t oldest = PEERS_MAX;
+
+    for (uint32_t i = 0; i < p->count; i++) {
+        if (peers_named(config, span_of(p->list[i]->name)) == NULL &&
+            (oldest == PEERS_MAX || p->list[i]->heard_ns < p->list[oldest]->heard_ns))
+            oldest = i;
+    }
+    if (p->count == PEERS_MAX && oldest < PEERS_MAX)
+        remove_at(p, oldest);
 }
 
 static void
@@ -96,15 +132,19 @@ count_alive(struct peers *p)
 }
 
 void
-peers_sweep(struct peers *p)
+peers_sweep(struct peers *p, const struct config *config)
 {
     for (uint32_t i = p->count; i-- > 0;) {
         struct peer *peer = p->list[i];
+        bool is_old = p->clock_ns - peer->heard_ns >= PEERS_FORGET_NS,
+             is_not = is_another(peer, config);
         uint32_t kept = 0;
 
-        if (p->clock_ns - peer->heard_ns >= PEERS_FORGET_NS) {
-            if (!peer->sender.gone)
-                log_warn("gateway %s: forgotten: nothing was heard of it for a minute", peer->name);
+        if (is_old || is_not) {
+            if (is_not || !peer->sender.gone)
+                log_warn("gateway %s: forgotten: %s", peer->name,
+                         is_not ? "the configuration gives this name another key"
+                                : "nothing was heard of it for a minute");
             remove_at(p, i);
             continue;
         }
@@ -164,27 +204,57 @@ note_news(struct peers *p, struct peer *peer, const struct demand_news *news,
     count_alive(p);
 }
 
+/* The first message of one that is not in the table: it gets a place when it is good. */
 static uint32_t
-take_news(struct peers *p, struct span name, const struct demand_news *news,
-          const struct peers_way *way, const struct fleet *fleet, struct peer **ret_peer)
+take_stranger(struct peers *p, struct span name, const struct demand_news *news, bool needs_key,
+              const struct config *config, struct peer **ret_peer)
 {
+    struct demand_sender sender = {.epoch = 0};
+    uint64_t now_ns = clock_now_ns(), wait_ns;
     enum demand_verdict verdict;
-    bool is_known;
-    uint32_t at = place_of(p, name, &is_known);
-    struct peer *peer;
+    bool is_known, is_named = peers_named(config, name) != NULL;
 
-    if (way->key != NULL && !signature_key_eq(way->key, &news->key))
-        return DEMAND_OTHER_KEY;
-    peer = is_known ? p->list[at] : add_at(p, at, name);
-    if (peer == NULL)
+    if (p->count == PEERS_MAX && !is_named)
         return PEERS_TABLE_FULL;
-    verdict = demand_sender_take(&peer->sender, name, news, way->needs_key, clock_now_ns(),
-                                 clock_wall_s());
-    if (verdict == DEMAND_NEWS)
-        note_news(p, peer, news, fleet);
-    else if (!is_known)
+    if (!needs_key &&
+        !bucket_take(&p->strangers_heard, PEERS_STRANGERS_PER_MINUTE_MAX, 1, now_ns, &wait_ns))
+        return DEMAND_TOO_OFTEN;
+    verdict = demand_sender_take(&sender, name, news, needs_key, now_ns, clock_wall_s());
+    if (verdict != DEMAND_NEWS)
+        return verdict;
+    if (is_named)
+        make_place(p, config);
+    *ret_peer = add_at(p, place_of(p, name, &is_known), name);
+    if (*ret_peer == NULL)
+        return PEERS_TABLE_FULL;
+    (*ret_peer)->sender = sender;
+    return verdict;
+}
+
+static uint32_t
+take_news(struct peers *p, struct span name, const struct demand_news *news, bool needs_key,
+          const struct fleet *fleet, struct peer **ret_peer)
+{
+    const struct config *config = &roster_base(fleet->roster)->config;
+    const struct config_gateway *named = peers_named(config, name);
+    bool is_known;
+    uint32_t at = place_of(p, name, &is_known), verdict;
+
+    if (named != NULL && !signature_key_eq(&named->key, &news->key))
+        return DEMAND_OTHER_KEY;
+    if (is_known && is_another(p->list[at], config)) { /* the configuration was read just now */
         remove_at(p, at);
-    *ret_peer = verdict == DEMAND_NEWS || is_known ? peer : NULL;
+        is_known = false;
+    }
+    if (!is_known) {
+        verdict = take_stranger(p, name, news, needs_key, config, ret_peer);
+    } else {
+        *ret_peer = p->list[at];
+        verdict = demand_sender_take(&(*ret_peer)->sender, name, news, needs_key, clock_now_ns(),
+                                     clock_wall_s());
+    }
+    if (verdict == DEMAND_NEWS)
+        note_news(p, *ret_peer, news, fleet);
     return verdict;
 }
 
@@ -206,7 +276,7 @@ conclude(struct peers *p, struct span name, uint32_t verdict, const char *words,
 }
 
 uint32_t
-peers_take(struct peers *p, struct span name, struct span body, const struct peers_way *way)
+peers_take(struct peers *p, struct span name, struct span body, bool needs_key)
 {
     struct message_error error = {.text = ""};
     struct demand_news news;
@@ -223,7 +293,7 @@ peers_take(struct peers *p, struct span name, struct span body, const struct pee
     fleet = decide_fleet(p->gateway->door);
     peers_lock(p);
     if (err == ERR_OK && verdict != PEERS_OWN_NAME)
-        verdict = take_news(p, name, &news, way, fleet, &peer);
+        verdict = take_news(p, name, &news, needs_key, fleet, &peer);
     conclude(p, name, verdict, err != ERR_OK ? error.text : peers_verdict_words(verdict), peer);
     peers_unlock(p);
     fleet_unref(fleet);
@@ -240,7 +310,7 @@ on_demand(const struct bus_message *message, void *user)
         at--;
     name = span_from(message->subject, at);
     if (config_is_name(name))
-        peers_take(user, name, message->body, &(struct peers_way){.needs_key = false});
+        peers_take(user, name, message->body, false);
 }
 
 /* ---- Life. */
@@ -314,6 +384,7 @@ look(const struct peers *p, const struct peer *peer, struct peer_look *ret)
         .refused = peer->refused,
         .heard_ago_ms = (double)(clock_now_ns() - peer->heard_at_ns) / 1e6,
         .models = peer->row_count,
+        .counted_part = (double)peer->counted_part,
     };
     memcpy(ret->name, peer->name, sizeof(ret->name));
     memcpy(ret->region, peer->region, sizeof(ret->region));

@@ -23,18 +23,28 @@
 #include "base/span.h"
 #include "wire/demand_news.h"
 
-#define PEERS_MAX          256u
-#define PEERS_MODELS_MAX   256u        /* of one gateway */
-#define PEERS_SAY_NS       3000000000u /* between two messages, give or take a fifth */
-#define PEERS_BEAT_NS      1000000000u
-#define PEERS_ALIVE_NS     10000000000u
-#define PEERS_FORGET_NS    60000000000u
-#define PEERS_LOG_NS       10000000000u
-#define PEERS_KEY_ID_BYTES 17u /* the first 16 hexadecimal digits of a public key, and a zero */
-#define PEERS_NAME_BYTES   64u
+#define PEERS_MAX 256u
+/* Messages over the bus of who is not in the table, looked at in a minute, of all together. */
+#define PEERS_STRANGERS_PER_MINUTE_MAX (2 * PEERS_MAX)
+/* So many requests a second a gateway may say that it is asked for, or a multiple of what we are
+ * asked for; more only when the configuration says so. */
+#define PEERS_REQUESTS_S      100.0f
+#define PEERS_REQUESTS_FACTOR 4.0f
+#define PEERS_PROMPT_TOKENS   32768.0f /* of a request, on average */
+#define PEERS_OUTPUT_TOKENS   8192.0f
+#define PEERS_MODELS_MAX      256u        /* of one gateway */
+#define PEERS_SAY_NS          3000000000u /* between two messages, give or take a fifth */
+#define PEERS_BEAT_NS         1000000000u
+#define PEERS_ALIVE_NS        10000000000u
+#define PEERS_FORGET_NS       60000000000u
+#define PEERS_LOG_NS          10000000000u
+#define PEERS_KEY_ID_BYTES    17u /* the first 16 hexadecimal digits of a public key, and a zero */
+#define PEERS_NAME_BYTES      64u
 
 struct gateway;
 struct peers;
+struct config;
+struct config_gateway;
 
 /* Why a message was not taken, beyond what demand_sender says. */
 enum peers_refusal {
@@ -52,7 +62,8 @@ struct peer_look { /* one gateway */
     uint64_t epoch, messages, refused;
     double heard_ago_ms;
     uint32_t models;
-    double requests_s, usual_requests_s; /* of all models */
+    double requests_s, usual_requests_s; /* of all models, as it says */
+    double counted_part;                 /* of that; less than 1: it says more than it may */
 };
 
 /* After members_open: on its bus, where there is one. ERR_MEMORY, ERR_FULL. */
@@ -72,14 +83,12 @@ void peers_each_alive(struct peers *peers, peers_fn *fn, void *user);
 /* The same with those that are not, until they are forgotten. */
 void peers_each(struct peers *peers, peers_fn *fn, void *user);
 
-struct peers_way {                   /* how a message came */
-    bool needs_key;                  /* nothing on its way vouches for the name */
-    const struct signature_key *key; /* that it has to be signed with; NULL: any one */
-};
-
-/* A message that came under this name. Any thread. */
-uint32_t peers_take(struct peers *peers, struct span name, struct span body,
-                    const struct peers_way *way);
+/* A message that came under this name. needs_key: nothing on its way vouches for the name. Any
+ * thread. */
+uint32_t peers_take(struct peers *peers, struct span name, struct span body, bool needs_key);
+/* What the configuration says of the gateway of this name: its key is the only one that is it, on
+ * the bus, too. NULL: it names none. */
+const struct config_gateway *peers_named(const struct config *config, struct span name);
 const char *peers_verdict_name(uint32_t verdict);
 const char *peers_verdict_words(uint32_t verdict);
 /* Messages so far, by verdict. */

@@ -11,8 +11,7 @@
 
 #define TELL_AGAIN_NS 20000000000u /* the core lets what it was told fade, a little by then */
 #define TELL_PART     0.02f        /* a change that is worth telling */
-#define SAY_LEAST_S   1e-4f        /* requests: less is no demand */
-#define ROWS_MAX      (CORE_MODELS_USUAL)
+#define TELL_MUCH_NS  60000000000u /* of who says more than it may, in the log */
 
 static struct loop *
 loop_of(const struct peers *p)
@@ -59,20 +58,66 @@ add(struct demand_rates *sum, const struct demand_rates *r, float part)
     sum->ahead_requests_s += part * r->ahead_requests_s;
 }
 
+/* What it says of requests: the most of now, of what is usual, and of what is ahead. */
+static float
+said_requests_s(const struct peer *peer)
+{
+    float sum = 0.0f;
+
+    for (uint32_t k = 0; k < peer->row_count; k++) {
+        const struct demand_rates *r = &peer->rows[k].rates;
+        sum += fmaxf(r->requests_s, fmaxf(r->usual_requests_s, r->ahead_requests_s));
+    }
+    return sum;
+}
+
+/* Nobody can check what another gateway says of its clients, and models are loaded for it, others
+ * give way: so it counts for as much as a gateway like us could be asked for, or as much as the
+ * configuration allows. What it says of its models keeps its proportions. */
 static void
-sum_up(struct peers *p, const struct fleet *fleet)
+bound(struct peers *p, struct peer *peer, const struct config *config, uint64_t now_ns)
+{
+    const struct config_gateway *named = peers_named(config, span_of(peer->name));
+    float said = said_requests_s(peer), most = PEERS_REQUESTS_FACTOR * p->own_requests_s;
+
+    most = named != NULL && named->requests_s_max > 0 ? (float)named->requests_s_max
+                                                      : fmaxf(PEERS_REQUESTS_S, most);
+    peer->counted_part = said > most ? most / said : 1.0f;
+    if (said <= most || (p->told_much_ns != 0 && now_ns - p->told_much_ns < TELL_MUCH_NS))
+        return;
+    p->told_much_ns = now_ns;
+    log_warn("gateway %s: says that it is asked for %.4g requests a second: %.4g of it count "
+             "(`gateways[].requests_per_second_max` can say how many may)",
+             peer->name, (double)said, (double)most);
+}
+
+/* Of a request so many tokens are to be believed. */
+static struct demand_rates
+plausible(struct demand_rates r)
+{
+    float requests_s = fmaxf(r.requests_s, r.usual_requests_s);
+
+    r.prompt_tok_s = fminf(r.prompt_tok_s, PEERS_PROMPT_TOKENS * requests_s);
+    r.output_tok_s = fminf(r.output_tok_s, PEERS_OUTPUT_TOKENS * requests_s);
+    return r;
+}
+
+static void
+sum_up(struct peers *p, const struct fleet *fleet, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < fleet->model_count * CORE_REGIONS_MAX; i++)
         p->cells[i].sum = (struct demand_rates){.requests_s = 0.0f};
     for (uint32_t i = 0; i < p->count; i++) {
-        const struct peer *peer = p->list[i];
+        struct peer *peer = p->list[i];
         uint32_t region = region_of(fleet->roster, span_of(peer->region));
 
+        bound(p, peer, &roster_base(fleet->roster)->config, now_ns);
         for (uint32_t k = 0; k < peer->row_count && region < CORE_REGIONS_MAX; k++) {
             const struct peer_row *row = &peer->rows[k];
+            const struct demand_rates rates = plausible(row->rates);
             if (row->model < fleet->model_count)
-                add(&cell_of(p, row->model, region)->sum, &row->rates,
-                    peers_part(p->clock_ns - row->heard_ns));
+                add(&cell_of(p, row->model, region)->sum, &rates,
+                    peer->counted_part * peers_part(p->clock_ns - row->heard_ns));
         }
     }
 }
@@ -128,7 +173,7 @@ tell_demand(struct peers *p)
 
     peers_lock(p);
     count = p->count;
-    sum_up(p, fleet);
+    sum_up(p, fleet, now_ns);
     peers_unlock(p);
     for (uint32_t m = 0; m < fleet->model_count; m++) {
         for (uint32_t r = 0; r < fleet->roster->regions.count; r++)
@@ -167,11 +212,12 @@ static void
 on_beat(struct loop_timer *timer)
 {
     struct peers *p = CONTAINER_OF(timer, struct peers, beat_timer);
+    const struct fleet *fleet = lane_fleet(&p->gateway->lanes[0]);
     bool can_hear, is_empty;
 
     peers_lock(p);
     can_hear = clock_on(p);
-    peers_sweep(p);
+    peers_sweep(p, &roster_base(fleet->roster)->config);
     is_empty = p->count == 0;
     peers_unlock(p);
     if (can_hear && (p->bus != NULL || !is_empty || p->alive_told > 1))

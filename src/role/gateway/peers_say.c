@@ -67,9 +67,11 @@ publish(struct peers *p, const struct roster_key *key, struct demand_news *news)
     news->model_count = 0;
 }
 
-/* What we count ourselves of a model, if it is worth saying. */
+/* What we count ourselves of a model, if it is worth saying. *own_s: and what we are asked for in
+ * all. */
 static bool
-row_of(const struct fleet *fleet, const struct demand_view *v, struct demand_news_model *ret)
+row_of(const struct fleet *fleet, const struct demand_view *v, struct demand_news_model *ret,
+       float *own_s)
 {
     const struct demand_rates *all = &v->all, *told = &v->told;
 
@@ -83,6 +85,7 @@ row_of(const struct fleet *fleet, const struct demand_view *v, struct demand_new
         .usual_requests_s = (double)fmaxf(0.0f, all->usual_requests_s - told->usual_requests_s),
         .ahead_requests_s = (double)fmaxf(0.0f, all->ahead_requests_s - told->ahead_requests_s),
     };
+    *own_s += fmaxf((float)ret->requests_s, (float)ret->usual_requests_s);
     return (float)ret->requests_s > SAY_LEAST_S || (float)ret->usual_requests_s > SAY_LEAST_S;
 }
 
@@ -94,6 +97,7 @@ say_all(struct peers *p, const struct fleet *fleet, struct demand_news *news)
     size_t room = 0;
     bool said = false;
     uint32_t from = 0;
+    float own_s = 0.0f;
 
     while (from != UINT32_MAX) {
         uint32_t count = decide_view_demand(p->gateway->door, from, views, &from);
@@ -101,7 +105,7 @@ say_all(struct peers *p, const struct fleet *fleet, struct demand_news *news)
             struct demand_news_model row;
             size_t bytes;
 
-            if (!row_of(fleet, &views[i], &row))
+            if (!row_of(fleet, &views[i], &row, &own_s))
                 continue;
             bytes = demand_news_row_bytes(row.id);
             if (news->model_count > 0 && bytes > room) {
@@ -114,6 +118,7 @@ say_all(struct peers *p, const struct fleet *fleet, struct demand_news *news)
             news->models[news->model_count++] = row;
         }
     }
+    p->own_requests_s = own_s;
     if (news->model_count > 0 || !said)
         publish(p, fleet->roster->own_key, news);
 }

@@ -26,6 +26,7 @@ struct peer {
     uint64_t heard_ns;    /* by the clock of peers */
     uint64_t heard_at_ns; /* monotonic, for people */
     uint64_t messages, refused;
+    float counted_part; /* of what it says */
     uint32_t row_count;
     struct peer_row rows[PEERS_MODELS_MAX];
 };
@@ -44,6 +45,7 @@ struct peers {
     struct peer *list[PEERS_MAX]; /* [0..count), by name */
     uint32_t count;
     uint64_t clock_ns; /* time in which somebody could be heard: it stands while the bus is down */
+    struct bucket strangers_heard;
     uint64_t verdicts[PEERS_VERDICT_COUNT];
     uint64_t logged_ns[PEERS_VERDICT_COUNT];
     /* of the first lane: */
@@ -53,6 +55,8 @@ struct peers {
     bool has_cells;           /* some were told, and not all of them 0 */
     uint32_t alive_told;      /* to the core; 0: nothing */
     uint64_t epoch, seq;      /* of what we say */
+    float own_requests_s;     /* that we are asked for, of all models */
+    uint64_t told_much_ns;    /* when somebody was last told of who says more than it may */
     bool is_over;             /* we said that we go */
     struct poster *poster; /* NULL: the configuration names nobody to post to, or we have no key */
     struct roster *posted; /* whose gateways those are */
@@ -82,8 +86,9 @@ peers_part(uint64_t age_ns)
     return (float)(PEERS_FORGET_NS - age_ns) / (float)(PEERS_FORGET_NS - PEERS_ALIVE_NS);
 }
 
-/* Under the lock: drop who and what is too old; count who is alive. */
-void peers_sweep(struct peers *p);
+/* Under the lock: drop who and what is too old, and whom the configuration gives another key; count
+ * who is alive. */
+void peers_sweep(struct peers *p, const struct config *config);
 
 void peers_beat_open(struct peers *p);
 void peers_beat_close(struct peers *p);

@@ -5,7 +5,7 @@
 #include "base/must.h"
 #include "io/log.h"
 #include "role/gateway/fleet.h"
-#include "role/gateway/roster_member.h"
+#include "role/roster_member.h"
 #include "tap.h"
 
 static struct fleet *

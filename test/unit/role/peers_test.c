@@ -19,16 +19,27 @@
 static struct gateway *gateway;
 static struct peers *peers;
 
+static struct signature_secret secret, other_secret;
+
 static void
 setup(void)
 {
     struct gateway_options o = {.rule = -1, .seed = 1, .admin_on_public = true};
+    char yaml[512], text[SIGNATURE_KEY_TEXT_SIZE];
+    struct signature_key key;
 
     log_set_level(LOG_ERROR);
-    must(roster_read(SPAN_LIT("name: us\nregion: east\nlisten: {public: \"127.0.0.1:0\"}\n"
-                              "models: {a: {}, b: {}}\n"
-                              "engines: [{url: \"http://127.0.0.1:1\", region: west}]\n"),
-                     "test", 0, NULL, &o.roster) == ERR_OK);
+    signature_secret_of_seed((const unsigned char[SIGNATURE_SEED_BYTES]){1}, &secret);
+    signature_secret_of_seed((const unsigned char[SIGNATURE_SEED_BYTES]){2}, &other_secret);
+    signature_key_of_secret(&secret, &key);
+    signature_key_text(&key, text);
+    snprintf(yaml, sizeof(yaml),
+             "name: us\nregion: east\nlisten: {public: \"127.0.0.1:0\"}\n"
+             "models: {a: {}, b: {}}\n"
+             "engines: [{url: \"http://127.0.0.1:1\", region: west}]\n"
+             "gateways: [{name: named, key: \"%s\", requests_per_second_max: 1000}]\n",
+             text);
+    must(roster_read(span_of(yaml), "test", 0, NULL, &o.roster) == ERR_OK);
     must(gateway_open(&o, &gateway) == ERR_OK);
     peers = gateway->peers;
 }
@@ -50,6 +61,9 @@ struct asked {
     double requests_s;
 };
 
+/* NULL: it has no key. */
+static const struct signature_secret *signs;
+
 static uint32_t
 say(const char *name, const char *region, uint64_t epoch, uint64_t seq, bool gone,
     struct asked first, struct asked second)
@@ -69,9 +83,10 @@ say(const char *name, const char *region, uint64_t epoch, uint64_t seq, bool gon
         n.models[n.model_count++] = (struct demand_news_model){
             span_of(list[i].model), list[i].requests_s, 100.0, 10.0,
             list[i].requests_s,     list[i].requests_s};
+    if (signs != NULL)
+        must(demand_news_sign(&n, signs) == ERR_OK);
     must(demand_news_write(&n, text, &bytes) == ERR_OK);
-    return peers_take(peers, span_of(name), (struct span){text, bytes},
-                      &(struct peers_way){.needs_key = false});
+    return peers_take(peers, span_of(name), (struct span){text, bytes}, false);
 }
 
 #define NONE    ((struct asked){NULL, 0.0})
@@ -173,8 +188,7 @@ test_end(void)
     later(0);
     CHECK(near(core_has("a", "west"), 2.0f), "with its demand");
     CHECK(say("us", "east", 1, 1, false, NONE, NONE) == PEERS_OWN_NAME, "our own name");
-    CHECK(peers_take(peers, SPAN_LIT("w1"), SPAN_LIT("[]"),
-                     &(struct peers_way){.needs_key = false}) == PEERS_MALFORMED,
+    CHECK(peers_take(peers, SPAN_LIT("w1"), SPAN_LIT("[]"), false) == PEERS_MALFORMED,
           "no message");
 }
 
@@ -197,6 +211,116 @@ test_limits(void)
         CHECK(peers_verdict_name(v)[0] != '\0' && peers_verdict_words(v)[0] != '\0', "words");
 }
 
+/* One that says that the whole world comes to it. */
+static void
+test_bound(void)
+{
+    const struct asked most = {"a", 1000000.0};
+
+    later(70);
+    CHECK(say("honest", "east", 5, 1, false, (struct asked){"b", 90.0}, NONE) == DEMAND_NEWS &&
+              say("liar", "west", 5, 1, false, most, (struct asked){"b", 1000000.0}) == DEMAND_NEWS,
+          "two say what they are asked for");
+    later(0);
+    CHECK(near(core_has("a", "west"), PEERS_REQUESTS_S / 2) &&
+              near(core_has("b", "west"), PEERS_REQUESTS_S / 2),
+          "no more counts than one may say");
+    CHECK(near(core_has("b", "east"), 90.0f), "of others all");
+    peers->own_requests_s = 50000.0f; /* so much comes to ourselves */
+    later(0);
+    CHECK(near(core_has("a", "west"), PEERS_REQUESTS_FACTOR * 25000.0f),
+          "where more is usual more");
+    peers->own_requests_s = 0.0f;
+    signs = &secret;
+    CHECK(say("named", "east", 5, 1, false, most, NONE) == DEMAND_NEWS, "one that is named");
+    signs = NULL;
+    later(0);
+    CHECK(near(core_has("a", "east"), 1000.0f), "counts for what the configuration says");
+    later(70);
+}
+
+/* The configuration says by which key it is who. */
+static void
+test_named(void)
+{
+    uint32_t refused = 0;
+
+    CHECK(say("named", "west", 5, 9, false, ASKS("a"), NONE) == DEMAND_OTHER_KEY,
+          "on the bus, too, nobody is it without the key");
+    signs = &other_secret;
+    CHECK(say("named", "west", 5, 9, false, ASKS("a"), NONE) == DEMAND_OTHER_KEY, "or by another");
+    CHECK(say("former", "west", 7, 9, false, ASKS("a"), ASKS("b")) == DEMAND_NEWS, "one is there");
+    snprintf(peers->list[0]->name, sizeof(peers->list[0]->name), "named"); /* as if named so */
+    signs = &secret;
+    CHECK(say("named", "west", 5, 1, false, ASKS("a"), NONE) == DEMAND_NEWS,
+          "when the configuration gives the name to another key that one is heard at once");
+    later(0);
+    CHECK(near(core_has("a", "west"), 2.0f) && core_has("b", "west") == 0.0f,
+          "and what the former one said is gone");
+    peers->list[0]->sender.key.bytes[0] ^= 1;
+    signs = NULL;
+    later(0);
+    CHECK(peers_count(peers) == 1, "who has the name by a former key goes by itself");
+    for (uint32_t i = 0; i < PEERS_STRANGERS_PER_MINUTE_MAX + 10; i++)
+        refused += say("named", "us", 1, 1, false, NONE, NONE) != DEMAND_OTHER_KEY;
+    CHECK(refused == 0, "what is not its costs nothing");
+}
+
+static void
+test_named_place(void)
+{
+    char name[16];
+
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        snprintf(name, sizeof(name), "q%u", i);
+        (void)say(name, "west", 5, 1, false, NONE, NONE);
+    }
+    CHECK(say("extra", "west", 5, 1, false, NONE, NONE) == PEERS_TABLE_FULL, "the table is full");
+    signs = &secret;
+    CHECK(say("named", "west", 5, 1, false, NONE, NONE) == DEMAND_NEWS,
+          "one that the configuration names finds a place");
+    signs = NULL;
+    CHECK(peers_count(peers) == PEERS_MAX + 1, "another one's");
+    later(70);
+}
+
+/* What nobody signed, on the bus: under a known name, and under ever new ones. */
+static void
+test_forged(void)
+{
+    struct demand_news n = {.v = MESSAGE_VERSION,
+                            .gateway = SPAN_LIT("w9"),
+                            .region = SPAN_LIT("west"),
+                            .epoch = 5,
+                            .issued_s = clock_wall_s()};
+    char name[16], text[MESSAGE_BYTES_MAX];
+    uint32_t looked_at[2] = {0, 0};
+    size_t bytes;
+
+    signs = &secret;
+    CHECK(say("w9", "west", 5, 1, false, NONE, NONE) == DEMAND_NEWS, "one is there");
+    signs = NULL;
+    for (uint32_t i = 0; i < 4 * DEMAND_NEWS_PER_MINUTE_MAX; i++) {
+        bool is_known = i % 2 == 0;
+        snprintf(name, sizeof(name), is_known ? "w9" : "x%u", i);
+        n.gateway = span_of(name);
+        n.seq = i + 2;
+        must(demand_news_sign(&n, &secret) == ERR_OK);
+        n.signature.bytes[0] ^= 1;
+        must(demand_news_write(&n, text, &bytes) == ERR_OK);
+        looked_at[is_known] += peers_take(peers, span_of(name), (struct span){text, bytes},
+                                          false) == DEMAND_BAD_SIGNATURE;
+    }
+    CHECK(looked_at[1] > 0 && looked_at[1] < 2 * DEMAND_NEWS_PER_MINUTE_MAX,
+          "no more signatures are looked at than messages may come");
+    CHECK(looked_at[0] > 0 && looked_at[0] < 2 * DEMAND_NEWS_PER_MINUTE_MAX,
+          "nor of names that are not known");
+    CHECK(peers_take(peers, span_of(name), (struct span){text, bytes}, true) ==
+              DEMAND_BAD_SIGNATURE,
+          "over HTTP who carries it is bounded");
+    later(70);
+}
+
 int
 main(void)
 {
@@ -205,6 +329,12 @@ main(void)
     test_silence();
     test_end();
     test_limits();
+    test_bound();
+    test_named();
+    peers->strangers_heard = (struct bucket){0}; /* a minute later */
+    test_named_place();
+    peers->strangers_heard = (struct bucket){0};
+    test_forged();
     gateway_close(gateway);
     return tap_done();
 }
