@@ -14,7 +14,11 @@ struct http_fetch {         /* embed it; set data, room and over */
     char *data;
     size_t bytes, room; /* what is longer is cut, until limits.body_bytes_max ends it */
     http_fetch_fn *over;
+    /* NULL, or: it is over WHOLE_NS after its start, however little by little it comes. */
+    struct loop *loop;
+    struct loop_timer whole_timer; /* set by http_fetch */
 };
+#define HTTP_FETCH_WHOLE_NS 15000000000u
 
 /* As http_call_start; none may be under way. */
 MUST_USE enum err http_fetch_start(struct http_fetch *f, struct http_target *target,

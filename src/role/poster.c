@@ -47,8 +47,7 @@ struct told { /* one gateway */
     uint64_t next; /* message */
     bool is_greeting, is_lost, is_away, was_heard;
     uint32_t failures;
-    uint64_t wished_ns; /* when it last had us speak before it was time */
-    struct said now;    /* on its way; its text is body */
+    struct said now; /* on its way; its text is body */
     char body[MESSAGE_BYTES_MAX];
     char answer[ANSWER_BYTES + JSON_PADDING];
     uint64_t posted, failed;
@@ -132,21 +131,6 @@ static const struct message_field words_fields[] = {
     {.name = NULL},
 };
 
-/* It wants to hear all: however often it says so, only now and then out of turn. */
-static void
-wish(struct told *t)
-{
-    const struct poster_options *o = &t->poster->options;
-    uint64_t now_ns = loop_now_ns(o->loop);
-    bool soon = t->wished_ns == 0 || now_ns - t->wished_ns >= o->wish_ns;
-
-    if (o->wish == NULL)
-        return;
-    if (soon)
-        t->wished_ns = now_ns;
-    o->wish(o->user, soon);
-}
-
 /* What came late or twice is no news to it, and no harm. */
 static bool
 is_late(struct span verdict)
@@ -204,8 +188,8 @@ answered(struct told *t)
     t->was_heard = true;
     t->failures = 0;
     t->is_greeting = a.want == WANT_HELLO;
-    if (was_greeting || a.want == WANT_FULL)
-        wish(t);
+    if ((was_greeting || a.want == WANT_FULL) && t->poster->options.wish != NULL)
+        t->poster->options.wish(t->poster->options.user);
     go_on(t);
 }
 
@@ -294,6 +278,7 @@ go_on(struct told *t)
     t->fetch.data = t->answer;
     t->fetch.room = ANSWER_BYTES;
     t->fetch.over = on_over;
+    t->fetch.loop = t->poster->options.loop;
     if (http_fetch_start(&t->fetch, t->target,
                          &(struct http_call_request){.method = SPAN_LIT("POST"),
                                                      .target = span_of(path),

@@ -21,9 +21,8 @@ struct poster_options { /* all of it lives as long as the poster */
     /* NULL: who missed something hears what is said next, and nothing before it. Else a hello of at
      * most MESSAGE_BYTES_MAX, for who does not know us. */
     enum err (*greet)(void *user, char *ret_text, size_t *ret_bytes);
-    /* NULL, or: one of them wants to hear all. soon: it did not say so within wish_ns. */
-    void (*wish)(void *user, bool soon);
-    uint64_t wish_ns;
+    /* NULL, or: one of them wants to hear all, however often it says so. */
+    void (*wish)(void *user);
     void *user;
 };
 

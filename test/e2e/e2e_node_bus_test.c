@@ -62,6 +62,53 @@ start_node(void)
                    server.url, key, e2e_engine_port(engine));
 }
 
+/* ---- Who asks for all, over and over. */
+
+#define ASKS        200u
+#define ASK_WAIT_US 20000u /* shorter than a node waits between two reports */
+
+struct heard {
+    _Atomic uint32_t hellos, reports, fulls;
+};
+
+static void
+on_said(const struct bus_message *message, void *user)
+{
+    struct heard *h = user;
+
+    if (span_starts(message->subject, SPAN_LIT("iso.hello.")))
+        atomic_fetch_add(&h->hellos, 1);
+    else
+        atomic_fetch_add(&h->reports, 1);
+    if (memmem(message->body.data, message->body.bytes, "\"full\":true", 11) != NULL)
+        atomic_fetch_add(&h->fulls, 1);
+}
+
+static void
+test_asked(void)
+{
+    const struct bus_nats_options o = {.name = SPAN_LIT("gw"), .url = span_of(server.url)};
+    const struct span hello = SPAN_LIT("{\"v\":1,\"want\":\"hello\"}");
+    static struct heard h;
+    struct bus *bus;
+    uint32_t asked = 0;
+
+    must(bus_nats_open(&o, &bus) == ERR_OK);
+    must(bus_subscribe(bus, SPAN_LIT("iso.hello.*"), on_said, &h) == ERR_OK);
+    must(bus_subscribe(bus, SPAN_LIT("iso.report.>"), on_said, &h) == ERR_OK);
+    for (unsigned i = 0; i < TRIES && asked < ASKS; i++) {
+        asked += bus_publish(bus, SPAN_LIT("iso.ctl.n1"), hello) == ERR_OK;
+        usleep(ASK_WAIT_US);
+    }
+    for (unsigned i = 0; i < TRIES && atomic_load(&h.hellos) == 0; i++)
+        usleep(10000);
+    CHECK(atomic_load(&h.hellos) > 0 && atomic_load(&h.fulls) > 0, "who asks for all gets it");
+    CHECK(4 * atomic_load(&h.hellos) < 3 * atomic_load(&h.reports) &&
+              4 * atomic_load(&h.fulls) < 3 * atomic_load(&h.reports),
+          "who asks over and over does not use up what the node may say to others");
+    bus_close(bus);
+}
+
 /* ---- Directives. */
 
 struct answer {
@@ -150,6 +197,7 @@ main(void)
     start_node();
     CHECK(e2e_wait_ready(&gateway, 1), "another life of it is there");
     CHECK(ask() == 200, "and takes requests");
+    test_asked();
     test_directive();
     e2e_node_stop(&node);
     e2e_gateway_stop(&gateway);

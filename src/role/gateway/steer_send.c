@@ -134,6 +134,7 @@ send_http(struct way *w)
     w->fetch.data = w->answer;
     w->fetch.room = sizeof(w->answer);
     w->fetch.over = on_over;
+    w->fetch.loop = lane->loop;
     if (upstream_take(lane, roster, n, &w->upstream) != ERR_OK ||
         http_fetch_start(&w->fetch, upstream_target(w->upstream), &request, &limits) != ERR_OK)
         give_up(w, false, "the node is not reached: it has no address, or there is no room here");

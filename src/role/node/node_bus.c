@@ -56,9 +56,7 @@ on_ask(struct loop_post *post)
 
     atomic_fetch_sub(&n->asks, 1);
     if (message_read(body, want_fields, &want, &error) == ERR_OK) {
-        n->wants_hello = n->wants_hello || want.want == 0;
-        n->wants_full = true;
-        node_report_soon(n);
+        node_report_asked(n, want.want == 0);
     } else {
         (void)node_control_take(n, body, text, &bytes);
         if (a->reply[0] != '\0' &&

@@ -14,13 +14,9 @@ on_greet(void *user, char *ret_text, size_t *ret_bytes)
 }
 
 static void
-on_wish(void *user, bool soon)
+on_wish(void *user)
 {
-    struct node *n = user;
-
-    n->wants_full = true;
-    if (soon)
-        node_report_soon(n);
+    node_report_asked(user, false);
 }
 
 void
@@ -66,7 +62,6 @@ node_post_open(struct node *n)
                                            .secret = &n->secret,
                                            .greet = on_greet,
                                            .wish = on_wish,
-                                           .wish_ns = n->report_ns,
                                            .user = n};
     enum err err = poster_open(&options, &n->posts);
 

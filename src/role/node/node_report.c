@@ -293,6 +293,28 @@ say_hello(struct node *n)
     return err;
 }
 
+/* Is it time to do what others asked for? However often they ask, and however many they are, what
+ * a node may say in a minute is enough for it: else one of them could mute it for the others. */
+static bool
+is_asked(const struct node *n)
+{
+    uint64_t pause_ns = n->report_ns + n->report_ns / 2;
+
+    return (n->asked_hello || n->asked_full) &&
+           (n->answered_ns == 0 || loop_now_ns(n->loop) - n->answered_ns >= pause_ns);
+}
+
+static void
+take_wishes(struct node *n)
+{
+    if (!is_asked(n))
+        return;
+    n->answered_ns = n->reported_ns;
+    n->wants_hello = n->wants_hello || n->asked_hello;
+    n->wants_full = true;
+    n->asked_hello = n->asked_full = false;
+}
+
 static void
 on_report(struct loop_timer *timer)
 {
@@ -301,6 +323,7 @@ on_report(struct loop_timer *timer)
     n->reported_ns = loop_now_ns(n->loop);
     tls_tickets_turn(&n->tickets, n->reported_ns);
     node_bus_look(n);
+    take_wishes(n);
     n->wants_full = n->wants_full || n->loads_max != node_engines_loads_max(n);
     if ((!n->wants_hello || say_hello(n) == ERR_OK) && n->wants_full)
         publish_full(n);
@@ -324,6 +347,15 @@ node_report_soon(struct node *n)
     if (n->is_announced &&
         (n->report_timer.deadline_ns == 0 || at_ns < n->report_timer.deadline_ns))
         loop_timer_set(n->loop, &n->report_timer, at_ns + 1, on_report);
+}
+
+void
+node_report_asked(struct node *n, bool hello)
+{
+    n->asked_hello = n->asked_hello || hello;
+    n->asked_full = true;
+    if (is_asked(n))
+        node_report_soon(n);
 }
 
 enum err

@@ -151,7 +151,9 @@ struct node {
     struct bus *bus;      /* NULL: none */
     uint64_t bus_connects;
     _Atomic uint32_t asks;        /* that came over it and are on their way here */
-    bool wants_hello, wants_full; /* somebody missed something: with the next report */
+    bool wants_hello, wants_full; /* with the next report */
+    bool asked_hello, asked_full; /* by somebody who missed something: after a pause */
+    uint64_t answered_ns;         /* when that was done last; 0: never */
     struct report scratch;        /* of whoever fills one now */
     /* life */
     enum node_state state;
@@ -249,6 +251,8 @@ MUST_USE enum err node_report_open(struct node *n);
 void node_report_close(struct node *n); /* says gone, if it said hello */
 /* Something changed that others should know soon. */
 void node_report_soon(struct node *n);
+/* Somebody missed something, and asks for all; hello: and for a hello. */
+void node_report_asked(struct node *n, bool hello);
 /* For the head of an answer. ERR_FULL, ERR_ARG: there is nothing to say. */
 MUST_USE enum err node_report_piggyback(struct node *n, struct span gateway,
                                         char ret_text[MESSAGE_BYTES_MAX], size_t *ret_bytes);
