@@ -78,8 +78,7 @@ nats_server_init(struct nats_server *s)
     uint32_t random;
 
     memset(s, 0, sizeof(*s));
-    snprintf(s->folder, sizeof(s->folder), "/tmp/isochrone-nats-XXXXXX");
-    must(mkdtemp(s->folder) != NULL);
+    scratch_make("nats", s->folder);
     snprintf(s->config, sizeof(s->config), "%.100s/nats.conf", s->folder);
     do {
         must(getrandom(&random, sizeof(random), 0) == (ssize_t)sizeof(random));
@@ -158,11 +157,6 @@ nats_server_kill(struct nats_server *s)
 void
 nats_server_fini(struct nats_server *s)
 {
-    char path[NATS_SERVER_PATH_BYTES];
-
     nats_server_kill(s);
-    snprintf(path, sizeof(path), "%.100s/log", s->folder);
-    unlink(path);
-    unlink(s->config);
-    rmdir(s->folder);
+    scratch_remove(s->folder);
 }

@@ -6,10 +6,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "scratch.h"
+
 #define NATS_SERVER_PATH_BYTES 128u
 
 struct nats_server {
-    char folder[NATS_SERVER_PATH_BYTES], config[NATS_SERVER_PATH_BYTES];
+    char folder[SCRATCH_PATH_BYTES], config[NATS_SERVER_PATH_BYTES];
     char address[32], url[48]; /* "127.0.0.1:4222", "nats://127.0.0.1:4222" */
     uint16_t port;
     pid_t pid; /* 0: it does not run */

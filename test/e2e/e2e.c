@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "scratch.h"
 
 #define CONNECTIONS_MAX 512u
 #define LONG_TRIES      1500u /* of 20 ms: a guard, not a promise */
@@ -498,12 +499,10 @@ e2e_wait_ready(const struct e2e_gateway *g, unsigned placements)
 const char *
 e2e_path(const char *name, char *path, size_t size)
 {
-    static char directory[64];
+    static char directory[SCRATCH_PATH_BYTES];
 
-    if (directory[0] == '\0') {
-        snprintf(directory, sizeof(directory), "/tmp/isochrone-e2e-XXXXXX");
-        must(mkdtemp(directory) != NULL);
-    }
+    if (directory[0] == '\0')
+        scratch_make("e2e", directory);
     snprintf(path, size, "%s/%s", directory, name);
     return path;
 }

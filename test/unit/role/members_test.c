@@ -17,6 +17,7 @@
 #include "role/gateway/gateway.h"
 #include "role/gateway/members_state.h"
 #include "role/gateway/reload.h"
+#include "scratch.h"
 #include "tap.h"
 
 #define SECOND_NS     UINT64_C(1000000000)
@@ -55,7 +56,7 @@ clock_thread_cpu_ns(void)
 /* ---- A gateway, on this thread. */
 
 static struct gateway *gateway;
-static char config_path[64];
+static char config_path[SCRATCH_PATH_BYTES + 32];
 static struct signature_secret operator_secret;
 static char operator_key[SIGNATURE_KEY_TEXT_SIZE];
 
@@ -822,13 +823,13 @@ main(void)
     static const unsigned char seed[SIGNATURE_SEED_BYTES] = {7};
     struct gateway_options o = {.rule = -1, .seed = 1, .poll_ns = POLL_PAUSE_NS};
     struct signature_key public;
-    char folder[] = "/tmp/isochrone-members-XXXXXX";
+    char folder[SCRATCH_PATH_BYTES];
 
     log_set_level(LOG_ERROR);
     signature_secret_of_seed(seed, &operator_secret);
     signature_key_of_secret(&operator_secret, &public);
     signature_key_text(&public, operator_key);
-    must(mkdtemp(folder) != NULL);
+    scratch_make("members", folder);
     snprintf(config_path, sizeof(config_path), "%s/gateway.yaml", folder);
     write_config("models: {other: {}}\n");
     o.config_path = config_path;
@@ -849,7 +850,5 @@ main(void)
     test_strangers();
     test_room();
     gateway_close(gateway);
-    unlink(config_path);
-    rmdir(folder);
     return tap_done();
 }
