@@ -105,9 +105,9 @@ e2e_chunk(struct e2e_call *call, const char *text)
 void
 e2e_wait_hangup(struct e2e_call *call)
 {
-    char byte;
+    char bytes[4096];
 
-    while (recv(call->fd, &byte, 1, 0) > 0)
+    while (recv(call->fd, bytes, sizeof(bytes), 0) > 0)
         ;
     pthread_mutex_lock(&call->engine->lock);
     call->engine->hangups += !call->engine->stopping;
@@ -158,20 +158,43 @@ receive(int fd, SSL *ssl, char *data, size_t bytes)
     return ssl != NULL ? SSL_read(ssl, data, (int)bytes) : recv(fd, data, bytes, 0);
 }
 
+/* What is there up to the first `mark`, or all that is there; what is behind it stays unread.
+ * data[have] are bytes before, in which the mark may begin. Returns how many were read, 0: none
+ * will come. */
+static size_t
+receive_to(int fd, SSL *ssl, char *data, size_t have, size_t size, const char *mark,
+           bool *ret_found)
+{
+    ssize_t seen = ssl != NULL ? SSL_peek(ssl, data + have, (int)(size - have))
+                               : recv(fd, data + have, size - have, MSG_PEEK);
+    size_t mark_bytes = strlen(mark), bytes = seen > 0 ? (size_t)seen : 0, got = 0;
+    const char *end = memmem(data, have + bytes, mark, mark_bytes);
+
+    *ret_found = end != NULL;
+    if (end != NULL)
+        bytes = (size_t)(end - data) + mark_bytes - have;
+    while (got < bytes) {
+        ssize_t n = receive(fd, ssl, data + have + got, bytes - got);
+        if (n <= 0)
+            return 0;
+        got += (size_t)n;
+    }
+    return bytes;
+}
+
 /* Read a head into head[size]; false at the end of the connection. ssl: NULL: none. */
 static bool
 read_head(int fd, SSL *ssl, char *head, size_t size)
 {
-    size_t have = 0;
+    bool found = false;
+    size_t have = 0, more = 1;
 
-    while (have + 1 < size) {
-        if (receive(fd, ssl, head + have, 1) != 1)
-            return false;
-        head[++have] = '\0';
-        if (have >= 4 && memcmp(head + have - 4, "\r\n\r\n", 4) == 0)
-            return true;
+    while (!found && more > 0 && have + 1 < size) {
+        more = receive_to(fd, ssl, head, have, size - 1, "\r\n\r\n", &found);
+        have += more;
     }
-    return false;
+    head[have] = '\0';
+    return found && more > 0;
 }
 
 static char *
@@ -573,20 +596,19 @@ e2e_open_request(uint16_t port, const char *path, const char *headers, const cha
 bool
 e2e_read_until(int fd, const char *text)
 {
-    size_t bytes = strlen(text), have = 0;
-    char window[256] = {0};
+    size_t bytes = strlen(text), have = 0, more = 1;
+    char window[4096];
+    bool found = false;
 
     must(bytes < sizeof(window));
-    for (;;) {
-        char byte;
-        if (recv(fd, &byte, 1, 0) != 1)
-            return false;
-        if (have == bytes)
-            memmove(window, window + 1, --have);
-        window[have++] = byte;
-        if (have == bytes && memcmp(window, text, bytes) == 0)
-            return true;
+    while (!found && more > 0) {
+        size_t kept;
+        more = receive_to(fd, NULL, window, have, sizeof(window), text, &found);
+        kept = have + more < bytes ? have + more : bytes - 1;
+        memmove(window, window + have + more - kept, kept);
+        have = kept;
     }
+    return found && more > 0;
 }
 
 /* Undo chunks in place. False: the last one is missing, or the empty line behind it. */
