@@ -1,6 +1,6 @@
-/* cmd_check - read a configuration as a gateway would, and the key file, the round trips and the
- * listeners' certificates that it names, and show every problem as file:line:column. Nothing is
- * started and no engine is asked. */
+/* cmd_check - read a configuration as a gateway would, and the key file, the round trips and all
+ * certificates that it names, and show every problem as file:line:column. Nothing is started and no
+ * engine is asked. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -13,6 +13,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "base/hash.h"
 #include "cli/cli.h"
 #include "io/log.h"
 #include "io/tls.h"
@@ -25,6 +26,7 @@
 #define CHECK_MEMORY_BYTES_MAX ((size_t)1 << 30)
 #define RTT_BYTES_MAX          16777216u
 #define PEM_BYTES_MAX          1048576u
+#define CALLED_MAX             1024u /* different sets of files, as many as a gateway takes */
 
 const char cmd_check_help[] =
     "Read a configuration and show every problem in it, without starting anything.\n"
@@ -41,7 +43,7 @@ const char cmd_check_help[] =
     "                    gateway's)\n"
     "      --json        print the problems as JSON\n"
     "\n"
-    "The keys, the round trips and the listeners' certificates that it names are read too.\n"
+    "The keys, the round trips and the certificates that it names are read too.\n"
     "Exit status: 0 no error (there may be warnings), 1 errors, 2 wrong use.\n";
 
 struct check {
@@ -53,7 +55,9 @@ struct check {
     struct arena arena;
     bool is_node; /* else a gateway */
     struct config config;
-    struct config_node node; /* its base is in config */
+    struct config_node node;     /* its base is in config */
+    uint64_t called[CALLED_MAX]; /* what check_called has read: many engines name the same files */
+    size_t called_count;
 };
 
 /* ---- Problems, of any file. line 0: the file as a whole. */
@@ -202,10 +206,15 @@ read_listed(struct check *c, const struct config_file *f, struct tls_file *ret_f
     char name[4096];
 
     ret_file->name = f->path;
-    return f->path.bytes == 0 ||
-           (arena_printf(&c->arena, &ret_file->place, "%s:%" PRIu32 ":%" PRIu32 ": ", c->path,
-                         f->line, f->column) == ERR_OK &&
-            read_named(c, f->path, PEM_BYTES_MAX, name, sizeof(name), &ret_file->pem));
+    if (f->path.bytes == 0)
+        return true;
+    if (arena_printf(&c->arena, &ret_file->place, "%s:%" PRIu32 ":%" PRIu32 ": ", c->path, f->line,
+                     f->column) != ERR_OK ||
+        !read_named(c, f->path, PEM_BYTES_MAX, name, sizeof(name), &ret_file->pem))
+        return false;
+    if (ret_file->pem.bytes == 0)
+        show(c, name, 0, 0, false, "the file is empty");
+    return ret_file->pem.bytes > 0;
 }
 
 static void
@@ -232,6 +241,51 @@ check_tls(struct check *c, const struct config_tls *tls)
     if (tls_server_open(&o, &context) == ERR_OK)
         tls_unref(context);
     log_tap(NULL, NULL);
+}
+
+/* The certificates for those that we call: who vouches for them, and what we show. line: where the
+ * configuration has them; 0: not known. */
+static void
+check_called(struct check *c, struct span ca, struct span cert, struct span key, uint32_t line)
+{
+    const struct config_file files[] = {
+        {.path = ca, .line = line}, {.path = cert, .line = line}, {.path = key, .line = line}};
+    struct tls_client_options o = {.pinned = ca.bytes == 0}; /* the system's need not be here */
+    struct tls_context *context;
+    uint64_t hash = HASH_FNV_START;
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        hash = hash_fnv(hash, &files[i].path.bytes, sizeof(files[i].path.bytes));
+        hash = hash_fnv(hash, files[i].path.data, files[i].path.bytes);
+    }
+    for (size_t i = 0; i < c->called_count; i++) {
+        if (c->called[i] == hash)
+            return;
+    }
+    if (ca.bytes + cert.bytes == 0 || c->called_count == CALLED_MAX)
+        return;
+    c->called[c->called_count++] = hash;
+    if (!read_listed(c, &files[0], &o.ca) || !read_listed(c, &files[1], &o.cert) ||
+        !read_listed(c, &files[2], &o.key))
+        return;
+    log_tap(on_log, c);
+    if (tls_client_open(&o, &context) == ERR_OK)
+        tls_unref(context);
+    log_tap(NULL, NULL);
+}
+
+static void
+check_all_called(struct check *c)
+{
+    const struct span none = {NULL, 0};
+
+    for (size_t i = 0; i < c->config.engine_count + c->config.gateway_count; i++) {
+        const struct config_engine *e = i < c->config.engine_count
+                                            ? &c->config.engines[i]
+                                            : &c->config.gateways[i - c->config.engine_count].at;
+        check_called(c, e->ca_file, e->client_cert_file, e->client_key_file, e->line);
+    }
+    check_called(c, c->config.bus.ca_file, none, none, 0);
 }
 
 /* ---- Its own key, and what an operator signed of it. */
@@ -442,6 +496,7 @@ check_run(struct check *c)
             check_gateway_key(c);
         check_tls(c, &c->config.tls);
         check_tls(c, &c->config.admin_tls);
+        check_all_called(c);
         check_writable(c, c->config.access_log_file);
         check_writable(c, c->config.log_file);
     }

@@ -98,6 +98,15 @@ def check_named_files():
     code, out, _ = run("check", "-f", "named.yaml")
     check(code == 1 and "there.yaml:2:5: error: a key needs" in out, "the key file is read too")
     check("rtt.csv:3: error: `far`" in out, "and the round trips")
+    write("ca.crt", "none\n")
+    write("empty.crt", "")
+    write("trust.yaml", "auth: none\nengines:\n" + "".join(
+        "  - {url: \"https://%s\", ca: file:%s.crt}\n" % e for e in (("a", "ca"), ("b", "ca"), ("c", "empty"), ("d", "no")))
+        + "bus: {nats: \"tls://n:1\", ca: file:ca.crt, user: a, password: file:p}\n")
+    code, out, _ = run("check", "-f", "trust.yaml")
+    check(code == 1 and out.count("ca.crt: there is no certificate in it") == 1 and "trust.yaml:3: error: ca.crt" in out,
+          "whom engines are trusted by, once for all that name it", out)
+    check("empty.crt: error: the file is empty" in out and "no.crt: warning: not checked" in out, "what is empty, or not here", out)
 
 
 def check_key():
