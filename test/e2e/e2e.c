@@ -19,8 +19,9 @@
 #include "base/must.h"
 #include "scratch.h"
 
-#define CONNECTIONS_MAX 512u
-#define LONG_TRIES      1500u /* of 20 ms: a guard, not a promise */
+#define CONNECTIONS_MAX      512u
+#define E2E_BODY_BYTES_FIRST 65536u
+#define LONG_TRIES           1500u /* of 20 ms: a guard, not a promise */
 
 static void
 nap(void)
@@ -636,6 +637,24 @@ unchunk(char *body, size_t *bytes, const char **ret_trailers)
     return false;
 }
 
+/* All that comes until the end of the connection. */
+static void
+read_rest(int fd, struct e2e_reply *r)
+{
+    size_t room = E2E_BODY_BYTES_FIRST;
+    ssize_t n = 1;
+
+    while (n > 0 && r->body_bytes < E2E_BODY_BYTES_MAX) {
+        if (r->body_bytes == room)
+            room = 4 * room < E2E_BODY_BYTES_MAX ? 4 * room : E2E_BODY_BYTES_MAX;
+        r->body = realloc(r->body, room + 1);
+        must(r->body != NULL);
+        n = recv(fd, r->body + r->body_bytes, room - r->body_bytes, 0);
+        r->body_bytes += n > 0 ? (size_t)n : 0;
+    }
+    r->body[r->body_bytes] = '\0';
+}
+
 void
 e2e_ask(uint16_t port, const char *method, const char *path, const char *headers, const char *body,
         struct e2e_reply *ret_reply)
@@ -646,17 +665,12 @@ e2e_ask(uint16_t port, const char *method, const char *path, const char *headers
 
     memset(r, 0, sizeof(*r));
     r->trailers = "";
-    r->body = calloc(1, E2E_BODY_BYTES_MAX + 1);
+    r->body = calloc(1, 1);
     must(r->body != NULL);
     send_request(fd, method, path, headers, body);
     if (read_head(fd, NULL, r->head, sizeof(r->head))) {
         r->status = (unsigned)strtoul(r->head + 9, NULL, 10);
-        while (r->body_bytes < E2E_BODY_BYTES_MAX) {
-            ssize_t n = recv(fd, r->body + r->body_bytes, E2E_BODY_BYTES_MAX - r->body_bytes, 0);
-            if (n <= 0)
-                break;
-            r->body_bytes += (size_t)n;
-        }
+        read_rest(fd, r);
         length = strcasestr(r->head, "content-length:");
         if (strcasestr(r->head, "transfer-encoding: chunked") != NULL) {
             r->whole = unchunk(r->body, &r->body_bytes, &r->trailers);
