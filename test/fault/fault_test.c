@@ -686,6 +686,7 @@ run_fresh(const struct scenario *s, enum fault kind, uint64_t n, struct tally *t
     int status;
 
     fflush(stdout);
+    alarm(0); /* of the last run in this process; each child has its own */
     pid = fork();
     must(pid >= 0);
     if (pid == 0) {
