@@ -405,11 +405,9 @@ set_pins(const struct tls_server_options *o, struct tls_context *context)
     return ERR_OK;
 }
 
-/* A certificate and all that its connections need: the first one's rules are those of all. OpenSSL
- * goes on with whichever was chosen, in nearly everything. */
+/* A certificate, beside those of other kinds that are there already. */
 static enum err
-server_set(const struct tls_server_options *o, const struct tls_certificate *own,
-           struct tls_context *context, SSL_CTX *ssl)
+server_own(const struct tls_certificate *own, struct tls_context *context, SSL_CTX *ssl)
 {
     enum err err = set_own(ssl, &own->cert, &own->key);
     int64_t end_s;
@@ -417,8 +415,21 @@ server_set(const struct tls_server_options *o, const struct tls_certificate *own
     if (err != ERR_OK)
         return err;
     end_s = expires_s(SSL_CTX_get0_certificate(ssl));
-    if (ssl == context->ssl || end_s < context->expires_s)
+    if (context->expires_s == 0 || end_s < context->expires_s)
         context->expires_s = end_s;
+    return ERR_OK;
+}
+
+/* A certificate and all that its connections need: the first one's rules are those of all. OpenSSL
+ * goes on with whichever was chosen, in nearly everything. */
+static enum err
+server_set(const struct tls_server_options *o, const struct tls_certificate *own,
+           struct tls_context *context, SSL_CTX *ssl)
+{
+    enum err err = server_own(own, context, ssl);
+
+    if (err != ERR_OK)
+        return err;
     if (o->client_ca.pem.bytes > 0) {
         if (ssl == context->ssl) {
             err = each_certificate(ssl, &o->client_ca, take_client_ca);
@@ -477,6 +488,64 @@ add_names(struct tls_context *context, const struct tls_file *cert, uint32_t ind
     return err;
 }
 
+static int
+key_kind(const X509 *certificate)
+{
+    EVP_PKEY *key = X509_get0_pubkey(certificate);
+
+    return key != NULL ? EVP_PKEY_get_base_id(key) : EVP_PKEY_NONE;
+}
+
+static bool
+has_kind(SSL_CTX *ssl, int kind)
+{
+    for (long at = SSL_CERT_SET_FIRST; SSL_CTX_set_current_cert(ssl, at) == 1;
+         at = SSL_CERT_SET_NEXT) {
+        if (key_kind(SSL_CTX_get0_certificate(ssl)) == kind)
+            return true;
+    }
+    return false;
+}
+
+/* Of those before, the one that a certificate goes to as another kind of the same: OpenSSL chooses
+ * between them by what the client can check. NULL: none. */
+static SSL_CTX *
+same_names(const struct tls_context *context, const struct tls_file *cert)
+{
+    BIO *bio = open_text(cert->pem);
+    X509 *certificate = bio != NULL ? PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL) : NULL;
+    SSL_CTX *found = NULL;
+
+    for (size_t i = 0; certificate != NULL && found == NULL && i < context->count; i++) {
+        SSL_CTX *ssl = context->by_index[i];
+        if (ssl != NULL && tls_names_same(SSL_CTX_get0_certificate(ssl), certificate) &&
+            !has_kind(ssl, key_kind(certificate)))
+            found = ssl;
+    }
+    X509_free(certificate);
+    BIO_free(bio);
+    ERR_clear_error(); /* what is wrong with it is told when it is taken */
+    return found;
+}
+
+/* One more, which is a kind of an earlier one (its place stays empty) or one for itself. */
+static enum err
+add_certificate(const struct tls_server_options *o, const struct tls_certificate *own,
+                struct tls_context *context)
+{
+    SSL_CTX *ssl = same_names(context, &own->cert);
+    uint32_t index = (uint32_t)context->count++;
+    enum err err;
+
+    if (ssl != NULL)
+        return server_own(own, context, ssl);
+    ssl = context->by_index[index] = ssl_new(TLS_server_method());
+    if (ssl == NULL)
+        return ERR_MEMORY;
+    err = server_set(o, own, context, ssl);
+    return err == ERR_OK ? add_names(context, &own->cert, index) : err;
+}
+
 /* All but the first, and which is whose. */
 static enum err
 set_more(const struct tls_server_options *o, struct tls_context *context)
@@ -489,22 +558,17 @@ set_more(const struct tls_server_options *o, struct tls_context *context)
         return ERR_MEMORY;
     context->by_index[context->count++] = context->ssl;
     err = add_names(context, &o->cert, 0);
-    for (uint32_t i = 0; i < o->more_count && err == ERR_OK; i++) {
-        SSL_CTX *ssl = ssl_new(TLS_server_method());
-        if (ssl == NULL)
-            return ERR_MEMORY;
-        context->by_index[context->count++] = ssl;
-        err = server_set(o, &o->more[i], context, ssl);
-        if (err == ERR_OK)
-            err = add_names(context, &o->more[i].cert, i + 1);
-    }
+    for (size_t i = 0; i < o->more_count && err == ERR_OK; i++)
+        err = add_certificate(o, &o->more[i], context);
     twice = err == ERR_OK ? tls_names_sort(&context->names) : NULL;
     if (twice != NULL) {
         const struct tls_file *first = twice->certificate == 0
                                            ? &o->cert
                                            : &o->more[twice->certificate - 1].cert;
         say(&o->more[twice[1].certificate - 1].cert, LOG_ERROR,
-            "it has the name `%s`, and so has the certificate in %.*s: a name can be in one only",
+            "it has the name `%s`, and so has the certificate in %.*s: a name can be in one only, "
+            "or in two "
+            "with the same names and other kinds of keys (RSA, ECDSA)",
             twice->text, (int)first->name.bytes, first->name.data);
         err = ERR_PARSE;
     }

@@ -6,7 +6,8 @@
  * TLS 1.2 and 1.3 with the suites of Mozilla's "intermediate" list but DHE, no renegotiation, no
  * compression, no early data. Sessions are resumed by tickets (tls_ticket.h); the server keeps
  * nothing for it. Of several certificates a client gets the one that has the name it asks for
- * (SNI; tls_names.h), else the first: whether it fits is the client's to judge.
+ * (SNI; tls_names.h), else the first: whether it fits is the client's to judge. Of two with the
+ * same names and other kinds of keys it gets the one that it can check.
  *
  * Contexts are made of bytes that the caller has read, at the start or on a worker's thread, so no
  * loop ever reads a file; they do not change and are counted by reference. A reload makes new ones
@@ -42,11 +43,13 @@ struct tls_certificate {
 };
 
 struct tls_server_options {
-    struct tls_file cert, key;          /* a struct tls_certificate */
-    const struct tls_certificate *more; /* for their names; those of one name are an error */
-    size_t more_count;                  /* less than TLS_CERTIFICATES_MAX */
-    const char *realm;                  /* sessions of another one do not come back here; or NULL */
-    struct tls_file client_ca;          /* not given: clients are not asked for a certificate */
+    struct tls_file cert, key; /* a struct tls_certificate */
+    /* For their names. Two may have the same ones when their keys are of different kinds (RSA and
+     * ECDSA): a client gets the one that it can check. Any other name in two is an error. */
+    const struct tls_certificate *more;
+    size_t more_count;         /* less than TLS_CERTIFICATES_MAX */
+    const char *realm;         /* sessions of another one do not come back here; or NULL */
+    struct tls_file client_ca; /* not given: clients are not asked for a certificate */
     bool client_cert_required; /* else one that is shown must be good, but need not be shown */
     /* Clients by the keys of their certificates, which nobody need vouch for. With a client_ca
      * either does. */

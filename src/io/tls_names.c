@@ -3,7 +3,6 @@
 #include "io/tls_names.h"
 
 #include <openssl/x509v3.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +103,23 @@ tls_names_sort(struct tls_names *names)
             return &names->list[i];
     }
     return NULL;
+}
+
+bool
+tls_names_same(const X509 *a, const X509 *b)
+{
+    struct tls_names both = {0};
+    uint32_t of_a = 0, of_b = 0;
+    bool same = tls_names_add(&both, a, 0, &of_a) == ERR_OK &&
+                tls_names_add(&both, b, 1, &of_b) == ERR_OK && of_a == of_b && of_a > 0;
+
+    if (same)
+        qsort(both.list, both.count, sizeof(both.list[0]), order);
+    for (size_t i = 0; same && i < both.count; i += 2) /* each of one, then the same of the other */
+        same = both.list[i].certificate != both.list[i + 1].certificate &&
+               strcmp(both.list[i].text, both.list[i + 1].text) == 0;
+    tls_names_fini(&both);
+    return same;
 }
 
 static int

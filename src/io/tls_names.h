@@ -5,6 +5,7 @@
  * all clients of today). A wildcard is for one label: *.example.org for a.example.org, neither for
  * example.org nor for a.b.example.org; a name that is written out goes before it. */
 #include <openssl/x509.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,8 @@ MUST_USE enum err tls_names_add(struct tls_names *names, const X509 *x, uint32_t
 /* All are there: sort them. Returns NULL; or, when two certificates have one name, the first of two
  * neighbours, the second of which is of the later certificate. */
 const struct tls_name *tls_names_sort(struct tls_names *names);
+/* Have both the same names, and any? Who has no memory for that has not. */
+bool tls_names_same(const X509 *a, const X509 *b);
 /* Whose name it is, in any case of letters; TLS_NAMES_NOBODYS. From any thread. */
 uint32_t tls_names_find(const struct tls_names *names, const char *name);
 void tls_names_fini(struct tls_names *names);

@@ -47,7 +47,7 @@ add_extension(X509 *certificate, X509 *issuer, int nid, const char *value)
 }
 
 /* names: of subjectAltName, NULL: a root. issuer: NULL: it signs itself. days: until it ends, which
- * may have been before now. */
+ * may have been before now. id is zero, or has the key that it is to have. */
 __attribute__((unused)) static void
 make_identity(struct identity *id, const struct identity *issuer, const char *common_name,
               const char *names, int days)
@@ -58,7 +58,8 @@ make_identity(struct identity *id, const struct identity *issuer, const char *co
     BIO *cert_text = BIO_new(BIO_s_mem()), *key_text = BIO_new(BIO_s_mem());
     int bytes;
 
-    id->key = EVP_EC_gen("P-256");
+    if (id->key == NULL)
+        id->key = EVP_EC_gen("P-256");
     must(c != NULL && id->key != NULL && X509_set_version(c, 2) == 1);
     must(ASN1_INTEGER_set(X509_get_serialNumber(c), rand()) == 1);
     X509_gmtime_adj(X509_getm_notBefore(c), -30 * DAY_S);
