@@ -36,7 +36,7 @@ release: all
 	@packaging/release.sh
 
 # Gateways, nodes and a bus in namespaces of this machine, real distances between them, and what happens
-# there: build/network/transcript.md (doc/network.md). Six minutes; skipped where namespaces are refused.
+# there: build/network/transcript.md (doc/network.md). Some ten minutes; skipped where namespaces are refused.
 network: all
 	@packaging/deps.sh test || true
 	@python3 test/network/story.py build/src/cli/isochrone build/test/network/relay build/demo/loadgen build/network

@@ -410,6 +410,8 @@ cli_admin_json(struct cli_admin *a, const char *path, struct span body, struct s
                 a->status);
     if (a->status == 401)
         fputs("; here: --token file:PATH", stderr);
+    if (strcmp(cli_json_text(error, "code"), "unknown_url") == 0)
+        fprintf(stderr, ": is %s a gateway's admin side?", a->host_port);
     fputc('\n', stderr);
     cJSON_Delete(json);
     return NULL;

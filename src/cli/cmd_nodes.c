@@ -122,6 +122,7 @@ static bool
 take_row(const cJSON *node, void *user)
 {
     struct rows *rows = user;
+    const char *gpu = cli_json_text(node, "gpu");
     struct row *r;
 
     if (rows->count == rows->room && !rows_grow(rows))
@@ -131,7 +132,7 @@ take_row(const cJSON *node, void *user)
         .node = keep(rows, cli_json_text(node, "node")),
         .region = keep(rows, cli_json_text(node, "region")),
         .engine = keep(rows, cli_json_text(node, "engine")),
-        .gpu = keep(rows, cli_json_text(node, "gpu")),
+        .gpu = keep(rows, strcmp(gpu, "unknown") == 0 ? "" : gpu), /* of none known: no column */
         .running = cli_json_number(node, "running"),
         .waiting = cli_json_number(node, "waiting"),
         .kv_percent = kv_percent(node),

@@ -81,6 +81,10 @@ def main():
                     "two gateways hear each other", text_of("gw-a.log"), text_of("gw-b.log"))
             told = n.run("status", "--admin", "http://127.0.0.1:%d" % n.admin["gw-a"])
             t.check("gateways beside this one: gw-b" in told, "which the status says", told)
+            done = subprocess.run([t.PROGRAM, "nodes", "--admin", "http://127.0.0.1:%d" % n.public["gw-a"]],
+                                  capture_output=True, text=True, timeout=t.GUARD_S, check=False)
+            t.check(done.returncode == 1 and "a gateway's admin side?" in done.stderr, "the public side has no status",
+                    done.stderr)
             t.check("gateway gw-b hears us" in text_of("gw-a.log"), "and the log", text_of("gw-a.log"))
             for _ in range(5):
                 t.get(n.public["gw-a"], "/v1/chat/completions", "POST", json.dumps(t.chat(False)),

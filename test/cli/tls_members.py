@@ -81,6 +81,8 @@ def main():
         t.wait_for(lambda: t.get(admin, "/livez")[0] == 200, "a gateway")
         node = start_node(engine, port, node_admin, public)
         t.check(t.wait_ready(admin), "a node comes by itself, over HTTPS both ways", gateway.text())
+        t.check("node ams1: is here, at https://127.0.0.1:%d, proven, of acme" % port in gateway.text(),
+                "which the log says", gateway.text())
         t.check('"proven":true' in t.get(admin, "/network/v1/nodes/ams1")[1], "its operator vouches")
         t.check(chat(public, t.chat(False)) == 200, "a request is answered")
         report = t.get(node_admin, "/network/v1/report")[1]

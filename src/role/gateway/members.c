@@ -364,6 +364,10 @@ note_hello(struct members *m, struct member *member, const struct report_hello *
     identity_hash(&h->identity, member->record);
     span_copy(h->identity.operator, member->operator_name, sizeof(member->operator_name));
     if (is_new_life) {
+        log_info("node %s: is here, at %.*s, %s%.*s", member->name, (int)h->identity.url.bytes,
+                 h->identity.url.data, identity == IDENTITY_PROVEN ? "proven, of " : "unproven",
+                 identity == IDENTITY_PROVEN ? (int)h->identity.operator.bytes : 0,
+                 identity == IDENTITY_PROVEN ? h->identity.operator.data : "");
         members_drop_pages(m, member);
         member->life++;
         member->told_steering = false;
