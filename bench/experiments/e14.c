@@ -281,22 +281,55 @@ table_file(const struct experiment *e, const struct search *list, uint32_t count
         fprintf(stderr, "%s: not written whole\n", path);
 }
 
+/* Which worlds a figure is of. */
+enum part { PART_ALL, PART_OWN, PART_SHARED, PART_GATEWAYS };
+
+static bool
+is_part(const struct search *s, enum part part)
+{
+    switch (part) {
+    case PART_OWN:
+        return mixes[s->mix].models == 1;
+    case PART_SHARED:
+        return mixes[s->mix].models > 1;
+    case PART_GATEWAYS:
+        return mixes[s->mix].gateways > 1 && mixes[s->mix].models == 1;
+    case PART_ALL:
+    default:
+        return true;
+    }
+}
+
 static void
-figures(const struct experiment *e, const struct search *list, uint32_t count)
+figures_of(const struct experiment *e, const struct search *list, uint32_t count, enum part part,
+           const char *name)
 {
     double errors[CASES * TOLDS], sides[CASES * TOLDS];
+    char full[64];
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        for (uint32_t k = 0; k < TOLDS; k++) {
+        for (uint32_t k = 0; is_part(&list[i], part) && k < TOLDS; k++) {
             sides[n] = error_of(&list[i], k);
             errors[n] = fabs(sides[n]);
             n++;
         }
     }
-    experiment_number(e, "capacity_error_p50_percent", sim_quantile(errors, n, 0.5), "%");
-    experiment_number(e, "capacity_error_p90_percent", sim_quantile(errors, n, QUANTILE), "%");
-    experiment_number(e, "capacity_bias_p50_percent", sim_quantile(sides, n, 0.5), "%");
+    (void)snprintf(full, sizeof(full), "capacity_%serror_p50_percent", name);
+    experiment_number(e, full, sim_quantile(errors, n, 0.5), "%");
+    (void)snprintf(full, sizeof(full), "capacity_%serror_p90_percent", name);
+    experiment_number(e, full, sim_quantile(errors, n, QUANTILE), "%");
+    (void)snprintf(full, sizeof(full), "capacity_%sbias_p50_percent", name);
+    experiment_number(e, full, sim_quantile(sides, n, 0.5), "%");
+}
+
+static void
+figures(const struct experiment *e, const struct search *list, uint32_t count)
+{
+    figures_of(e, list, count, PART_ALL, "");
+    figures_of(e, list, count, PART_OWN, "own_");
+    figures_of(e, list, count, PART_SHARED, "shared_");
+    figures_of(e, list, count, PART_GATEWAYS, "gateways_");
 }
 
 bool

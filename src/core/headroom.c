@@ -5,6 +5,7 @@
 
 #include "core/capacity.h"
 #include "core/headroom_check.h"
+#include "core/headroom_pace.h"
 #include "core/isolation.h"
 #include "core/predict.h"
 #include "core/suspicion.h"
@@ -13,10 +14,10 @@
 #define GOAL_PER_TOKEN_MS 1.0f
 #define GOAL_STEP_MS      60.0f
 #define MIX_PART          0.001f /* of one request in a usual one */
-#define RATE_TAU_MS       30000.0f
 #define TOLD_EVERY_NS     UINT64_C(1000000000)
 #define TICK_CELLS        256   /* that a tick tells, a model without any counted as one */
 #define FREE_LEAST        0.02f /* of a node's time: more than the rest is never counted as taken */
+#define KNOWN_TOKENS      8.0f  /* that tell how long a cycle is */
 #define TAIL_LEAST        0.3f
 #define UNLIKE_PART       2.0f /* how much less even prompts of unlike lengths make the cycle */
 
@@ -55,21 +56,14 @@ headroom_mix(const struct core *core, uint32_t model)
 
 /* ---- One node. */
 
-struct headroom_work { /* of one request, ms */
-    float prefill, decode, kv_tokens;
-};
-
-static struct headroom_work
-headroom_work_of(const struct curve *c, const struct model_mix *mix)
+/* How unevenly requests bring their work: its square's mean, where prompts are unlike. */
+static float
+lump_of(const struct headroom_work *w, const struct model_mix *mix)
 {
-    float cached = max_f(0.0f, mix->prompt - mix->uncached);
-    float kv_tokens = mix->held / mix->output;
+    float unlike = max_f(0.0f, mix->uncached_sq / (mix->uncached * mix->uncached) - 1.0f);
+    float all = w->prefill + w->decode;
 
-    return (struct headroom_work){
-        .prefill = c->a_ms + c->b_ms * mix->uncached +
-                   c->c_ms * (mix->uncached * cached + 0.5f * mix->uncached_sq),
-        .decode = mix->output * (c->tk_ms * 0.001f * kv_tokens + c->tb_ms),
-        .kv_tokens = kv_tokens};
+    return all * (all + UNLIKE_PART * unlike * w->prefill);
 }
 
 /* The rate at which so many run: lambda = n / (L * C), C = T0 / (1 - others - lambda*w). */
@@ -89,15 +83,17 @@ headroom_rates(const struct headroom_node *node, const struct model_mix *mix,
     float all = max_f(1e-6f, w.prefill + w.decode);
     float fill = w.prefill + t0 * mix->uncached / PREDICT_BUDGET_TOKENS;
     float step = goals->step_ms, *most = ret_rates->most_ms, *pooled = ret_rates->pooled;
-    float unlike = max_f(0.0f, mix->uncached_sq / (mix->uncached * mix->uncached) - 1.0f);
+    float own;
     float wait_ms, kv = INFINITY, slots = INFINITY;
 
     most[HEADROOM_PREFILL] = free / max_f(1e-6f, fill + w.decode);
     wait_ms = goals->first_ms + goals->first_per_token_ms * mix->prompt - node->rtt_ms - fill - t0;
     pooled[HEADROOM_PREFILL] = max_f(0.0f, wait_ms) / max_f(1e-6f, fill);
     most[HEADROOM_DECODE] = max_f(0.0f, free - t0 / step) / all;
-    pooled[HEADROOM_DECODE] = most[HEADROOM_DECODE] * mix->output * step /
-                              (1.0f + UNLIKE_PART * unlike * w.prefill / all);
+    own = most[HEADROOM_DECODE] * all;
+    pooled[HEADROOM_DECODE] = own * own * mix->output * step /
+                              max_f(1e-6f, most[HEADROOM_DECODE] * lump_of(&w, mix) +
+                                               node->other_lumps_ms);
     if (node->kv_tokens_cap > 0.0f)
         kv = node->kv_tokens_cap / max_f(1.0f, w.kv_tokens);
     if (node->slots > 0.0f)
@@ -134,6 +130,7 @@ headroom_ended(struct core *core, const struct request *r, const struct attempt 
           cached = e->cached_known != 0 ? (float)e->cached_tokens : a->hit_tokens;
     float uncached = max_f(1.0f, prompt - cached), output = (float)e->output_tokens, part;
 
+    headroom_pace_ended(core, r, a, e);
     if (e->prompt_tokens == 0 || e->output_tokens == 0)
         return;
     mix->count = min_f(mix->count + 1.0f, 1.0f / MIX_PART);
@@ -147,37 +144,9 @@ headroom_ended(struct core *core, const struct request *r, const struct attempt 
 
 /* ---- A visit. */
 
-struct headroom_turn { /* of a model on the node */
-    uint32_t placement;
-    struct model_mix mix;
-    struct curve curve;
-    struct headroom_work work;
-    float own_ms;  /* requests/ms of ours */
-    float sent_ms; /* of all gateways */
-    float busy;    /* how often its step is in the cycle, 0..1 */
-};
-
-/* The class's curve by the node's factor on first tokens. The one on later tokens is no help: it
- * has the prefill of others in it, which is counted here as work of its own. */
-static struct curve
-headroom_curve(const struct core *core, uint32_t node, uint32_t model)
-{
-    const struct node_hot *hot = &core->hot[node];
-    struct curve c = capacity_class(core, model, hot->class)->curve;
-    float factor = max_f(hot->residual, 1e-3f);
-
-    return (struct curve){.a_ms = c.a_ms * factor,
-                          .b_ms = c.b_ms * factor,
-                          .c_ms = c.c_ms * factor,
-                          .t0_ms = c.t0_ms * factor,
-                          .tk_ms = c.tk_ms * factor,
-                          .tb_ms = c.tb_ms * factor};
-}
-
 /* The models that are ready there, and how much we send to each; how many. */
 static uint32_t
-headroom_turns(struct core *core, uint32_t node, float part, float since_ms,
-               struct headroom_turn *ret_turns)
+headroom_turns(struct core *core, uint32_t node, float since_ms, struct headroom_turn *ret_turns)
 {
     uint32_t count = 0;
 
@@ -187,69 +156,110 @@ headroom_turns(struct core *core, uint32_t node, float part, float since_ms,
         struct headroom_turn *t = &ret_turns[count];
         uint32_t sent = core->links[p].sent;
         if (since_ms > 0.0f)
-            placed->sent_ms += part * ((float)sent / since_ms - placed->sent_ms);
+            placed->sent_ms += min_f(1.0f, since_ms / (placed->pace.time_ms + since_ms)) *
+                               ((float)sent / since_ms - placed->sent_ms);
         headroom_of(core, core->placements[p].model, core->hot[node].region)->sent += sent;
         core->links[p].sent = 0;
         if (core->placements[p].state != MODEL_READY)
             continue;
         t->placement = p;
         t->mix = headroom_mix(core, core->placements[p].model);
-        t->curve = headroom_curve(core, node, core->placements[p].model);
-        t->work = headroom_work_of(&t->curve, &t->mix);
         t->own_ms = placed->sent_ms;
+        t->others_ms = 0.0f;
         count++;
     }
+    headroom_pace_look(core, node, since_ms, ret_turns, count);
     return count;
 }
 
-/* What other gateways have running there, as far as their requests are like ours: of B requests
- * that bring work g each to a cycle of T0 the part B*g/(T0 + B*g) of all time. It is spread over
- * the models as ours is. Returns the part of all time that is taken, and fills in sent_ms, busy. */
+/* What we send of a model to a node: half by that node, half by all of the region. */
 static float
-headroom_share_out(struct headroom_turn *turns, uint32_t count, float others)
+usual_ms(const struct core *core, const struct headroom_turn *t)
 {
-    float own = 0.0f, t0 = 0.0f, each = 0.0f, taken, theirs;
+    const struct headroom *h = headroom_of(core, core->placements[t->placement].model,
+                                           core->hot[core->links[t->placement].node].region);
+    float all = h->sent_ms * h->own_part / max_f(1.0f, (float)h->nodes);
+
+    return 0.5f * (t->own_ms + all);
+}
+
+/* Other gateways have `running` requests there, and send models as we do: B = x * C * sum of usual
+ * * output, with x the only unknown; and where none of ours tells how long the cycle is, C = T0 + B
+ * * (mean work of a token). Fills in others_ms. */
+static void
+others_spread(const struct core *core, struct headroom_turn *turns, uint32_t count, float running)
+{
+    float tokens_ms = 0.0f, work = 0.0f, t0_ms = 0.0f, known = 0.0f, known_ms = 0.0f, cycle_ms;
 
     for (uint32_t i = 0; i < count; i++) {
         const struct headroom_turn *t = &turns[i];
-        float work = t->work.prefill + t->work.decode;
-        own += t->own_ms * work;
-        t0 = max_f(t0, t->curve.t0_ms);
-        each += work / t->mix.output / (float)count;
+        const struct pace *pace = &core->placed[t->placement].pace;
+        float rate_ms = usual_ms(core, t);
+        tokens_ms += rate_ms * t->mix.output;
+        work += rate_ms * (t->at_pace.prefill + t->at_pace.decode);
+        t0_ms += t->curve.t0_ms;
+        known += pace->tokens;
+        known_ms += pace->step_ms;
     }
-    own = min_f(own, 1.0f - FREE_LEAST);
-    theirs = others * each / max_f(1e-6f, t0 + others * each) * (1.0f - own);
-    taken = own + theirs;
+    if (!(tokens_ms > 0.0f) || !(running > 0.0f))
+        return;
+    cycle_ms = known >= KNOWN_TOKENS ? known_ms / known : t0_ms + running * work / tokens_ms;
+    for (uint32_t i = 0; i < count; i++)
+        turns[i].others_ms = usual_ms(core, &turns[i]) * running /
+                             max_f(1e-6f, tokens_ms * cycle_ms);
+}
+
+/* The part of all time that it takes. */
+static float
+turn_part(const struct headroom_turn *t)
+{
+    float at_base = t->at_base.prefill + t->at_base.decode;
+    float at_pace = t->at_pace.prefill + t->at_pace.decode;
+
+    return t->own_part * at_pace / max_f(1e-6f, at_base) + t->others_ms * at_pace;
+}
+
+/* Its part of the room for KV: by what each model would have, were it alone. */
+static float
+kv_cap_of(const struct core *core, const struct node_hot *hot, const struct headroom_turn *turns,
+          uint32_t count, uint32_t which)
+{
+    float all = 0.0f, own = 0.0f;
+
     for (uint32_t i = 0; i < count; i++) {
-        struct headroom_turn *t = &turns[i];
-        float work = max_f(1e-6f, t->work.prefill + t->work.decode);
-        float part = own > 0.0f ? min_f(1.0f, t->own_ms * work / own) : 1.0f / (float)count;
-        t->sent_ms = t->own_ms + theirs * part / work;
-        t->busy = min_f(1.0f, t->sent_ms * t->mix.output * t->curve.t0_ms / (1.0f - taken));
+        uint32_t model = core->placements[turns[i].placement].model;
+        float cap = capacity_class(core, model, hot->class)->kv_tokens_cap;
+        all += cap;
+        own = i == which ? cap : own;
     }
-    return taken;
+    if (hot->kv_tokens_cap > 0.0f)
+        return hot->kv_tokens_cap * (own > 0.0f ? own / all : 1.0f / (float)count);
+    return own / (float)count;
 }
 
 static void
 headroom_add(struct core *core, uint32_t node, const struct headroom_turn *turns, uint32_t count,
-             uint32_t which, float taken, const struct headroom_goals *goals)
+             uint32_t which, const struct headroom_goals *goals)
 {
     const struct headroom_turn *t = &turns[which];
     const struct node_hot *hot = &core->hot[node];
     uint32_t model = core->placements[t->placement].model, least = 0;
     struct headroom_sum *sum = &headroom_of(core, model, hot->region)->sum;
-    float cap = hot->kv_tokens_cap > 0.0f ? hot->kv_tokens_cap
-                                          : capacity_class(core, model, hot->class)->kv_tokens_cap;
-    float work = t->work.prefill + t->work.decode;
     struct headroom_node n = {.curve = t->curve,
-                              .kv_tokens_cap = cap / (float)count,
+                              .kv_tokens_cap = kv_cap_of(core, hot, turns, count, which),
                               .slots = (float)hot->slots,
-                              .rtt_ms = hot->rtt_ms,
-                              .other_work = max_f(0.0f, taken - t->sent_ms * work)};
+                              .rtt_ms = hot->rtt_ms};
     struct headroom_rates rates;
 
-    for (uint32_t i = 0; i < count; i++)
-        n.other_t0_ms += i != which ? turns[i].busy * turns[i].curve.t0_ms : 0.0f;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i == which)
+            continue;
+        n.other_work += turn_part(&turns[i]);
+        n.other_lumps_ms += turn_part(&turns[i]) * lump_of(&turns[i].at_pace, &turns[i].mix) /
+                            max_f(1e-6f, turns[i].at_pace.prefill + turns[i].at_pace.decode);
+        n.other_t0_ms += headroom_busy(&turns[i], goals->step_ms) * turns[i].curve.t0_ms;
+    }
+    n.other_work = min_f(1.0f - FREE_LEAST, n.other_work);
     headroom_rates(&n, &t->mix, goals, &rates);
     for (uint32_t k = 1; k < HEADROOM_LIMITS; k++) {
         if (rates.most_ms[k] < rates.most_ms[least])
@@ -257,9 +267,18 @@ headroom_add(struct core *core, uint32_t node, const struct headroom_turn *turns
     }
     sum->most_ms[least] += rates.most_ms[least];
     sum->pooled[least] += rates.pooled[least];
-    sum->sent_ms += t->sent_ms;
+    sum->sent_ms += t->own_ms + t->others_ms;
     sum->own_ms += t->own_ms;
     sum->nodes++;
+}
+
+/* Where nobody else sends, what reports count beyond ours are ours that ended meanwhile. Who hears
+ * other gateways need not guess, and must not: most reports come with answers, so from nodes where
+ * most is ours. */
+static float
+others_running(const struct core *core, const struct node_hot *hot)
+{
+    return core->gateways <= 1 && capacity_alone(core) ? 0.0f : hot->others_requests;
 }
 
 void
@@ -270,21 +289,22 @@ headroom_sweep(struct core *core, uint32_t node)
     struct headroom_turn turns[CORE_NODE_MODELS_MAX];
     struct headroom_goals goals;
     float since_ms = cold->headroom_ns > 0 ? ns_to_ms(core->now_ns - cold->headroom_ns) : 0.0f;
-    float part = since_ms / (since_ms + RATE_TAU_MS);
-    float others = capacity_alone(core) ? 0.0f : hot->others_requests, taken;
     uint32_t count;
 
-    if (cold->headroom_ns > 0)
-        cold->others_batch += part * (others - cold->others_batch);
+    cold->headroom_ms = min_f(HEADROOM_TAU_MS, cold->headroom_ms + since_ms);
+    if (since_ms > 0.0f)
+        cold->others_batch += since_ms / cold->headroom_ms *
+                              (others_running(core, hot) - cold->others_batch);
     cold->headroom_ns = core->now_ns;
-    count = headroom_turns(core, node, part, since_ms, turns);
+    count = headroom_turns(core, node, since_ms, turns);
     if (count == 0 || hot->state != NODE_READY || (hot->flags & NODE_FLAG_EJECTED) != 0 ||
         !isnan(suspicion_silent_ms(core, core->now_ns, node)))
         return;
     headroom_goals(core, &goals);
-    taken = headroom_share_out(turns, count, cold->others_batch);
+    others_spread(core, turns, count, cold->others_batch);
+    headroom_pace_learn(core, turns, count);
     for (uint32_t i = 0; i < count; i++)
-        headroom_add(core, node, turns, count, i, taken, &goals);
+        headroom_add(core, node, turns, count, i, &goals);
 }
 
 /* ---- A round. */

@@ -14,25 +14,29 @@
  *   slots    or the engine's slots
  *
  * Others on the node (other models, and other gateways' requests) take their part of the cycle
- * before, and add their steps to T0. That is why headroom is not additive over models that share
- * nodes: what one takes, the others lose.
+ * before, and add their steps to T0, as often as they have something running at the limit. That is
+ * why headroom is not additive over models that share nodes: what one takes, the others lose.
+ * Speeds are not those of decisions, which have others' work in them already (headroom_pace.h).
+ * Others' requests are what reports count beyond ours: B of them run, so B / (C * output) come.
  *
  * These are means, and the goals are about the slowest tenth. By how much they break before the
  * mean does depends on how many requests even chance out: 1 - tail/sqrt(n), with n the requests
- * that run in the region at the limit (fewer count where prompts differ a lot: one long prefill
- * holds all of them up), or, of prefill, the prompts that can be computed within what
- * the goal leaves for waiting. The tails were found in the simulator (doc/decisions/capacity.md);
- * what is still wrong then, the hourly checks learn as a factor (headroom_check.h).
+ * that run in the region at the limit (fewer count where work comes in large pieces, as one long
+ * prefill holds all of them up, and others' work counts as it does), or, of prefill, the prompts
+ * that can be computed within what the goal leaves for waiting. The tails were found in the
+ * simulator (doc/decisions/capacity.md); what is still wrong then, the hourly checks learn as a
+ * factor (headroom_check.h).
  *
  * Ticks visit the nodes, as everywhere: sums of a round become what is told, once a second. */
 #include "core/state.h"
 
 struct headroom_node {          /* a node as one of its models sees it */
-    struct curve curve;         /* with the node's own factors */
+    struct curve curve;         /* at its pace */
     float kv_tokens_cap, slots; /* 0 unknown */
     float rtt_ms;
-    float other_work;  /* the part of all time that others' requests take, 0..1 */
-    float other_t0_ms; /* their steps, as often as they run */
+    float other_work;     /* the part of all time that others' requests take, 0..1 */
+    float other_lumps_ms; /* the squares of the work of each, ms, as often as they come */
+    float other_t0_ms;    /* their steps, as often as they run */
 };
 
 struct headroom_rates {             /* by limit */

@@ -84,6 +84,7 @@ placement_add(struct core *core, uint32_t node, uint16_t model, uint32_t state)
     core->placed[p].denials = 0;
     core->links[p].sent = 0;
     core->placed[p].sent_ms = 0.0f;
+    core->placed[p].pace = (struct pace){0};
     prefix_new(core, p);
     *link = p;
     core->models[model].placement_count++;

@@ -154,6 +154,7 @@ struct node_cold {
         uint64_t directive; /* the last one to it, counted from 1; 0: none */
     } plan;
     uint64_t headroom_ns; /* headroom: when it was visited last; 0: never */
+    float headroom_ms;    /* and since when, HEADROOM_TAU_MS at most */
     float others_batch;   /* requests of other gateways there, a running mean */
 };
 
@@ -165,6 +166,14 @@ struct placement { /* a model on a node */
 };
 
 #define MODEL_LEAVING MODEL_STATE_COUNT /* a placement's: we asked for it to be unloaded */
+
+struct pace {      /* headroom_pace: of a model on a node; sums over the last half minute, fading */
+    float time_ms; /* that they are of */
+    float work_ms; /* of ours that ended, by the speeds that were told */
+    float tokens, step_ms; /* of answers after their first; how long these took */
+    float news_tokens;     /* of them, since the node was visited last */
+    float pace, count;     /* time over what was told; answers that it is known from */
+};
 
 struct placed {        /* beside each placement: what plan and load_time know of it */
     uint64_t since_ns; /* when it became ready, loading or leaving; 0: it was ready when it was
@@ -180,6 +189,7 @@ struct placed {        /* beside each placement: what plan and load_time know of
     bool pinned;
     uint8_t denials; /* requests in a row that found it not to be there (claim) */
     float sent_ms;   /* headroom: of ours a millisecond, a running mean */
+    struct pace pace;
 };
 
 struct link { /* beside each placement: what a walk over a bucket's ring reads */
@@ -214,6 +224,7 @@ struct class_learned { /* and how far that was off; all 0 until a node of it is 
     struct curve_filter filter;
     struct class_residual first, step;
     struct load_learned loads[LOAD_TIERS];
+    float pace, pace_count; /* headroom_pace: the mean of its nodes, and of how many visits */
     /* What others have at its nodes, a running mean over reports. */
     float others_requests, others_queue_tokens, others_kv_tokens;
 };
@@ -359,8 +370,9 @@ struct demand {                                   /* of a model in a region (dem
 _Static_assert(sizeof(struct demand) == 64, "an arrival touches one line of it");
 
 /* ---- What a model's nodes in a region can take (headroom, headroom_check). */
-#define HEADROOM_BINS 32u /* of the load over what was told, each HEADROOM_BIN wide */
-#define HEADROOM_BIN  0.05f
+#define HEADROOM_TAU_MS 30000.0f /* of rates and their like */
+#define HEADROOM_BINS   32u      /* of the load over what was told, each HEADROOM_BIN wide */
+#define HEADROOM_BIN    0.05f
 
 struct headroom_sum {               /* over the nodes of a cell */
     float most_ms[HEADROOM_LIMITS]; /* requests/ms, by what limits the node */

@@ -103,7 +103,7 @@ test_limits(void)
 static void
 test_others(void)
 {
-    struct headroom_rates alone = rates_of(node_a100, mix, goals), beside;
+    struct headroom_rates alone = rates_of(node_a100, mix, goals), beside, worse;
     struct headroom_node n = node_a100;
 
     n.other_work = 0.4f;
@@ -117,6 +117,14 @@ test_others(void)
     n.other_t0_ms = 20.0f;
     beside = rates_of(n, mix, goals);
     CHECK(most(&beside) < 0.8f * most(&alone), "and their steps make turns longer");
+    n.other_t0_ms = 0.0f;
+    n.other_work = 0.4f;
+    beside = rates_of(n, mix, goals);
+    n.other_lumps_ms = 0.4f * 2000.0f;
+    worse = rates_of(n, mix, goals);
+    CHECK(most(&worse) == most(&beside) &&
+              worse.pooled[HEADROOM_DECODE] < 0.5f * beside.pooled[HEADROOM_DECODE],
+          "work that comes in large pieces evens out less");
     CHECK(headroom_tail(HEADROOM_DECODE, 10.0f) < headroom_tail(HEADROOM_DECODE, 1000.0f) &&
               headroom_tail(HEADROOM_DECODE, 1e6f) > 0.99f,
           "chance takes less of many");
@@ -330,6 +338,151 @@ test_silent(void)
     world_close(&w);
 }
 
+/* ---- Pace: a node that is so many times slower than it was told to be. */
+
+#define PLAY_PROMPT 476u
+#define PLAY_OUTPUT 51u
+#define PLAY_MODELS 2u /* 1 and 2 */
+
+struct play {
+    float slower;             /* the truth over what was told */
+    float per_s[PLAY_MODELS]; /* ours of each */
+    float others_s;           /* other gateways' of model 1 */
+    uint32_t first_ms;        /* first tokens come after it */
+};
+
+/* Of one request, as it is told. */
+static float
+play_work_ms(void)
+{
+    const struct curve *c = &node_a100.curve;
+    float prompt = (float)PLAY_PROMPT, output = (float)PLAY_OUTPUT;
+
+    return c->a_ms + c->b_ms * prompt + 0.5f * c->c_ms * prompt * prompt +
+           output * (c->tb_ms + c->tk_ms * 0.001f * (prompt + 0.5f * output));
+}
+
+/* What there is between two tokens of `which`: C = slower * (steps + C * work), by turns. */
+static float
+play_cycle_ms(const struct play *p, uint32_t which)
+{
+    float cycle_ms = node_a100.curve.t0_ms, t0_ms;
+    float rates = 1e-3f * (p->per_s[0] + p->per_s[1] + p->others_s);
+
+    for (uint32_t i = 0; i < 200; i++) {
+        float other = 1e-3f * (which == 0 ? p->per_s[1] : p->per_s[0] + p->others_s);
+        t0_ms = node_a100.curve.t0_ms * (2.0f - expf(-other * (float)PLAY_OUTPUT * cycle_ms));
+        cycle_ms = p->slower * (t0_ms + cycle_ms * rates * play_work_ms());
+    }
+    return cycle_ms;
+}
+
+static void
+play_ask(struct world *w, uint64_t id, uint16_t model)
+{
+    world_step(w, (struct event){.kind = EVENT_ARRIVED,
+                                 .arrived = {.request = id,
+                                             .model = model,
+                                             .prompt_bytes = 2000,
+                                             .stream = 1,
+                                             .other_model = MODEL_NONE,
+                                             .deadline_ms = NAN,
+                                             .only_node = 0}});
+}
+
+static void
+play_answered(struct world *w, uint64_t id, float cycle_ms)
+{
+    world_started(w, id, 1);
+    world_step(w, (struct event){.kind = EVENT_ENDED,
+                                 .ended = {.request = id,
+                                           .attempt = 1,
+                                           .prompt_tokens = PLAY_PROMPT,
+                                           .output_tokens = PLAY_OUTPUT,
+                                           .cached_known = 1,
+                                           .engine_prefill_ms = NAN,
+                                           .engine_decode_ms = cycle_ms * (PLAY_OUTPUT - 1.0f)}});
+}
+
+static void
+play_open(struct world *w, const struct play *p)
+{
+    world_open(w, 4, RULE_TIME, 1);
+    world_step(w, (struct event){.kind = EVENT_GATEWAYS, .gateways = {.count = 3}});
+    for (uint16_t m = 1; m <= PLAY_MODELS; m++)
+        world_step(w, (struct event){.kind = EVENT_CURVE,
+                                     .curve = {.model = m,
+                                               .curve = node_a100.curve,
+                                               .kv_tokens_cap = node_a100.kv_tokens_cap,
+                                               .load_ms = NAN,
+                                               .weights_mib = NAN}});
+    world_node(w, 0, 0, 2.0f, 1, MODEL_READY);
+    if (p->per_s[1] > 0.0f)
+        ready_too(w, 0, 2);
+}
+
+/* Three minutes of it; then how many times slower the node is thought to be with model 1. */
+static float
+played(const struct play *p, float *ret_most_s)
+{
+    struct world w;
+    uint64_t asked[PLAY_MODELS][64] = {0}, ids = 0;
+    uint32_t count[PLAY_MODELS] = {0}, done[PLAY_MODELS] = {0}, late = p->first_ms / STEP_MS;
+    float pace;
+
+    play_open(&w, p);
+    for (uint32_t at = 0; at < 1800; at++) {
+        pass(&w, STEP_MS);
+        world_report(&w, 0,
+                     (float)(count[0] - done[0] + count[1] - done[1]) +
+                         p->others_s * 1e-3f * (float)PLAY_OUTPUT * play_cycle_ms(p, 0),
+                     0.0f);
+        for (uint16_t m = 0; m < PLAY_MODELS; m++) {
+            float until = p->per_s[m] * 1e-3f * STEP_MS * (float)at;
+            for (; (float)count[m] + 1.0f <= until; count[m]++) {
+                asked[m][count[m] % 64] = ++ids;
+                play_ask(&w, ids, (uint16_t)(m + 1));
+            }
+            until -= p->per_s[m] * 1e-3f * STEP_MS * (float)late;
+            for (; (float)done[m] + 1.0f <= until; done[m]++)
+                play_answered(&w, asked[m][done[m] % 64], play_cycle_ms(p, m));
+        }
+    }
+    pace = w.core->placed[w.core->cold[0].first_placement].pace.pace;
+    *ret_most_s = view_of(&w, 1, 0).most_requests_s;
+    world_close(&w);
+    return pace;
+}
+
+static void
+test_pace(void)
+{
+    static const struct {
+        const char *label;
+        struct play play;
+    } rows[] = {
+        {"as told", {1.0f, {2.0f, 0.0f}, 0.0f, 0}},
+        {"half as fast", {2.0f, {2.0f, 0.0f}, 0.0f, 0}},
+        {"faster, and nearly idle", {0.7f, {0.3f, 0.0f}, 0.0f, 0}},
+        {"first tokens that others' prompts hold up", {1.5f, {2.0f, 0.0f}, 0.0f, 900}},
+        {"other gateways' requests", {1.3f, {1.0f, 0.0f}, 4.0f, 0}},
+        {"a neighbour that takes its turns", {1.3f, {2.0f, 3.0f}, 0.0f, 0}},
+        {"a neighbour, others, and late", {0.8f, {1.0f, 2.0f}, 0.0f, 500}},
+    };
+    float most_s, alone_s = 0.0f, slow_s = 0.0f;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        float pace = played(&rows[i].play, &most_s);
+        CHECK(fabsf(pace / rows[i].play.slower - 1.0f) < 0.05f, rows[i].label);
+        alone_s = i == 0 ? most_s : alone_s;
+        slow_s = i == 1 ? most_s : slow_s;
+        if (i == 3)
+            CHECK(most_s > slow_s && most_s < alone_s, "late first tokens make nothing slower");
+    }
+    CHECK(slow_s < 0.5f * alone_s && slow_s > 0.3f * alone_s,
+          "half the speed: less than half, for steps are as long as tokens may lie apart sooner");
+}
+
 /* ---- The check. */
 
 struct client {
@@ -515,6 +668,7 @@ main(void)
     test_parts();
     test_goals();
     test_silent();
+    test_pace();
     test_check();
     test_windows();
     test_hours();
