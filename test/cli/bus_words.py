@@ -10,25 +10,13 @@ import select
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 
+from life_tools import PROGRAM, check, finish
 from nats_server import Server, found
 
-PROGRAM = os.path.abspath(sys.argv[1])
 PATIENCE = 60  # seconds, a guard
-count = failed = 0
-
-
-def check(condition, label, *shown):
-    global count, failed
-    count += 1
-    failed += not condition
-    print("%sok %d - %s" % ("" if condition else "not ", count, label))
-    if not condition:
-        for text in shown:
-            print("\n".join("# " + line for line in str(text).splitlines()))
 
 
 def run(*args, **env):
@@ -159,8 +147,7 @@ def main():
         finally:
             server.stop()
         os.chdir("/")
-    print("1..%d" % count)
-    return 1 if failed else 0
+    finish()
 
 
-sys.exit(main())
+main()

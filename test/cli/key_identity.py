@@ -9,22 +9,11 @@ import os
 import re
 import stat
 import subprocess
-import sys
 import tempfile
 
-PROGRAM = os.path.abspath(sys.argv[1])
+from life_tools import PROGRAM, check, finish
+
 KEY = r"ed25519:[0-9a-f]{64}"
-count = failed = 0
-
-
-def check(condition, label, *shown):
-    global count, failed
-    count += 1
-    failed += not condition
-    print("%sok %d - %s" % ("" if condition else "not ", count, label))
-    if not condition:
-        for text in shown:
-            print("\n".join("# " + line for line in str(text).splitlines()))
 
 
 def key(*args):
@@ -200,8 +189,7 @@ def main():
         check_node()
         check_gateway()
         os.chdir("/")
-    print("1..%d" % count)
-    sys.exit(failed > 0)
+    finish()
 
 
 main()

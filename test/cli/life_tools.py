@@ -1,5 +1,6 @@
-"""life_tools - for the tests of a gateway's life (handover.py, lifetime.py): an engine that answers
-by the clock, a service manager's socket, gateways as processes, and clients that never try again."""
+"""life_tools - what the tests here share: checks as lines of TAP; for those of a gateway's life (handover.py,
+lifetime.py) an engine that answers by the clock, a service manager's socket, gateways as processes, and clients that
+never try again."""
 import ctypes
 import http.client
 import http.server

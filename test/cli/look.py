@@ -13,7 +13,6 @@ import re
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import termios
 import threading
@@ -21,28 +20,11 @@ import time
 import urllib.error
 import urllib.request
 
+from life_tools import PROGRAM, check, finish, skip
 from ports import free_port
 
-PROGRAM = os.path.abspath(sys.argv[1])
 LOOKS = ("status", "nodes", "capacity", "readiness", "demand", "explain")
 TOKEN = "letmein"
-count = failed = 0
-
-
-def check(condition, label, *shown):
-    global count, failed
-    count += 1
-    failed += not condition
-    print("%sok %d - %s" % ("" if condition else "not ", count, label))
-    if not condition:
-        for text in shown:
-            print("\n".join("# " + line for line in str(text).splitlines()))
-
-
-def skip(label, why):
-    global count
-    count += 1
-    print("ok %d - %s # SKIP %s" % (count, label, why))
 
 
 def environment(**more):
@@ -555,5 +537,4 @@ with tempfile.TemporaryDirectory() as folder:
         for process in started:
             process.wait(timeout=60)
     os.chdir("/")
-print("1..%d" % count)
-sys.exit(1 if failed else 0)
+finish()

@@ -10,19 +10,10 @@ import subprocess
 import sys
 import tempfile
 
+from life_tools import PROGRAM, check, finish
+
 EXPOSURE_MAX = 2.0  # of 10, by systemd-analyze security
 UNITS = ("isochrone.service", "isochrone.socket")
-count = failed = 0
-
-
-def check(condition, label, *shown):
-    global count, failed
-    count += 1
-    failed += not condition
-    print("%sok %d - %s" % ("" if condition else "not ", count, label))
-    if not condition:
-        for text in shown:
-            print("\n".join("# " + line for line in str(text).splitlines()))
 
 
 def analyze(*args):
@@ -50,8 +41,7 @@ def main():
                                os.path.join(folder, UNITS[0]))
         exposure = re.search(r"Overall exposure level for .*: ([0-9.]+)", said)
         check(exposure and float(exposure.group(1)) <= EXPOSURE_MAX, "the sandbox is tight", said)
-    print("1..%d" % count)
-    sys.exit(failed > 0)
+    finish()
 
 
 main()

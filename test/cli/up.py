@@ -9,27 +9,16 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import urllib.request
 
+from life_tools import PROGRAM, check, finish
 from nats_server import found
 from ports import free_port
 
-PROGRAM = os.path.abspath(sys.argv[1])
 PATIENCE = 60  # seconds, a guard
-count = failed = 0
-
-
-def check(condition, label):
-    global count, failed
-    count += 1
-    failed += not condition
-    print("%sok %d - %s" % ("" if condition else "not ", count, label))
-
-
 HOSTILE = 'x");print("bad")#\x9b2J'
 
 
@@ -209,9 +198,8 @@ def main():
         check_bus(engine)
         check_gateway(engine)
         os.chdir("/")
-    print("1..%d" % count)
-    return failed > 0
+    finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

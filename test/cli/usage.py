@@ -9,28 +9,16 @@ import signal
 import sqlite3
 import stat
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
 
+from life_tools import PROGRAM, check, finish
 from ports import free_port
 
-PROGRAM = os.path.abspath(sys.argv[1])
 PATIENCE = 60  # seconds, a guard
-count = failed = 0
-
-
-def check(condition, label, *shown):
-    global count, failed
-    count += 1
-    failed += not condition
-    print("%sok %d - %s" % ("" if condition else "not ", count, label))
-    if not condition:
-        for text in shown:
-            print("\n".join("# " + line for line in str(text).splitlines()))
 
 
 class Engine(http.server.BaseHTTPRequestHandler):
@@ -243,5 +231,4 @@ with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     main()
     os.chdir("/")
-print("1..%d" % count)
-sys.exit(1 if failed else 0)
+finish()

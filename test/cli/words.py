@@ -9,24 +9,13 @@ import re
 import shlex
 import stat
 import subprocess
-import sys
 import tempfile
 import xml.etree.ElementTree
 
-PROGRAM = os.path.abspath(sys.argv[1])
+from life_tools import PROGRAM, check, finish
+
 SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fuzz", "corpus", "config",
                       "sample")
-count = failed = 0
-
-
-def check(condition, label, *shown):
-    global count, failed
-    count += 1
-    failed += not condition
-    print("%sok %d - %s" % ("" if condition else "not ", count, label))
-    if not condition:
-        for text in shown:
-            print("\n".join("# " + line for line in str(text).splitlines()))
 
 
 def run(*args, env=None):
@@ -277,5 +266,4 @@ with tempfile.TemporaryDirectory() as folder:
     check_sim_files()
     check_sim_wrong()
     os.chdir("/")
-print("1..%d" % count)
-sys.exit(1 if failed else 0)
+finish()
