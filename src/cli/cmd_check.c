@@ -138,6 +138,52 @@ read_named(struct check *c, struct span path, size_t bytes_max, char *name, size
     return false;
 }
 
+/* A region that the table does not have may be a mistyped one. */
+static void
+check_region(struct check *c, const struct rtt_matrix *matrix, struct span region)
+{
+    const char *names[RTT_REGIONS_MAX], *nearest;
+    char text[400], copies[RTT_REGIONS_MAX][64];
+
+    for (uint32_t i = 0; i < matrix->count; i++) {
+        if (span_eq(matrix->names[i], region))
+            return;
+        span_copy(matrix->names[i], copies[i], sizeof(copies[i]));
+        names[i] = copies[i];
+    }
+    nearest = config_nearest(region, names, matrix->count);
+    snprintf(text, sizeof(text),
+             "region: no round trips are known for `%.*s`: how far it is shows with the first "
+             "answers%s%s%s",
+             (int)region.bytes, region.data, nearest != NULL ? "; did you mean `" : "",
+             nearest != NULL ? nearest : "", nearest != NULL ? "`?" : "");
+    show(c, c->path, 0, 0, true, text);
+}
+
+/* Where there is but one region nothing is far. */
+static void
+check_regions(struct check *c, const struct rtt_matrix *matrix)
+{
+    const struct config *config = &c->config;
+    const struct span own = config->region;
+    bool several = c->is_node || config->bus.http || config->bus.nats_count > 0;
+
+    for (size_t i = 0; i < config->engine_count; i++)
+        several = several ||
+                  (config->engines[i].region.bytes > 0 && !span_eq(config->engines[i].region, own));
+    if (several && !span_eq(own, SPAN_LIT("local")))
+        check_region(c, matrix, own);
+    for (size_t i = 0; i < config->engine_count; i++) {
+        struct span region = config->engines[i].region;
+        bool is_told = region.bytes == 0 || span_eq(region, own);
+
+        for (size_t k = 0; k < i && !is_told; k++)
+            is_told = span_eq(config->engines[k].region, region);
+        if (!is_told)
+            check_region(c, matrix, region);
+    }
+}
+
 static void
 check_named(struct check *c)
 {
@@ -147,15 +193,24 @@ check_named(struct check *c)
     struct rtt_matrix matrix;
     struct keys keys;
     struct span text;
+    enum err err;
 
     if (read_named(c, c->config.keys_file, CONFIG_BYTES_MAX, name, sizeof(name), &text)) {
         if (keys_parse(text, &c->arena, &keys, &problems) == ERR_OK && keys.count == 0)
             show(c, name, 0, 0, true, "no key in it: nobody can use this gateway");
         show_all(c, name, &problems);
     }
-    if (read_named(c, c->config.rtt_file, RTT_BYTES_MAX, name, sizeof(name), &text) &&
-        rtt_parse(text, &c->arena, &matrix, &error) != ERR_OK)
-        show(c, name, error.line, 0, false, error.message);
+    if (c->config.rtt_file.bytes == 0) {
+        err = rtt_builtin(&c->arena, &matrix);
+    } else {
+        if (!read_named(c, c->config.rtt_file, RTT_BYTES_MAX, name, sizeof(name), &text))
+            return;
+        err = rtt_parse(text, &c->arena, &matrix, &error);
+        if (err != ERR_OK)
+            show(c, name, error.line, 0, false, error.message);
+    }
+    if (err == ERR_OK)
+        check_regions(c, &matrix);
 }
 
 /* A file that a gateway will write, or its directory. The user may be another one here. */

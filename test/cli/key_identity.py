@@ -178,6 +178,24 @@ def check_gateway():
         check((code == 0) == good and words in out, label, out)
 
 
+def check_regions():
+    """Names of regions that no table of round trips has, where there is more than one."""
+    far, engine = "region: eu-wst\n", "engines: [{url: \"http://10.0.0.5:8000\"%s}]\n"
+    mistyped = "`eu-wst`: how far it is shows with the first answers; did you mean `eu-west`?"
+    for label, text, warnings in (
+            ("one of our own, alone", far + engine % "", []),
+            ("known ones", "region: us-east\n" + engine % ", region: eu-west", []),
+            ("a mistyped one", far + engine % ", region: us-east", [mistyped]),
+            ("an engine's", engine % ", region: xyzzy", ["`xyzzy`"]),
+            ("of who hears nodes", far + "bus: {http: true}\n", [mistyped]),
+            ("a table of our own", far + "rtt: own.csv\n" + engine % ", region: us-east", ["`us-east`"])):
+        write("own.csv", "from,to,rtt_ms\neu-wst,a,3\n")
+        write("node.yaml", text)
+        code, out, _ = node_check()
+        check(code == 0 and out.count("warning: ") == len(warnings) and all(w in out for w in warnings),
+              "regions: " + label, out)
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="isochrone-keys-") as folder:
         os.chdir(folder)
@@ -188,6 +206,7 @@ def main():
         check_show()
         check_node()
         check_gateway()
+        check_regions()
         os.chdir("/")
     finish()
 

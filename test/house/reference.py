@@ -93,6 +93,10 @@ def main():
     want = (["engines[].url", "outer.b"], ["old"], ["old", "outer.a"])
     tap.check("a page that lacks keys is found out", [] if seen == want else [str(seen)])
     node = "const struct schema_key node_keys[] = {\n    {.name = \"%s\", .read = x},\n    {.name = NULL},\n};\n"
+    known = re.findall(r'^    \{"([a-z-]+)", -?[0-9.]+, -?[0-9.]+\}', read(ROOT, "src/wire/rtt_table.c"), re.M)
+    told = re.search(r"\n## Regions\n(.*?)\nAny other name", page, re.S)[1]
+    tap.check("and all regions that are known, in their order",
+              [] if known and re.findall(r"`([a-z-]+)`\s\(", told) == known else known)
     tap.check("a section that lacks one, too",
               [] if node_differences(SAMPLE, node % "name", "| `nmae` |") == ["name", "nmae"] else ["?"])
     tap.done()
