@@ -28,6 +28,34 @@
 #define FILE_BYTES_MAX   65536u
 #define MEMORY_BYTES_MAX 4194304u
 
+const char cli_identity_help[] =
+    "Keys of nodes, operators and gateways, and what an operator signs of a node.\n"
+    "\n"
+    "  isochrone key operator --name acme -o operator.key\n"
+    "  isochrone key node --name ams1-gpu0 -o node.key\n"
+    "  isochrone key gateway --name ams-gw -o gateway.key\n"
+    "  isochrone key sign --operator operator.key --node node.pub --label region=eu-west \\\n"
+    "      --label site=ams1 --url https://10.0.0.5:8443 --pin node.crt -o node.identity\n"
+    "  isochrone key show node.identity --operator operator.pub\n"
+    "  isochrone key show node.crt     # the pin of a certificate\n"
+    "\n"
+    "      --name NAME        whose key it is\n"
+    "  -o, --out FILE         where the secret key goes, for its owner only; the public one goes\n"
+    "                         beside it (node.key: node.pub), and to standard output\n"
+    "      --force            write over a key that is there\n"
+    "      --json             of show: as JSON\n"
+    "What an operator signs of a node (without -o to standard output):\n"
+    "      --operator FILE    the operator's key; of show: whose signature it has to be\n"
+    "      --node FILE        the node's public key\n"
+    "      --label NAME=TEXT  again and again: region, site, gpu ...\n"
+    "      --url URL          where gateways reach it; with https also\n"
+    "      --pin FILE         the certificate that it shows there, or its sha256:...\n"
+    "      --expires TIME     so many days (90d), or 2027-01-31, or 2027-01-31T18:00:00Z, in UTC\n"
+    "\n"
+    "The public half of a gateway's key goes into nodes' configurations, that of an operator's\n"
+    "into `operators.trust` of gateways (doc/identity.md).\n"
+    "Exit status: 0 done, 1 not done, 2 wrong use.\n";
+
 struct identity_command {
     const char *verb, *path, *name, *out, *operator, * node, *url, *pin, *expires;
     bool json, force;

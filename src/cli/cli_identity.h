@@ -6,6 +6,8 @@
 
 #include "base/err.h"
 
+extern const char cli_identity_help[];
+
 /* Is it one of these words: node, operator, gateway, sign, show? */
 bool cli_identity_has(const char *verb);
 /* argv[0] is the word. Returns an exit code. */

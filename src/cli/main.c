@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "cli/cli.h"
+#include "cli/cli_identity.h"
 #include "wire/config.h"
 
 static const struct command {
@@ -94,7 +95,8 @@ run_command(const struct command *command, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            fputs(command->help, stdout);
+            bool is_identity = command->run == cmd_key && cli_identity_has(argv[1]);
+            fputs(is_identity ? cli_identity_help : command->help, stdout);
             return CLI_OK;
         }
     }
