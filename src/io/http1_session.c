@@ -141,6 +141,7 @@ fill_head(const struct http_session *c, struct http_header *headers, struct http
     r->header_count = count;
     http_request_index(r);
     r->body = (struct span){"", 0};
+    r->share = NULL;
 }
 
 static enum err
@@ -155,6 +156,7 @@ fill_request(struct http_session *c)
         return ERR_MEMORY;
     fill_head(c, headers, r);
     r->body = http_body_end(&c->h1.body);
+    r->share = c->h1.body.share;
     return ERR_OK;
 }
 

@@ -376,6 +376,7 @@ http2_stream_head(struct http2_stream *st, bool is_whole)
                                      loop_now_ns(s->loop))) != ERR_OK)
         refuse_for_memory(st, err);
     else {
+        st->exchange.request.share = share;
         limit_body(st);
         if (span_eq_nocase(http_request_header(r, SPAN_LIT("expect")), SPAN_LIT("100-continue")))
             go_on(st);

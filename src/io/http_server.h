@@ -36,6 +36,8 @@ struct http_header {
 
 struct http_exchange; /* one request and its response */
 
+struct http_share;
+
 struct http_request {
     struct span method, target; /* target as sent: path and query */
     struct span path, query;    /* query without '?', empty when there is none */
@@ -43,6 +45,8 @@ struct http_request {
     size_t header_count;
     uint64_t header_bits; /* which names may be among them: http_request_header; 0: any */
     struct span body;     /* mutable by nobody; HTTP_BODY_PADDING bytes behind it are readable */
+    /* As `admit` set it for this request; NULL: it did not, or was not asked. In `request` only. */
+    struct http_share *share;
 };
 
 /* What one client of many, however it is known, has of the memory for bodies. The server's user

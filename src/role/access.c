@@ -19,7 +19,8 @@ struct key_usage {
     _Atomic uint32_t in_flight;
     _Atomic uint32_t output_mean; /* tokens of an answer; racing loops may lose one of two */
     struct bucket requests, tokens;
-    struct http_share share; /* of the memory for bodies */
+    struct http_share share;                /* of the memory for bodies */
+    unsigned char sha256[KEY_SHA256_BYTES]; /* of the key */
     uint64_t key_id;
 };
 
@@ -53,6 +54,7 @@ usage_new(const struct key_entry *key)
     atomic_init(&u->refs, 1);
     atomic_init(&u->output_mean, OUTPUT_TOKENS_FIRST);
     u->share.release = release_share;
+    memcpy(u->sha256, key->sha256, sizeof(u->sha256));
     memcpy(&u->key_id, key->sha256, sizeof(u->key_id));
     u->key_id |= 1; /* never 0, which says "no keys" */
     return u;
@@ -134,7 +136,11 @@ find(const struct access *a, const struct http_request *r, uint64_t wall_s,
         return ACCESS_NO_KEY;
     if (text.bytes > KEY_TEXT_BYTES_MAX)
         return ACCESS_UNKNOWN_KEY;
-    *ret_key = keys_find(&a->keys, text);
+    /* Who was admitted was hashed then; whether the key is still known is asked again. */
+    *ret_key = r->share != NULL
+                   ? keys_find_sha256(&a->keys,
+                                      CONTAINER_OF(r->share, struct key_usage, share)->sha256)
+                   : keys_find(&a->keys, text);
     if (*ret_key == NULL)
         return ACCESS_UNKNOWN_KEY;
     return (*ret_key)->expires_s != 0 && wall_s >= (*ret_key)->expires_s ? ACCESS_EXPIRED

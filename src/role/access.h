@@ -60,7 +60,8 @@ MUST_USE enum err access_init(struct access *a, const struct keys *keys, bool op
                               const struct access *previous, struct arena *arena);
 void access_fini(struct access *a);
 
-/* Who asks? Does not count. Grants without limits, or says why not. */
+/* Who asks? By its key, or, where r->share is one of access_share, by that: it was admitted by its
+ * key. Does not count. Grants without limits, or says why not. */
 enum access_verdict access_who(const struct access *a, const struct http_request *r,
                                uint64_t wall_s, struct access_grant *ret_grant);
 /* The same and, when granted, counts the request in: access_leave must follow. */

@@ -445,14 +445,20 @@ const struct key_entry *
 keys_find(const struct keys *keys, struct span key_text)
 {
     unsigned char sha256[KEY_SHA256_BYTES];
-    const struct key_entry *found = NULL;
-    size_t low = 0, high = keys->count;
-    uint64_t wanted;
 
     if (key_text.bytes == 0 || key_text.bytes > KEY_TEXT_BYTES_MAX)
         return NULL;
     keys_sha256(key_text, sha256);
-    wanted = beginning(sha256);
+    return keys_find_sha256(keys, sha256);
+}
+
+const struct key_entry *
+keys_find_sha256(const struct keys *keys, const unsigned char sha256[KEY_SHA256_BYTES])
+{
+    const struct key_entry *found = NULL;
+    size_t low = 0, high = keys->count;
+    uint64_t wanted = beginning(sha256);
+
     while (low < high) {
         size_t middle = low + (high - low) / 2;
 
@@ -462,7 +468,7 @@ keys_find(const struct keys *keys, struct span key_text)
             high = middle;
     }
     for (; low < keys->count && beginning(keys->list[low].sha256) == wanted; low++) {
-        if (CRYPTO_memcmp(keys->list[low].sha256, sha256, sizeof(sha256)) == 0)
+        if (CRYPTO_memcmp(keys->list[low].sha256, sha256, KEY_SHA256_BYTES) == 0)
             found = &keys->list[low];
     }
     return found;

@@ -56,6 +56,9 @@ MUST_USE enum err keys_parse(struct span yaml, struct arena *arena, struct keys 
 /* The entry of this key, or NULL. How long it takes says nothing of use about other keys: see
  * keys.c. */
 const struct key_entry *keys_find(const struct keys *keys, struct span key_text);
+/* The same for the key whose hash this is. */
+const struct key_entry *keys_find_sha256(const struct keys *keys,
+                                         const unsigned char sha256[KEY_SHA256_BYTES]);
 void keys_sha256(struct span text, unsigned char ret_sha256[KEY_SHA256_BYTES]);
 /* "high" "normal" "low"; ERR_NOT_FOUND. */
 MUST_USE enum err keys_priority(struct span text, enum priority *ret_priority);

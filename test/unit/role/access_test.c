@@ -104,6 +104,27 @@ check_who(const struct access *a)
     access_leave(&grant, 0, 0, 0);
 }
 
+/* Who was admitted by its key need not be hashed again; but it is asked again whether it may. */
+static void
+check_admitted(const struct access *a)
+{
+    const struct http_header header = {SPAN_LIT("x-api-key"), SPAN_LIT("sk-2")};
+    struct http_request request = {.headers = &header, .header_count = 1};
+    struct access none = {.open = false};
+    struct access_grant first, again;
+
+    CHECK(access_who(a, &request, 0, &first) == ACCESS_GRANTED, "admitted");
+    request.share = access_share(a, &first);
+    CHECK(access_enter(a, &request, (struct access_time){0, 0}, &again) == ACCESS_GRANTED &&
+              again.key == first.key && again.key_id == first.key_id,
+          "it is the same one that enters");
+    access_leave(&again, 0, 0, 0);
+    CHECK(access_who(a, &request, EXPIRES_S, &again) == ACCESS_EXPIRED, "not when it is over");
+    CHECK(access_who(&none, &request, 0, &again) == ACCESS_UNKNOWN_KEY,
+          "nor when a reload took the key away");
+    request.share->release(request.share);
+}
+
 static void
 check_at_once(const struct access *a)
 {
@@ -242,6 +263,7 @@ main(void)
     arena_init(&arena, 4 << 20);
     make(&a, false, 1000, NULL);
     check_who(&a);
+    check_admitted(&a);
     check_at_once(&a);
     check_requests(&a, (uint64_t)2 * MINUTE_NS);
     check_tokens(&a, (uint64_t)5 * MINUTE_NS);
