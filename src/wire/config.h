@@ -40,6 +40,7 @@
  *         ca: file:PATH, reach: [10.0.0.0/8 ...]}    none
  *   operators: {trust: [ed25519:...]}               none: every node is unproven
  *   operators: {revoke: [ed25519:... | sha256:...]} none
+ *   operators: {only: true}                         false
  *   models: {NAME: {aliases: [NAME ...], params: 8B}}
  *   engines: [{url, name, key, region, operator, site, gpu, kind, slots} ...]
  *     with https: pin: sha256:...  |  ca: file:PATH      the system's CAs
@@ -130,6 +131,7 @@ struct config_operators {
     size_t trust_count;
     struct signature_revoked *revoke;
     size_t revoke_count;
+    bool only; /* nodes that none of those vouches for are refused */
 };
 
 struct config_model {

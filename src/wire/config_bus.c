@@ -54,7 +54,7 @@ read_servers(struct schema_reader *r, const struct schema_key *key,
 
 /* bool */
 static void
-read_http(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
+read_bool(struct schema_reader *r, const struct schema_key *key, const struct yaml_tree_node *node,
           void *base)
 {
     if (!schema_is_scalar(r, key, node))
@@ -163,7 +163,7 @@ read_reach(struct schema_reader *r, const struct schema_key *key, const struct y
 #define BUS(member_) .offset = offsetof(struct config_bus, member_)
 
 const struct schema_key config_bus_keys[] = {
-    {.name = "http", .read = read_http, BUS(http), .example = "true"},
+    {.name = "http", .read = read_bool, BUS(http), .example = "true"},
     {.name = "reach", .read = read_reach, .example = "10.0.0.0/8"},
     {.name = "nats", .read = read_servers, .example = "nats://bus.example:4222"},
     {.name = "nkey",
@@ -282,5 +282,9 @@ read_revoke(struct schema_reader *r, const struct schema_key *key,
 const struct schema_key config_operators_keys[] = {
     {.name = "trust", .read = read_trust, .example = KEY_EXAMPLE},
     {.name = "revoke", .read = read_revoke, .example = KEY_EXAMPLE},
+    {.name = "only",
+     .read = read_bool,
+     .offset = offsetof(struct config_operators, only),
+     .example = "true"},
     {.name = NULL},
 };

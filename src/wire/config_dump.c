@@ -304,20 +304,23 @@ put_operators(struct text *t, const struct config_operators *o)
 {
     char key[SIGNATURE_KEY_TEXT_SIZE];
 
-    if (o->trust_count + o->revoke_count == 0)
+    if (o->trust_count + o->revoke_count == 0 && !o->only)
         return;
     put(t, "operators: {");
+    if (o->only)
+        put(t, "only: true%s", o->trust_count + o->revoke_count > 0 ? ", " : "");
     for (size_t i = 0; i < o->trust_count; i++) {
         signature_key_text(&o->trust[i], key);
         put_field(t, i > 0 ? ", " : "trust: [", span_of(key), "");
     }
-    put(t, "%s", o->trust_count > 0 && o->revoke_count > 0 ? "], " : "");
+    if (o->trust_count > 0)
+        put(t, "]%s", o->revoke_count > 0 ? ", " : "");
     for (size_t i = 0; i < o->revoke_count; i++) {
         message_hex(o->revoke[i].bytes, sizeof(o->revoke[i].bytes), key);
         put(t, "%s\"%s%s\"", i > 0 ? ", " : "revoke: [",
             o->revoke[i].is_record ? "sha256:" : SIGNATURE_KEY_PREFIX, key);
     }
-    put(t, "]}\n");
+    put(t, "%s}\n", o->revoke_count > 0 ? "]" : "");
 }
 
 enum err

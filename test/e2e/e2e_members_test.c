@@ -15,6 +15,7 @@
 #include "io/bus_nats.h"
 #include "io/clock.h"
 #include "nats_server.h"
+#include "role/gateway/attempt.h"
 #include "tap.h"
 #include "wire/report_sender.h"
 
@@ -303,6 +304,8 @@ piggyback(char *text, size_t size)
              (unsigned long long)nodes[0].epoch, (unsigned long long)atomic_fetch_add(&at_us, 1));
 }
 
+static unsigned tells_times = 1;
+
 static bool
 tells_of_itself(struct e2e_call *call)
 {
@@ -316,12 +319,15 @@ tells_of_itself(struct e2e_call *call)
                  "\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}");
         return true;
     }
-    snprintf(comment, sizeof(comment), ": isochrone-report %s\n\n", json);
     e2e_stream_head(call);
     e2e_chunk(call,
               "data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},"
               "\"finish_reason\":\"stop\"}]}\n\n");
-    e2e_chunk(call, comment);
+    for (unsigned i = 0; i < tells_times; i++) {
+        snprintf(comment, sizeof(comment), ": isochrone-report %s\n\n", json);
+        e2e_chunk(call, comment);
+        piggyback(json, sizeof(json));
+    }
     e2e_chunk(call, "data: [DONE]\n\n");
     e2e_chunk(call, "");
     return true;
@@ -378,6 +384,14 @@ test_piggyback(void)
           "nor of a trailer");
     e2e_reply_fini(&reply);
     CHECK(wait_page(&gateway, "/network/v1/bus", "\"piggybacks\":3", true), "which is taken");
+    e2e_engine_script(engines[0], tells_of_itself);
+    tells_times = 1000;
+    e2e_ask(gateway.port, "POST", "/v1/chat/completions", "", E2E_STREAM, &reply);
+    CHECK(reply.status == 200 && reply.whole && is_silent_about_it(&reply), "a flood of them");
+    e2e_reply_fini(&reply);
+    _Static_assert(ATTEMPT_REPORTS_MAX == 16, "and the three before");
+    CHECK(wait_page(&gateway, "/network/v1/bus", "\"piggybacks\":19", true),
+          "an answer tells so often, and no more");
     e2e_engine_script(engines[0], e2e_good);
 }
 

@@ -144,11 +144,11 @@ is_member(const struct gateway *g, uint32_t node)
 }
 
 void
-attempt_take_report(const struct attempt *a, struct span json)
+attempt_take_report(struct attempt *a, struct span json)
 {
     struct gateway *g = a->request->lane->gateway;
 
-    if (json.bytes > 0 && is_member(g, a->node))
+    if (json.bytes > 0 && is_member(g, a->node) && a->reports++ < ATTEMPT_REPORTS_MAX)
         members_take_piggyback(g->members, a->node, json);
 }
 
@@ -490,6 +490,7 @@ attempt_start(struct request *r, const struct action_dispatch *dispatch, uint32_
     a->mode = ATTEMPT_HEAD;
     a->number = dispatch->attempt;
     a->node = dispatch->node;
+    a->reports = 0;
     a->recent = recent;
     a->kind = atomic_load_explicit(&g->node_kinds[dispatch->node], memory_order_relaxed);
     a->status = 0;

@@ -41,6 +41,7 @@ struct attempt {
     struct fleet *fleet; /* as of the dispatch; a reference. NULL: never used */
     enum attempt_mode mode;
     uint32_t number, node; /* number 0: never used */
+    uint32_t reports;      /* that rode on its answer */
     uint32_t recent;       /* place of the decision */
     enum engine_kind kind;
     unsigned status;
@@ -59,9 +60,11 @@ struct attempt {
 void attempt_start(struct request *r, const struct action_dispatch *dispatch, uint32_t recent);
 /* Cancel the call if there is one. The engine stops working for it. */
 void attempt_cancel(struct attempt *a);
+/* The node told how busy it is, in or behind its answer; nothing of it goes to the client. What it
+ * says more often than ATTEMPT_REPORTS_MAX in an answer is nobody's. */
+#define ATTEMPT_REPORTS_MAX 16u
+void attempt_take_report(struct attempt *attempt, struct span json);
 /* The request is over: free its buffers. */
-/* The node told how busy it is, in or behind its answer; nothing of it goes to the client. */
-void attempt_take_report(const struct attempt *attempt, struct span json);
 void attempt_close(struct attempt *a);
 /* Cancel the call and report the failure. The request may be gone after it. */
 void attempt_fail(struct attempt *a, enum failure failure, float retry_after_ms);

@@ -424,14 +424,29 @@ may_look(struct members *m, const struct member *member, const struct members_me
  * shows nothing, when the first one to come has made it himself. */
 static bool
 is_entitled(const struct members_message *message, const struct member *member,
-            const struct roster_node *configured, const struct report_hello *h, bool proven)
+            const struct roster_node *configured, const struct report_hello *h)
 {
     bool has_key = member != NULL && signature_key_eq(&member->sender.key, &h->identity.key);
 
-    if (configured == NULL || proven || !message->is_public || (has_key && !member->by_public))
+    if (configured == NULL || !message->is_public || (has_key && !member->by_public))
         return true;
     return message->pin != NULL && configured->tls_pin != NULL &&
            memcmp(message->pin, configured->tls_pin, TLS_PIN_BYTES) == 0;
+}
+
+/* As what it says to be; REPORT_NEWS: yes. */
+static uint32_t
+may_be_member(const struct members_message *message, const struct member *member,
+              const struct roster *roster, const struct report_hello *h,
+              enum identity_verdict identity)
+{
+    const struct roster_node *configured = roster_find(roster, message->name);
+
+    if (!identity_is_unproven(identity)) /* proven, or refused for what it shows */
+        return REPORT_NEWS;
+    if (!is_entitled(message, member, configured, h))
+        return MEMBERS_TAKEN_NAME;
+    return configured == NULL && roster->config.operators.only ? MEMBERS_UNTRUSTED : REPORT_NEWS;
 }
 
 /* What it says is no news by itself: who knows it, and from where? */
@@ -462,7 +477,7 @@ take_hello(struct members *m, struct member *member, const struct members_messag
                                          .revoked = operators->revoke,
                                          .revoked_count = operators->revoke_count};
     enum identity_verdict identity;
-    enum report_verdict verdict;
+    uint32_t verdict;
     struct report_sender unknown = {.epoch = 0};
     struct roster_member *node;
     bool is_stranger = member == NULL, is_taken;
@@ -478,8 +493,9 @@ take_hello(struct members *m, struct member *member, const struct members_messag
         return MEMBERS_TABLE_FULL;
     if (identity != IDENTITY_PROVEN && !identity_is_unproven(identity))
         identity_words(identity, &h->identity, clock_wall_s(), words);
-    if (!is_entitled(message, member, configured, h, identity == IDENTITY_PROVEN))
-        return MEMBERS_TAKEN_NAME;
+    verdict = may_be_member(message, member, roster, h, identity);
+    if (verdict != REPORT_NEWS)
+        return verdict;
     if (!make_node(m, &h->identity, roster, &node))
         return MEMBERS_NO_URL;
     if (node->node.address.bytes > 0 && configured == NULL &&

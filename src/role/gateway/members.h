@@ -56,6 +56,7 @@ enum members_refusal {
     MEMBERS_BUSY_ADDRESS, /* more than one client address may send over HTTP */
     MEMBERS_CLOCK,        /* a hello over HTTP that is old, or whose clock is off */
     MEMBERS_TAKEN_NAME,   /* a stranger shows the name of a node of the configuration */
+    MEMBERS_UNTRUSTED,    /* operators.only, and none of them vouches for it */
     MEMBERS_VERDICT_COUNT
 };
 

@@ -492,6 +492,7 @@ static void
 on_sweep(struct loop_timer *timer)
 {
     struct members *m = CONTAINER_OF(timer, struct members, sweep_timer);
+    const struct roster *base = roster_base(lane_fleet(&m->gateway->lanes[0])->roster);
     uint64_t now_ns = clock_now_ns();
     struct bus_state bus;
 
@@ -508,6 +509,8 @@ on_sweep(struct loop_timer *timer)
             member->sender.proven = false;
             member->identity = IDENTITY_EXPIRED;
             member->wants_hello = true;
+            if (!member->is_over && members_must_leave(member, base))
+                members_end(m, member, MEMBERS_UNTRUSTED, members_verdict_words(MEMBERS_UNTRUSTED));
         }
         if (is_half) {
             members_drop_pages(m, member);

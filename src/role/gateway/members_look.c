@@ -36,6 +36,9 @@ static const struct {
     [MEMBERS_TAKEN_NAME - MEMBERS_MALFORMED] =
         {"taken_name", "the configuration names a node so (`engines`): over HTTP an operator of "
                        "operators.trust has to vouch for who says that it is this one"},
+    [MEMBERS_UNTRUSTED - MEMBERS_MALFORMED] =
+        {"untrusted", "no operator of operators.trust vouches for it, and others are not taken "
+                      "here (operators.only)"},
 };
 
 const char *

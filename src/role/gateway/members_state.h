@@ -111,6 +111,8 @@ bool members_may_reach(const struct roster *roster, bool proven,
 struct tls_context *members_tls(const struct members *m, const struct roster *roster);
 /* It is no member any more, until another hello. */
 void members_end(struct members *m, struct member *member, uint32_t verdict, const char *words);
+/* Only proven ones may be there, and it is not? */
+bool members_must_leave(const struct member *member, const struct roster *roster);
 /* By this configuration: who is revoked leaves, who was proven by whom is not trusted any more is
  * unproven, and who was shown another certificate than ours is asked for its hello. */
 void members_judge_again(struct members *m, const struct roster *roster);

@@ -69,6 +69,13 @@ members_end(struct members *m, struct member *member, uint32_t verdict, const ch
     members_gather_soon(m);
 }
 
+bool
+members_must_leave(const struct member *member, const struct roster *roster)
+{
+    return roster->config.operators.only && !member->sender.proven &&
+           roster_find(roster, span_of(member->name)) == NULL;
+}
+
 static void
 judge(struct members *m, struct member *member, const struct roster *roster,
       const struct identity_trust *trust)
@@ -87,6 +94,10 @@ judge(struct members *m, struct member *member, const struct roster *roster,
     }
     if (member->by_public && !s->proven && roster_find(roster, span_of(member->name)) != NULL) {
         members_end(m, member, MEMBERS_TAKEN_NAME, members_verdict_words(MEMBERS_TAKEN_NAME));
+        return;
+    }
+    if (members_must_leave(member, roster)) {
+        members_end(m, member, MEMBERS_UNTRUSTED, members_verdict_words(MEMBERS_UNTRUSTED));
         return;
     }
     if (member->node != NULL && roster_find(roster, span_of(member->name)) == NULL &&

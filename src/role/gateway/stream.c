@@ -302,7 +302,7 @@ take_done(struct attempt *a)
 
 /* Comments end here; one of them is a member's last word on how busy it is. */
 static void
-take_comment(const struct attempt *a, struct span raw)
+take_comment(struct attempt *a, struct span raw)
 {
     const struct span begin = SPAN_LIT(": isochrone-report ");
 

@@ -382,6 +382,34 @@ test_trust(void)
     leave(&n);
 }
 
+/* Nobody but nodes of trusted operators. */
+static void
+test_only(void)
+{
+    struct bus_node stranger = new_node(30), proven = new_node(31), named = new_node(32);
+
+    join(&stranger);
+    CHECK(models_of(&stranger) == 1, "a stranger is there");
+    write_config("operators: {trust: [\"%s\"], only: true}\n"
+                 "engines: [{name: n32, url: \"http://127.0.0.1:2\", kind: openai}]\n",
+                 operator_key);
+    reload();
+    CHECK(models_of(&stranger) == -1 && was_refused(&stranger, MEMBERS_UNTRUSTED, "operators.only"),
+          "and leaves when only others may be");
+    CHECK(hello(&stranger) == MEMBERS_UNTRUSTED, "it does not come back");
+    CHECK(hello(&named) == REPORT_NEWS, "one that the configuration names comes");
+    proven.operator_secret = &operator_secret;
+    join(&proven);
+    CHECK(models_of(&proven) == 1 && look(&proven).proven, "so does a proven one");
+    member_find(&members()->table, span_of(proven.name))->expires_s = clock_wall_s() + 5;
+    pass(20 * SECOND_NS);
+    CHECK(models_of(&proven) == -1 && was_refused(&proven, MEMBERS_UNTRUSTED, "operators.only"),
+          "until its record expires");
+    leave(&named);
+    write_config("models: {other: {}}\n");
+    reload();
+}
+
 /* ---- Places. */
 
 static void
@@ -838,6 +866,7 @@ main(void)
     test_pages();
     test_silence();
     test_trust();
+    test_only();
     test_places();
     test_names();
     test_named();

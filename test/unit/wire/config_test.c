@@ -262,6 +262,7 @@ static const struct {
     {"operators: {revoke: [\"sha256:12\"]}", 1, 22, "64 digits"},
     {"operators: {revoke: [\"" OPERATOR "\", \"" OPERATOR "\"]}", 1, 98, "twice"},
     {"operators: {trust: ed25519:12}", 1, 20, "trust is a list"},
+    {"operators: {only: perhaps}", 1, 19, "true or false"},
     {"operators: {trust: [\"ed25519:12\"]}", 1, 21, "64 digits"},
     {"operators: {trust: [\"" OPERATOR "\", \"" OPERATOR "\"]}", 1, 97, "twice"},
     {"models: [a]", 1, 9, "models are names"},
@@ -363,7 +364,8 @@ check_dump(void)
               "log: {file: l.log, level: warn, format: json}\n"
               "bus: {http: true, reach: [10.0.0.0/8, \"fd00:1::/32\", 1.2.3.4], nats: "
               "[\"tls://b\", \"nats://c:1\"], user: u, password: file:w, ca: file:z}\n"
-              "operators: {trust: [\"" OPERATOR "\"], revoke: [\"" OPERATOR "\", \"" RECORD "\"]}\n"
+              "operators: {only: true, trust: [\"" OPERATOR "\"], revoke: [\"" OPERATOR
+              "\", \"" RECORD "\"]}\n"
               "listen: {tls: {cert: file:c, key: file:d, client_ca: file:e, client_auth: "
               "optional}}\n"
               "engines: [{url: \"http://a\", key: \"${SECRET}\"}, {url: \"https://c\", ca: file:f, "
@@ -387,7 +389,7 @@ check_dump(void)
     CHECK(strstr(copy,
                  "bus: {http: true, reach: [\"10.0.0.0/8\", \"fd00:1:0:0:0:0:0:0/32\", "
                  "\"1.2.3.4/32\"], nats: [\"tls://b\", \"nats://c:1\"], user: \"u\", password: "
-                 "\"file:w\", ca: \"file:z\"}\noperators: {trust: [\"" OPERATOR
+                 "\"file:w\", ca: \"file:z\"}\noperators: {only: true, trust: [\"" OPERATOR
                  "\"], revoke: [\"" OPERATOR "\", \"" RECORD "\"]}\n") != NULL,
           "and the bus");
     CHECK(strstr(copy, "params: 0.5B") != NULL && strstr(copy, "body_bytes_max: 64MiB") != NULL,
