@@ -34,6 +34,7 @@ struct said { /* a message, and what was shown beside it */
     bool is_public;
     const struct signature *signature; /* NULL: none */
     const unsigned char *pin;          /* NULL: none */
+    struct bucket *strangers;          /* NULL: on the admin side */
 };
 
 /* What nodes say of themselves. */
@@ -44,7 +45,8 @@ take_member(const struct said *said, struct members_answer *ret_answer)
                                       .body = said->body,
                                       .is_public = said->is_public,
                                       .signature = said->signature,
-                                      .pin = said->pin};
+                                      .pin = said->pin,
+                                      .strangers = said->strangers};
 
     if (members_kind_parse(said->kind, &message.kind) == ERR_OK && config_is_name(message.name))
         members_take(said->gateway->members, &message, ret_answer);
@@ -100,17 +102,23 @@ bus_http_admits(const struct roster *roster, const struct http_request *r)
            bytes <= MESSAGE_BYTES_MAX;
 }
 
+static size_t
+slot_of(const struct admin_call *call)
+{
+    struct sockaddr_storage peer;
+
+    http_exchange_peer(call->exchange, &peer, NULL);
+    return http_addresses_hash(call->lane->gateway->addresses, (const struct sockaddr *)&peer) %
+           BUS_HTTP_ADDRESSES;
+}
+
 static bool
 address_may(const struct admin_call *call)
 {
-    struct gateway *g = call->lane->gateway;
-    struct sockaddr_storage peer;
+    struct bus_http *b = &call->lane->gateway->bus_http;
     uint64_t wait_ns;
-    size_t slot;
 
-    http_exchange_peer(call->exchange, &peer, NULL);
-    slot = http_addresses_hash(g->addresses, (const struct sockaddr *)&peer) % BUS_HTTP_ADDRESSES;
-    return bucket_take(&g->bus_http.buckets[slot], BUS_HTTP_PER_MINUTE_MAX, 1, clock_now_ns(),
+    return bucket_take(&b->buckets[slot_of(call)], BUS_HTTP_PER_MINUTE_MAX, 1, clock_now_ns(),
                        &wait_ns);
 }
 
@@ -185,6 +193,8 @@ read_request(struct admin_call *call, struct said *ret_said, struct signature *s
         members_refuse(members, MEMBERS_REPORT, nobody, MEMBERS_MALFORMED,
                        "Isochrone-Signature is ed25519: and 128 digits of 0-9a-f", &a);
     else {
+        if (!call->is_admin)
+            ret_said->strangers = &call->lane->gateway->bus_http.strangers[slot_of(call)];
         ret_said->signature = shown.bytes > 0 ? signature : NULL;
         ret_said->pin = http_exchange_client_pin(call->exchange, pin) ? pin : NULL;
         return true;

@@ -20,7 +20,9 @@ struct admin_call;
 struct roster;
 
 struct bus_http {
-    struct bucket buckets[BUS_HTTP_ADDRESSES]; /* by hash of the address; all lanes' */
+    /* by hash of the address; all lanes': */
+    struct bucket buckets[BUS_HTTP_ADDRESSES];
+    struct bucket strangers[BUS_HTTP_ADDRESSES]; /* nodes of which nothing is known */
 };
 
 /* POST /network/v1/bus/KIND. On the public side too. */

@@ -441,12 +441,19 @@ may_be_member(const struct members_message *message, const struct member *member
               enum identity_verdict identity)
 {
     const struct roster_node *configured = roster_find(roster, message->name);
+    uint64_t wait_ns;
 
     if (!identity_is_unproven(identity)) /* proven, or refused for what it shows */
         return REPORT_NEWS;
     if (!is_entitled(message, member, configured, h))
         return MEMBERS_TAKEN_NAME;
-    return configured == NULL && roster->config.operators.only ? MEMBERS_UNTRUSTED : REPORT_NEWS;
+    if (configured == NULL && roster->config.operators.only)
+        return MEMBERS_UNTRUSTED;
+    if (member == NULL && message->strangers != NULL &&
+        !bucket_take(message->strangers, MEMBERS_ADDRESS_STRANGERS_MAX, 1, clock_now_ns(),
+                     &wait_ns))
+        return MEMBERS_BUSY_ADDRESS;
+    return REPORT_NEWS;
 }
 
 /* What it says is no news by itself: who knows it, and from where? */

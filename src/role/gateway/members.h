@@ -69,7 +69,11 @@ struct members_message {
     bool is_public;
     const struct signature *signature; /* Isochrone-Signature; NULL: none */
     const unsigned char *pin;          /* of the client's certificate, which was good; NULL: none */
+    struct bucket *strangers; /* of its client address: unknown names that nobody vouches for; NULL:
+                                 not asked */
 };
+/* As many nodes as an address can have, by the messages that may come from it, in a minute. */
+#define MEMBERS_ADDRESS_STRANGERS_MAX 240u
 
 struct members_answer {
     uint32_t verdict; /* enum report_verdict, or enum members_refusal */

@@ -101,11 +101,30 @@ on_resolved(struct worker_job *job)
             end_resolve(m, member, m->resolved[i], roster_base(fleet->roster));
         roster_member_unref(m->resolving[i]);
     }
-    m->resolving_count = 0;
+    m->resolving_count = m->resolving_proven = 0;
     m->is_changed = true;
     members_gather_soon(m);
     members_unlock(m);
     fleet_unref(fleet);
+}
+
+/* Strangers choose which server of names is asked, and how long that takes: they wait behind those
+ * of whom more is known, and leave them room. */
+static void
+ask_address(struct members *m, struct member *member)
+{
+    bool proven = member->sender.proven;
+
+    if (m->resolving_count >= (proven ? MEMBERS_RESOLVE_MAX : MEMBERS_RESOLVE_MAX / 2))
+        return;
+    member->is_resolving = true;
+    m->resolving[m->resolving_count] = roster_member_ref(member->next);
+    if (proven) {
+        struct roster_member *first = m->resolving[m->resolving_proven];
+        m->resolving[m->resolving_proven++] = m->resolving[m->resolving_count];
+        m->resolving[m->resolving_count] = first;
+    }
+    m->resolving_count++;
 }
 
 /* Is the address of what it is to be known? If not it is asked for. */
@@ -116,10 +135,8 @@ has_address(struct members *m, struct member *member)
         return false;
     if (member->next->node.address.bytes > 0)
         return true;
-    if (!m->is_resolving && m->resolving_count < MEMBERS_RESOLVE_MAX) {
-        member->is_resolving = true;
-        m->resolving[m->resolving_count++] = roster_member_ref(member->next);
-    }
+    if (!m->is_resolving)
+        ask_address(m, member);
     return false;
 }
 

@@ -62,7 +62,7 @@ struct members {
     bool is_resolving; /* the job is under way */
     struct roster_member *resolving[MEMBERS_RESOLVE_MAX];
     bool resolved[MEMBERS_RESOLVE_MAX];
-    uint32_t resolving_count, looked_up_count;
+    uint32_t resolving_count, resolving_proven, looked_up_count; /* the proven ones come first */
     uint32_t index_fresh; /* indices that were never used begin here */
 };
 

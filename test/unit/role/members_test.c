@@ -506,6 +506,34 @@ test_names(void)
     CHECK(models_of(&n) == -1 && was_refused(&n, MEMBERS_BAD_PLACE, "has no address"), "is told");
 }
 
+/* Strangers whose servers of names take their time. */
+static void
+test_names_order(void)
+{
+    struct bus_node nodes[3];
+    struct worker *worker = gateway->worker;
+
+    gateway->worker = NULL; /* nothing is looked up yet */
+    for (unsigned i = 0; i < 3; i++) {
+        nodes[i] = new_node(33 + i);
+        nodes[i].operator_secret = i == 2 ? &operator_secret : NULL;
+        CHECK(hello_from(&nodes[i], "http://localhost:1") == REPORT_NEWS, "a name");
+    }
+    gather();
+    CHECK(members()->resolving_count == 3 &&
+              span_eq_text(members()->resolving[0]->node.name, nodes[2].name),
+          "a proven one that comes last is looked up first");
+    gateway->worker = worker;
+    members_lock(members());
+    members_gather_soon(members());
+    members_unlock(members());
+    for (unsigned i = 0; i < 3; i++) {
+        wait_resolved(&nodes[i]);
+        CHECK(report(&nodes[i], true) == REPORT_NEWS, "each is");
+        leave(&nodes[i]);
+    }
+}
+
 /* ---- The configuration names a member, and no more. */
 
 static void
@@ -751,6 +779,34 @@ test_hoard(void)
 
 /* ---- Strangers take all the room there is. */
 
+/* From one address. */
+static void
+test_address(void)
+{
+    struct bucket bucket = {0};
+    char text[MESSAGE_BYTES_MAX];
+    struct members_answer answer;
+    struct members_message message = {
+        .kind = MEMBERS_HELLO, .is_public = true, .strangers = &bucket};
+    struct bus_node n[6];
+    uint64_t wait_ns;
+
+    must(bucket_take(&bucket, MEMBERS_ADDRESS_STRANGERS_MAX, MEMBERS_ADDRESS_STRANGERS_MAX - 3,
+                     clock_now_ns(), &wait_ns));
+    for (unsigned i = 0; i < 6; i++) {
+        n[i] = new_node(40 + i);
+        n[i].operator_secret = i == 5 ? &operator_secret : NULL;
+        message.name = span_of(n[i].name);
+        message.body = (struct span){text, bus_node_hello_text(&n[i], text)};
+        members_take(members(), &message, &answer);
+        CHECK(answer.verdict == (i < 3 || i == 5 ? REPORT_NEWS : MEMBERS_BUSY_ADDRESS),
+              "so many that nobody knows come from there, and all who are vouched for");
+    }
+    for (unsigned i = 0; i < 3; i++)
+        leave(&n[i]);
+    leave(&n[5]);
+}
+
 /* Hellos that nobody signed, each under another name. */
 static void
 test_strangers(void)
@@ -869,6 +925,7 @@ main(void)
     test_only();
     test_places();
     test_names();
+    test_names_order();
     test_named();
     test_old_acks();
     test_forged();
@@ -876,6 +933,9 @@ main(void)
     test_clock();
     test_taken_name();
     test_hoard();
+    write_config("operators: {trust: [\"%s\"]}\n", operator_key);
+    reload();
+    test_address();
     test_strangers();
     test_room();
     gateway_close(gateway);
