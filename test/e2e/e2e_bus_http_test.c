@@ -8,6 +8,7 @@
 #include "bus_node.h"
 #include "e2e.h"
 #include "role/gateway/bus_http.h"
+#include "role/gateway/members.h"
 #include "tap.h"
 #include "wire/message_proof.h"
 
@@ -175,6 +176,23 @@ read_answers(int fd, unsigned count, const char *text)
     return found;
 }
 
+/* Nodes that are none, one after the other. */
+static void
+test_strangers(void)
+{
+    char text[MESSAGE_BYTES_MAX + 1], body[512];
+    unsigned status = 200, count = 0;
+    struct bus_node n;
+
+    for (; status == 200 && count < 4 * MEMBERS_ADDRESS_STRANGERS_MAX; count++) {
+        bus_node_init(&n, NULL, 1000 + count, e2e_engine_port(engine));
+        status = post(gateway.port, "hello", "", hello_of(&n, text), body);
+    }
+    CHECK(status == 429 && strstr(body, "busy_address") != NULL, "an address brings so many");
+    CHECK(post(gateway.port, "hello", "", hello_of(&node, text), NULL) != 429,
+          "one that is known is heard");
+}
+
 /* More than an address may say, as fast as it can. */
 static void
 test_flood(void)
@@ -216,6 +234,7 @@ main(void)
     test_join();
     test_proof();
     test_bounds();
+    test_strangers();
     test_flood();
     e2e_gateway_stop(&gateway);
     e2e_engine_stop(engine);
