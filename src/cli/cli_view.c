@@ -56,9 +56,9 @@ no_model(const struct cli_admin *a, const cJSON *models, const char *wanted)
 }
 
 static int
-print_view(struct cli_admin *a, const struct cli_view *view, const cJSON *models,
-           const char *wanted)
+print_view(struct cli_admin *a, const struct cli_view *view, const cJSON *json, const char *wanted)
 {
+    const cJSON *models = cJSON_GetObjectItemCaseSensitive(json, "models");
     size_t count = 0, room = 0;
     struct view_row *rows = NULL;
     const cJSON *m, *region;
@@ -95,6 +95,8 @@ print_view(struct cli_admin *a, const struct cli_view *view, const cJSON *models
     for (size_t i = 0; i < count; i++)
         view->row(&t, rows[i].model, rows[i].region);
     cli_table_print(&t);
+    if (view->foot != NULL)
+        view->foot(json);
     return CLI_OK;
 }
 
@@ -118,7 +120,7 @@ cli_view_show(const struct cli_view *view, int argc, char **argv)
         else if (a.json)
             printf("%.*s\n", (int)text.bytes, text.data);
         else
-            result = print_view(&a, view, cJSON_GetObjectItemCaseSensitive(json, "models"), wanted);
+            result = print_view(&a, view, json, wanted);
         cJSON_Delete(json);
     }
     cli_admin_close(&a);

@@ -79,9 +79,9 @@ cmd_demand(int argc, char **argv)
         {"READ", "tok/s", 0, false, false, 2},  {"WRITE", "tok/s", 0, false, false, 2},
         {"OTHERS", "req/s", 0, false, true, 1}, {"TOLD BY", "", 8, true, true, 1},
     };
-    static const struct cli_view view = {"/network/v1/demand", columns,
-                                         sizeof(columns) / sizeof(columns[0]), row,
-                                         "nobody asked for a model yet"};
+    static const struct cli_view view = {
+        "/network/v1/demand",          columns, sizeof(columns) / sizeof(columns[0]), row, NULL,
+        "nobody asked for a model yet"};
 
     return cli_view_show(&view, argc, argv);
 }

@@ -51,8 +51,8 @@ cmd_readiness(int argc, char **argv)
         {"FAILED", "", 0, false, true, 0},   {"SILENT", "", 0, false, true, 0},
         {"NEXT", "s", 0, false, true, 0},
     };
-    static const struct cli_view view = {"/network/v1/readiness", columns,
-                                         sizeof(columns) / sizeof(columns[0]), row, NULL};
+    static const struct cli_view view = {
+        "/network/v1/readiness", columns, sizeof(columns) / sizeof(columns[0]), row, NULL, NULL};
 
     return cli_view_show(&view, argc, argv);
 }

@@ -216,7 +216,9 @@ struct headroom_view {
     float requests_s;      /* served now, by all gateways */
     float most_requests_s; /* that can be, with what else runs on these nodes */
     float prompt_tokens, uncached_tokens, output_tokens; /* of a usual request */
-    float correction; /* learned by the checks; most_requests_s has it */
+    float known_part;  /* of it, how far the nodes' speeds were measured there, 0..1 */
+    float others_part; /* of the nodes' time, that other models take now, 0..1 */
+    float correction;  /* learned by the checks; most_requests_s has it */
     struct headroom_checked checked;
     float checked_ago_ms; /* NAN: never */
 };

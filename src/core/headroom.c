@@ -267,6 +267,8 @@ headroom_add(struct core *core, uint32_t node, const struct headroom_turn *turns
     }
     sum->most_ms[least] += rates.most_ms[least];
     sum->pooled[least] += rates.pooled[least];
+    sum->known_ms += t->known * rates.most_ms[least];
+    sum->others_part += n.other_work;
     sum->sent_ms += t->own_ms + t->others_ms;
     sum->own_ms += t->own_ms;
     sum->nodes++;
@@ -314,18 +316,21 @@ static void
 headroom_tell(struct headroom *h, float rounds)
 {
     const struct headroom_sum *sum = &h->sum;
-    float most_ms = 0.0f;
+    float most_ms = 0.0f, all_ms = 0.0f;
 
     h->limit = HEADROOM_PREFILL;
     for (uint32_t k = 0; k < HEADROOM_LIMITS; k++) {
         if (sum->most_ms[k] > sum->most_ms[h->limit])
             h->limit = k;
+        all_ms += sum->most_ms[k];
         if (sum->most_ms[k] > 0.0f)
             most_ms += sum->most_ms[k] * headroom_tail(k, sum->pooled[k] / rounds);
     }
     h->most_ms = most_ms / rounds;
     h->sent_ms = sum->sent_ms / rounds;
     h->own_part = sum->sent_ms > 0.0f ? min_f(1.0f, sum->own_ms / sum->sent_ms) : 1.0f;
+    h->known_part = all_ms > 0.0f ? sum->known_ms / all_ms : 0.0f;
+    h->others_part = sum->nodes > 0 ? sum->others_part / (float)sum->nodes : 0.0f;
     h->nodes = (uint32_t)((float)sum->nodes / rounds + 0.5f);
     h->sum = (struct headroom_sum){0};
 }
@@ -382,6 +387,8 @@ headroom_view_cell(const struct core *core, uint64_t now_ns, uint32_t model, uin
         .prompt_tokens = mix.prompt,
         .uncached_tokens = mix.uncached,
         .output_tokens = mix.output,
+        .known_part = h->known_part,
+        .others_part = h->others_part,
         .correction = correction,
         .checked = h->checked,
         .checked_ago_ms = NAN,

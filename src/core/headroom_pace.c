@@ -122,7 +122,7 @@ part_known(float count, float *left)
 /* Its own pace as far as there were answers; for the rest the node's, the class's, the factor of
  * its first tokens. all_*: of all models of the node. */
 static struct curve
-pace_curve(struct core *core, const struct headroom_turn *t, float all_count, float all_pace)
+pace_curve(struct core *core, struct headroom_turn *t, float all_count, float all_pace)
 {
     const struct pace *own = &core->placed[t->placement].pace;
     const struct node_hot *hot = &core->hot[core->links[t->placement].node];
@@ -134,6 +134,7 @@ pace_curve(struct core *core, const struct headroom_turn *t, float all_count, fl
     pace = part_known(own->count, &left) * own->pace;
     if (others > 0.0f)
         pace += part_known(others, &left) * (all_pace - own->count * own->pace) / others;
+    t->known = 1.0f - left;
     pace += part_known(class->pace_count, &left) * class->pace;
     return curve_sum(&t->base, pace, learned, left * max_f(hot->residual, 1e-3f));
 }

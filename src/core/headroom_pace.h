@@ -30,6 +30,7 @@ struct headroom_turn { /* of a model on a node that is visited */
     struct headroom_work at_base, at_pace;
     float own_ms, others_ms; /* requests/ms */
     float own_part;          /* of all time that ours take, at base */
+    float known;             /* how far the pace was measured at this node, 0..1 */
     float cycle_ms;          /* between two tokens; 0 unknown */
 };
 

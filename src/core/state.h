@@ -378,13 +378,15 @@ struct headroom_sum {               /* over the nodes of a cell */
     float most_ms[HEADROOM_LIMITS]; /* requests/ms, by what limits the node */
     float pooled[HEADROOM_LIMITS];  /* requests that are under way then: chance evens out */
     float sent_ms, own_ms;          /* requests/ms now; ours of them */
+    float known_ms;                 /* of most_ms, by speeds that were measured at the nodes */
+    float others_part;              /* of the nodes' time, that others take */
     uint32_t nodes;
 };
 
 struct headroom {                         /* of a model in a region */
     _Alignas(64) struct headroom_sum sum; /* of the rounds since the last were told */
     /* As told: requests/ms. */
-    float most_ms, sent_ms, own_part;
+    float most_ms, sent_ms, own_part, known_part, others_part;
     uint32_t nodes, limit; /* enum headroom_limit */
     float correction;      /* learned; 0 stands for 1: none yet */
     /* The window under way (headroom_check), and what was told when it began. */

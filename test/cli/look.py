@@ -306,10 +306,10 @@ def check_views(s):
     code, out, err = run("capacity", "--admin", s.url)
     lines = out.splitlines()
     check(code == 0 and err == "" and lines[0].split() == [
-        "MODEL", "REGION", "NODES", "EXTRA", "READ", "WRITE", "LIMIT", "SHARES", "REACHED", "TOLD"],
+        "MODEL", "REGION", "NODES", "EXTRA", "READ", "WRITE", "ERROR", "LIMIT", "SHARES", "REACHED"],
           "capacity", out)
-    check(lines[-1].split() == ["tiny", "us-east", "1", "4.2", "12.3k", "850", "decode", "2",
-                                "12..14", "+20", "%"], "a row, rounded", out)
+    check(lines[-1].split() == ["tiny", "us-east", "1", "4.2", "12.3k", "850", "+20", "%",
+                                "decode", "2", "12..14"], "a row, rounded", out)
     check("\x1b" not in out and "\u202e" not in out and "\x9b" not in out and "m?[2J" in out,
           "hostile names cannot reach the terminal", repr(out))
     _, out, _ = run("capacity", "--admin", s.url, COLUMNS="80")
@@ -319,6 +319,15 @@ def check_views(s):
         _, out, _ = run("capacity", "--admin", other.url)
         check(out.splitlines()[0].split()[-1] == "LIMIT",
               "what was never checked nor is shared is left out", out)
+    told = json.dumps({"slo": {"ttft_p90_ms": 1000, "ttft_p90_ms_per_prompt_token": 1, "tpot_p90_ms": 60},
+                       "models": [{"model": "tiny", "regions": [
+                           {**REGIONS_IDLE[0], "expected_error_percent": 15, "limited_by": "kv"}]}]})
+    with Server(**{"/network/v1/capacity": (200, told)}) as other:
+        _, out, _ = run("capacity", "--admin", other.url)
+        check("~15 %" in out and "memory" in out,
+              "what was not checked has the error that is usual, and a limit in words", out)
+        check("1.0 s + 1.0 ms a prompt token" in out and "60 ms between tokens" in out
+              and max(map(len, out.splitlines())) <= 80, "and it says within which goals", out)
     _, out, _ = run("capacity", "tiny", "--admin", s.url)
     check("tiny" in out and "m?" not in out, "one model", out)
     code, out, err = run("capacity", "tny", "--admin", s.url)

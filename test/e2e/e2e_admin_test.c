@@ -54,6 +54,8 @@ static const struct {
     {"capacity", "/network/v1/capacity", "\"region\":\"here\",\"nodes_ready\":1"},
     {"capacity: its goals", "/network/v1/capacity", "\"ttft_source\":\"default\""},
     {"capacity: within them", "/network/v1/capacity", "\"pool\":\"m\",\"pool_models\":1"},
+    {"capacity: how sure", "/network/v1/capacity", "\"expected_error_from\":\"simulation\""},
+    {"capacity: what it assumes", "/network/v1/capacity", "\"assumes\":[\"requests"},
     {"capacity: not checked yet", "/network/v1/capacity", "\"checked\":null"},
     {"nodes: heard of", "/network/v1/nodes/first", "\"silent_ms\":null"},
     {"readiness: heard of", "/network/v1/readiness", "\"silent\":0,\"silent_ms\":null"},

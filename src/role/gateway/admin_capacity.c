@@ -8,6 +8,12 @@
 
 #define POOL_NONE UINT16_MAX
 
+/* By how many per cent nine in ten that are told are off at most (doc/decisions/capacity.md, E14):
+ * models whose nodes have nothing else, and whose speeds were measured there; others. */
+#define ERROR_ALONE_PERCENT 15.0
+#define ERROR_OTHER_PERCENT 40.0
+#define SPEED_KNOWN_PART    0.5f
+
 struct cell { /* a model in a region */
     uint32_t states[MODEL_STATE_COUNT];
     uint32_t ready; /* on nodes that can be used */
@@ -215,6 +221,35 @@ extra_requests_s(const struct headroom_view *h)
     return fmax(0.0, (double)h->most_requests_s - (double)h->requests_s);
 }
 
+/* How sure it is: what the last hour that came near it found, else what is usual of its kind. */
+static void
+put_sure(cJSON *json, const struct headroom_view *h, uint32_t pool_models)
+{
+    bool is_checked = h->checked.at_ns != 0 && !isnan(h->checked.error_part);
+    double percent = pool_models <= 1 && h->known_part >= SPEED_KNOWN_PART ? ERROR_ALONE_PERCENT
+                                                                           : ERROR_OTHER_PERCENT;
+
+    if (is_checked)
+        percent = 100.0 * fabs((double)h->checked.error_part);
+    admin_put_number(json, "expected_error_percent", percent);
+    cJSON_AddStringToObject(json, "expected_error_from", is_checked ? "check" : "simulation");
+    admin_put_number(json, "speed_measured_percent", 100.0 * (double)h->known_part);
+    admin_put_number(json, "others_percent", 100.0 * (double)h->others_part);
+}
+
+static void
+put_assumes(cJSON *json)
+{
+    static const char *const assumes[] = {
+        "requests are as long as they were lately, and as much of them is cached",
+        "other models on the nodes, and other gateways, go on as they do now",
+    };
+    cJSON *list = cJSON_AddArrayToObject(json, "assumes");
+
+    for (size_t i = 0; i < sizeof(assumes) / sizeof(assumes[0]); i++)
+        admin_append(list, cJSON_CreateString(assumes[i]));
+}
+
 static void
 put_checked(cJSON *json, const struct headroom_view *h)
 {
@@ -258,6 +293,8 @@ put_capacity(cJSON *json, const struct table *t, uint32_t model, uint32_t region
         admin_put_span(json, "pool", t->fleet->models[cell->pool].name);
         cJSON_AddNumberToObject(json, "pool_models", cell_at(t, cell->pool, region)->pool_models);
     }
+    if (cell->ready > 0)
+        put_sure(json, h, cell_at(t, cell->pool, region)->pool_models);
     admin_put_number(json, "correction", (double)h->correction);
     put_checked(json, h);
 }
@@ -327,6 +364,7 @@ admin_capacity(struct admin_call *call)
     admin_put_number(slo, "tpot_p90_ms", (double)goals.step_ms);
     cJSON_AddStringToObject(slo, "tpot_source", goals.is_step_configured ? "config" : "default");
     cJSON_AddFalseToObject(json, "additive");
+    put_assumes(json);
     send_table(call, json, put_capacity);
 }
 

@@ -174,6 +174,7 @@ test_cells(void)
     pass(&w, 3000);
     one = view_of(&w, 1, 0).most_requests_s;
     CHECK(one > 0.0f && view_of(&w, 1, 0).nodes == 1, "a node: something");
+    CHECK(view_of(&w, 1, 0).known_part == 0.0f, "by a speed that nobody measured");
     world_node(&w, 1, 0, 2.0f, 1, MODEL_READY);
     world_node(&w, 2, 0, 2.0f, 1, MODEL_ON_DISK);
     world_node(&w, 3, 1, 50.0f, 1, MODEL_READY);
@@ -449,6 +450,9 @@ played(const struct play *p, float *ret_most_s)
         }
     }
     pace = w.core->placed[w.core->cold[0].first_placement].pace.pace;
+    CHECK(view_of(&w, 1, 0).known_part > 0.8f, "that it was measured is known");
+    CHECK((view_of(&w, 1, 0).others_part > 0.05f) == (p->per_s[1] > 0.0f),
+          "and what the neighbour takes");
     *ret_most_s = view_of(&w, 1, 0).most_requests_s;
     world_close(&w);
     return pace;
