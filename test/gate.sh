@@ -29,7 +29,7 @@ step() {
     fi
     echo "not ok - $name" >>$results
     echo "      FAILED: $* (the end of $log)"
-    grep -vE '^\[[0-9]+/[0-9]+\]|^$' "$log" | tail -n 40 | sed 's/^/      /'
+    grep -vE '^\[[0-9]+/[0-9]+\]|^$|ld.gold: warning: Cannot export' "$log" | tail -n 40 | sed 's/^/      /'
     return 1
 }
 

@@ -72,7 +72,7 @@ connect_tls(struct fixture *f, struct wish wish)
 {
     struct tls_client t = {.c = connect_to(f), .context = SSL_CTX_new(TLS_client_method())};
     int flags = fcntl(t.c.fd, F_GETFL);
-    char name[64]; /* not const: OpenSSL's macro would cast that away */
+    char name[64], signatures[64]; /* not const: OpenSSL's macros would cast that away */
 
     must(flags >= 0 && fcntl(t.c.fd, F_SETFL, flags | O_NONBLOCK) == 0);
     SSL_CTX_set_security_level(t.context, 0);
@@ -94,8 +94,9 @@ connect_tls(struct fixture *f, struct wish wish)
     snprintf(name, sizeof(name), "%s", wish.name != NULL ? wish.name : "");
     if (wish.name != NULL)
         must(SSL_set_tlsext_host_name(t.ssl, name) == 1);
+    snprintf(signatures, sizeof(signatures), "%s", wish.signatures != NULL ? wish.signatures : "");
     if (wish.signatures != NULL)
-        must(SSL_set1_sigalgs_list(t.ssl, wish.signatures) == 1);
+        must(SSL_set1_sigalgs_list(t.ssl, signatures) == 1);
     if (wish.session != NULL)
         must(SSL_set_session(t.ssl, wish.session) == 1);
     return t;
