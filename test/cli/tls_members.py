@@ -25,7 +25,7 @@ def run(*args):
 
 def make_record(pin, port):
     run("key", "sign", "--operator", "operator.key", "--node", "node.pub", "--url", "https://127.0.0.1:%d" % port,
-        "--pin", pin, "-o", "node.identity")
+        "--pin", pin, "--label", "region=eu-west", "-o", "node.identity")
 
 
 def post(port, own, body):
@@ -86,6 +86,7 @@ def main():
         t.check('"proven":true' in t.get(admin, "/network/v1/nodes/ams1")[1], "its operator vouches")
         t.check(chat(public, t.chat(False)) == 200, "a request is answered")
         report = t.get(node_admin, "/network/v1/report")[1]
+        t.check(json.loads(report)["labels"]["region"] == "eu-west", "it is where its operator says", report)
         for own, unproven in ((None, True), ("alice", True), ("node-tls", False)):
             status, text = post(public, own, report)
             t.check((status == 401 and '"verdict":"unproven"' in text) == unproven,
