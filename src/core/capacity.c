@@ -16,6 +16,7 @@
 #include "core/learn.h"
 #include "core/load_time.h"
 #include "core/model_load.h"
+#include "core/model_slots.h"
 #include "core/plan.h"
 #include "core/prefix.h"
 #include "core/readiness.h"
@@ -167,7 +168,7 @@ capacity_node(struct core *core, const struct event_node *e)
     hot->region = (uint8_t)e->region;
     hot->class = (uint8_t)e->class;
     hot->state = (uint8_t)e->state;
-    if (e->slots > 0)
+    if (e->slots > 0 && (hot->flags & NODE_FLAG_SLOTS) == 0)
         hot->slots = e->slots > 65535u ? 65535u : (uint16_t)e->slots;
     if (e->epoch != cold->epoch) { /* it restarted */
         prefix_forget_node(core, e->node);
@@ -230,9 +231,8 @@ seen_by(const struct node_hot *hot, uint64_t dispatched_ns, uint64_t seen_ns)
     return dispatched_ns + (uint64_t)((double)hot->rtt_ms * 0.5e6) <= seen_ns;
 }
 
-/* Does the node's last report count this attempt? It says so, or it is told by the times. */
-static bool
-is_counted(const struct core *core, uint32_t node, const struct attempt *a)
+bool
+capacity_counts(const struct core *core, uint32_t node, const struct attempt *a)
 {
     const struct node_hot *hot = &core->hot[node];
     uint32_t acked = core->cold[node].acked;
@@ -260,7 +260,7 @@ own_seen_by(const struct core *core, uint32_t node)
         const struct request *r = &core->requests[i / ATTEMPTS_AT_ONCE];
         const struct attempt *a = &r->attempts[i % ATTEMPTS_AT_ONCE];
 
-        if (is_counted(core, node, a))
+        if (capacity_counts(core, node, a))
             break;
         seen.requests -= 1.0f;
         seen.kv_tokens -= r->prompt_tokens + r->output_tokens;
@@ -565,6 +565,8 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
     float total = hot->others_requests, kv = hot->others_kv_tokens;
     float spread = hot->spread;
 
+    if (p->slots > 0)
+        own = model_slots_own_tokens(core, placement);
     if ((hot->flags & NODE_FLAG_DOUBTED) != 0)
         hidden_add(core, placement, &others, &total, &kv);
     /* The engine works on all that waits, in proportion. */
@@ -600,6 +602,8 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
         .ready_in_ms = load_time_left_ms(core, now_ns, placement),
         .spread = spread,
     };
+    if (p->slots > 0)
+        model_slots_estimate(core, placement, ret_node);
 }
 
 void
@@ -659,6 +663,8 @@ capacity_reserve(struct core *core, const struct request *r, struct attempt *a)
     hot->own_queue_tokens += uncached;
     hot->own_recent_tokens += uncached;
     hot->own_kv_tokens += r->prompt_tokens + r->output_tokens;
+    if ((hot->flags & NODE_FLAG_SLOTS) != 0)
+        model_slots_reserve(core, a->node, r->arrived.model);
     index_node_later(core, a->node);
 }
 
@@ -697,8 +703,10 @@ prefill_release(struct core *core, const struct request *r, struct attempt *a)
         return;
     a->queued = false;
     cold->own_waiting--;
+    if ((hot->flags & NODE_FLAG_SLOTS) != 0)
+        model_slots_started(core, a->node, r->arrived.model);
     hot->own_queue_tokens = max_f(0.0f, hot->own_queue_tokens - uncached);
-    if (!is_counted(core, a->node, a))
+    if (!capacity_counts(core, a->node, a))
         hot->own_recent_tokens = max_f(0.0f, hot->own_recent_tokens - uncached);
     if (cold->own_waiting == 0) /* float sums drift: nothing of ours waits */
         hot->own_queue_tokens = hot->own_recent_tokens = 0.0f;
@@ -738,6 +746,8 @@ capacity_release(struct core *core, const struct request *r, struct attempt *a)
         hot->own_kv_tokens = 0.0f;
         hot->own_requests = 0;
     }
+    if ((hot->flags & NODE_FLAG_SLOTS) != 0)
+        model_slots_release(core, a->node, r->arrived.model);
     index_node(core, a->node);
     a->node = NODE_ANY;
 }

@@ -17,6 +17,8 @@ void capacity_rtt(struct core *core, const struct event_rtt *e);
 /* Do reports say that nearly all requests on the nodes are ours? Then our own count is as good as
  * news, however old those are. True as long as no report says anything. */
 bool capacity_alone(const struct core *core);
+/* Does the node's last report count this attempt? It says so, or it is told by the times. */
+bool capacity_counts(const struct core *core, uint32_t node, const struct attempt *a);
 /* A bounded piece of upkeep: news ages, buckets follow. */
 void capacity_sweep(struct core *core);
 

@@ -561,7 +561,7 @@ keeps_pace(const struct pool *pool, const struct candidate *c, const struct pred
     float step_ms = c->terms.step_ms / max_f(node->residual, 1e-3f), others;
     float idle_ms = predict_step_ms(&node->curve, 1.0f, pool->need_tokens), most_ms;
 
-    if (node->running + node->waiting < 1.0f)
+    if (node->running + node->waiting + node->beside < 1.0f)
         return true;
     if (hot->share < 65535u) {
         others = (SHARE_ONE / max_f((float)hot->share, 1.0f) - 1.0f) *

@@ -176,8 +176,9 @@ claim_full(struct core *core, uint32_t node)
     float there = hot->others_requests + (float)hot->own_requests - 1.0f; /* without this one */
 
     if (is_believed(core) || c->room_ns == 0 || core->now_ns - c->room_ns > ROOM_FRESH_NS ||
-        hot->slots == 0 || !(cold->waiting == 0.0f) || there > ROOM_TAKEN_PART * (float)hot->slots)
-        return;
+        hot->slots == 0 || (hot->flags & NODE_FLAG_SLOTS) != 0 || !(cold->waiting == 0.0f) ||
+        there > ROOM_TAKEN_PART * (float)hot->slots)
+        return; /* (of one model's slots all may be taken while the others' are free) */
     broken(core, node, CLAIM_ROOM, (float)hot->slots, there, DOUBT_ROOM);
     hot->slots = c->slots_had = (uint16_t)max_f(1.0f, there);
 }

@@ -23,6 +23,7 @@
 #include "core/learn.h"
 #include "core/limit.h"
 #include "core/load_time.h"
+#include "core/model_slots.h"
 #include "core/plan.h"
 #include "core/prefix.h"
 #include "core/readiness.h"
@@ -465,6 +466,10 @@ step_topology(struct core *core, const struct event *e, struct actions *actions)
         break;
     case EVENT_GATEWAYS:
         core->gateways = e->gateways.count;
+        break;
+    case EVENT_REQUESTS:
+        model_slots_requests(core, &e->requests);
+        admit_freed(core, e->requests.node, actions);
         break;
     case EVENT_TICK:
         capacity_sweep(core);

@@ -117,6 +117,7 @@ struct placement_view {
     uint16_t model, state; /* enum model_state */
     float ready_in_ms;
     uint16_t region;
+    uint32_t slots, requests; /* where it has slots of its own: those; what is there; else 0 */
 };
 
 /* Fill at most CORE_VIEW_MAX views of known nodes with index >= from; *ret_next is where to go on,

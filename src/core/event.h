@@ -38,6 +38,7 @@ enum event_kind {
     EVENT_TICK,       /* time passes: a bounded piece of upkeep */
     EVENT_DEMAND,     /* news: how much other gateways are asked for */
     EVENT_GATEWAYS,   /* news: how many gateways there are */
+    EVENT_REQUESTS,   /* news: how many requests of one model are at a node */
     EVENT_KIND_COUNT
 };
 
@@ -107,10 +108,11 @@ enum without {
     WITHOUT_HEDGE = 1u << 6,
     WITHOUT_ADMISSION = 1u << 7, /* hold, degrade, shed: all are admitted */
     WITHOUT_SELF_SUSPICION = 1u << 8,
-    WITHOUT_LEARNING = 1u << 9,    /* curves and residuals stay as they began */
-    WITHOUT_LOAD_TIMES = 1u << 10, /* what is told of loads is believed */
-    WITHOUT_TREND = 1u << 11,      /* no more is expected than is now, or usual */
-    WITHOUT_CLAIMS = 1u << 12,     /* what nodes say is believed, whatever came of it before */
+    WITHOUT_LEARNING = 1u << 9,     /* curves and residuals stay as they began */
+    WITHOUT_LOAD_TIMES = 1u << 10,  /* what is told of loads is believed */
+    WITHOUT_TREND = 1u << 11,       /* no more is expected than is now, or usual */
+    WITHOUT_CLAIMS = 1u << 12,      /* what nodes say is believed, whatever came of it before */
+    WITHOUT_MODEL_SLOTS = 1u << 13, /* slots of a model's own are taken for a part of the node's */
 };
 
 /* The weights of routing.md's J and of what stands around it; each in its unit, 0 leaves a term
@@ -179,6 +181,8 @@ struct event_model {
     uint32_t pinned;   /* 1: it stays, whatever plan thinks of it */
     uint32_t denied;   /* 1: what plan wanted last of the two is not going to be; its state is as it
                           says */
+    uint32_t slots;    /* requests of this model that run there at once, where each model has slots
+                          of its own; 0: it shares the node's, or that is not known */
 };
 
 struct event_report {
@@ -286,6 +290,12 @@ struct event_gateways {
     uint32_t count; /* that send to these nodes, this one counted; 0: not known */
 };
 
+struct event_requests { /* of a model with slots of its own; behind the report that counts them */
+    uint32_t node;
+    uint16_t model;
+    float requests; /* of all gateways, running and waiting */
+};
+
 struct event {
     uint32_t kind; /* enum event_kind */
     union {
@@ -307,6 +317,7 @@ struct event {
         struct event_cancelled cancelled;
         struct event_demand demand;
         struct event_gateways gateways;
+        struct event_requests requests;
     };
     struct prefix_chain prefix; /* of ARRIVED; only hashes[0..count) hold values */
 };

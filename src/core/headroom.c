@@ -7,6 +7,7 @@
 #include "core/headroom_check.h"
 #include "core/headroom_pace.h"
 #include "core/isolation.h"
+#include "core/model_slots.h"
 #include "core/predict.h"
 #include "core/suspicion.h"
 
@@ -247,7 +248,7 @@ headroom_add(struct core *core, uint32_t node, const struct headroom_turn *turns
     struct headroom_sum *sum = &headroom_of(core, model, hot->region)->sum;
     struct headroom_node n = {.curve = t->curve,
                               .kv_tokens_cap = kv_cap_of(core, hot, turns, count, which),
-                              .slots = (float)hot->slots,
+                              .slots = model_slots_of(core, t->placement),
                               .rtt_ms = hot->rtt_ms};
     struct headroom_rates rates;
 

@@ -32,21 +32,31 @@ kv_cap(const struct core *core, uint32_t placement)
     return capacity_class(core, core->placements[placement].model, hot->class)->kv_tokens_cap;
 }
 
+/* Are all slots taken, and as many more as may wait for one? */
+static bool
+slots_taken(float requests, float slots, float part)
+{
+    return slots > 0.0f && requests >= part * (slots + max_f(1.0f, MORE_SLOTS * slots));
+}
+
 bool
 limit_room(const struct core *core, uint64_t now_ns, uint32_t placement, float need_tokens,
            float part)
 {
     const struct node_hot *hot = &core->hot[core->links[placement].node];
-    float requests = (float)hot->own_requests, kv = hot->own_kv_tokens, cap, slots;
+    const struct placement *p = &core->placements[placement];
+    float requests = (float)hot->own_requests, kv = hot->own_kv_tokens, cap;
+    float of_model = (float)p->own_requests;
 
     if (now_ns < hot->report_ns || ns_to_ms(now_ns - hot->report_ns) < LIMIT_NEWS_MS) {
         requests += hot->others_requests;
         kv += hot->others_kv_tokens;
+        of_model += (float)p->others_requests;
     }
     if (requests < 1.0f)
         return true;
-    slots = (float)hot->slots;
-    if (slots > 0.0f && requests >= part * (slots + max_f(1.0f, MORE_SLOTS * slots)))
+    if (slots_taken(requests, (float)hot->slots, part) ||
+        (of_model >= 1.0f && slots_taken(of_model, (float)p->slots, part)))
         return false;
     cap = kv_cap(core, placement);
     return cap <= 0.0f || kv + need_tokens <= part * MORE_KV * cap;

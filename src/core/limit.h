@@ -3,10 +3,11 @@
 /* limit - how much a node may have in flight before requests are better held here.
  *
  * Three bounds, each where it is known: slots (and a few more, so that the engine never waits for
- * us), room for KV (likewise), and a limit in tokens that follows how the node does: Gradient2 on
- * slowdown, which is the first token's actual time over the predicted one. Prediction knows of
- * queues, so a long queue alone lowers nothing; a node that is slower than it should be at what it
- * holds does. A node with nothing in flight is never at a limit: one full prompt always fits. */
+ * us), the node's and the model's own, room for KV (likewise), and a limit in tokens that follows
+ * how the node does: Gradient2 on slowdown, which is the first token's actual time over the
+ * predicted one. Prediction knows of queues, so a long queue alone lowers nothing; a node that is
+ * slower than it should be at what it holds does. A node with nothing in flight is never at a
+ * limit: one full prompt always fits. */
 #include "core/state.h"
 
 #define LIMIT_TOKENS_MIN 8192.0f    /* a limit never falls below */

@@ -59,14 +59,16 @@ stay_s(const struct core *core, uint32_t model, uint32_t class)
     return 1e-3f * (predict_prefill_ms(c, m->prompt_mean, 0.0f) + m->output_mean * step_ms);
 }
 
-/* Requests at once that a copy takes: the node's slots, shared by as many as fit beside it. */
+/* Requests at once that a copy takes: its own slots, where the node's models have such; else the
+ * node's, shared by as many as fit beside it. */
 static float
 copy_room(const struct core *core, uint32_t model, uint32_t node)
 {
+    uint32_t own = core->cold[node].model_slots;
     float slots = core->hot[node].slots > 0 ? (float)core->hot[node].slots : PREDICT_BATCH_GUESS;
     float part = core->models[model].weights_mib / max_f(core->cold[node].plan.memory_mib, 1.0f);
 
-    return max_f(1.0f, slots * min_f(part, 1.0f));
+    return own > 0 ? (float)own : max_f(1.0f, slots * min_f(part, 1.0f));
 }
 
 /* The part of the demand that finds no room in so many copies. upper: its upper quantile, in

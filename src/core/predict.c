@@ -69,7 +69,7 @@ shared_ms(const struct predict_node *node, float uncached_tokens, float step_ms)
 {
     float tokens = node->queue_tokens + uncached_tokens;
 
-    if (node->running <= 0.0f || tokens <= PREDICT_BUDGET_TOKENS)
+    if (node->running + node->beside <= 0.0f || tokens <= PREDICT_BUDGET_TOKENS)
         return 0.0f;
     return step_ms * (1.0f / PREDICT_BUDGET_TOKENS - 1.0f / tokens);
 }
@@ -99,7 +99,7 @@ predict_terms(const struct predict_node *node, const struct predict_request *req
 {
     struct terms *t = ret_terms;
     float uncached = positive(request->prompt_tokens - request->hit_tokens);
-    float step = predict_step_ms(&node->curve, node->running + 1.0f,
+    float step = predict_step_ms(&node->curve, node->running + node->beside + 1.0f,
                                  node->kv_tokens_used + request->prompt_tokens);
     float shared = shared_ms(node, uncached, step);
     float slot_ms = slot_wait_ms(node, step);
@@ -110,7 +110,7 @@ predict_terms(const struct predict_node *node, const struct predict_request *req
     queue += kv_wait_ms(node, request->prompt_tokens + request->output_tokens, step);
     if (node->iteration_left_ms == node->iteration_left_ms) /* known */
         queue += node->iteration_left_ms;
-    else if (node->running > 0.0f)
+    else if (node->running + node->beside > 0.0f)
         queue += 0.5f * step;
     t->net_ms = predict_net_ms(&node->path, request->rounds, request->body_bytes);
     t->ready_ms = positive(node->ready_in_ms);

@@ -16,10 +16,12 @@ struct predict_path {
 struct predict_node {
     struct predict_path path;
     struct curve curve;
-    float queue_tokens;                  /* uncached prefill tokens ahead of us */
-    float running;                       /* requests that decode there */
-    float waiting;                       /* requests not yet scheduled, ours counted */
-    float slots;                         /* requests run at once; 0 unknown */
+    float queue_tokens; /* uncached prefill tokens ahead of us */
+    float running;      /* requests that decode there, in the same slots */
+    float waiting;      /* requests not yet scheduled, ours counted */
+    float beside; /* requests that decode there too, in slots of other models: they lengthen steps,
+                     and are in nobody's way else */
+    float slots;  /* requests run at once; 0 unknown */
     float kv_tokens_used, kv_tokens_cap; /* cap 0: unknown */
     float output_tokens_mean;            /* of the requests that run there: how soon a slot frees */
     float residual;      /* learned factor on queue, prefill and the step before the first token */

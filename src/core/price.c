@@ -16,8 +16,8 @@ ext_ms(const struct predict_node *node, const struct predict_request *request)
     float kv_mean = request->prompt_tokens + 0.5f * request->output_tokens;
     float step = c->tb_ms + c->tk_ms * 0.001f * kv_mean;
 
-    return node->running * (uncached * c->b_ms * node->residual +
-                            request->output_tokens * step * node->residual_step);
+    return (node->running + node->beside) * (uncached * c->b_ms * node->residual +
+                                             request->output_tokens * step * node->residual_step);
 }
 
 /* 0 where there is plenty of room, 1 when it is all taken. */

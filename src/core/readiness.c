@@ -7,6 +7,7 @@
 #include "core/index.h"
 #include "core/learn.h"
 #include "core/load_time.h"
+#include "core/model_slots.h"
 #include "core/plan.h"
 #include "core/prefix.h"
 
@@ -119,6 +120,7 @@ readiness_model(struct core *core, const struct event_model *e)
     if (e->state != MODEL_READY)
         prefix_forget(core, p);
     load_time_told(core, e, p, was);
+    model_slots_told(core, p, e->slots);
     index_insert(core, p);
     learn_apply(core, e->node);
     plan_told(core, e, p, was);

@@ -30,12 +30,13 @@
 #define BUCKET_OUT        31u /* known, no candidate: absent, downloading, failed, node not ready */
 
 #define NODE_FLAG_USED    1u
-#define NODE_FLAG_EJECTED 2u  /* isolation: until ejected_until_ns */
-#define NODE_FLAG_BUSY    4u  /* it said so: until busy_until_ns */
-#define NODE_FLAG_FRESH   8u  /* connections to it are never kept: each request pays a set-up */
-#define NODE_FLAG_REPORTS 16u /* has told its load at least once */
-#define NODE_FLAG_DOUBTED 64u /* it said what was not so: claim */
-#define NODE_FLAG_PROBED  32u /* asked since our last dispatch: that connection waits there */
+#define NODE_FLAG_EJECTED 2u   /* isolation: until ejected_until_ns */
+#define NODE_FLAG_BUSY    4u   /* it said so: until busy_until_ns */
+#define NODE_FLAG_FRESH   8u   /* connections to it are never kept: each request pays a set-up */
+#define NODE_FLAG_REPORTS 16u  /* has told its load at least once */
+#define NODE_FLAG_DOUBTED 64u  /* it said what was not so: claim */
+#define NODE_FLAG_PROBED  32u  /* asked since our last dispatch: that connection waits there */
+#define NODE_FLAG_SLOTS   128u /* models on it have slots of their own (model_slots) */
 
 #define FIXED_ONE 4096.0f /* of node_hot's 16-bit factors: 0..16 */
 #define SHARE_ONE 65535.0f
@@ -153,6 +154,7 @@ struct node_cold {
         float asked_ms_s;
         uint64_t directive; /* the last one to it, counted from 1; 0: none */
     } plan;
+    uint16_t model_slots; /* what one of its models was said to have for itself; 0: none */
     uint64_t headroom_ns; /* headroom: when it was visited last; 0: never */
     float headroom_ms;    /* and since when, HEADROOM_TAU_MS at most */
     float others_batch;   /* requests of other gateways there, a running mean */
@@ -163,6 +165,10 @@ struct placement { /* a model on a node */
     uint8_t state, bucket;
     uint32_t node_next;   /* chain of its node */
     uint64_t ready_at_ns; /* when loading; 0 unknown. Ready: it was not, until then (claim) */
+    /* Where the model has slots of its own (model_slots), else all 0: */
+    uint16_t slots;                     /* requests of it that run there at once */
+    uint16_t own_requests, own_waiting; /* ours in flight; of those, not started */
+    uint16_t others_requests;           /* as last told, ours not counted */
 };
 
 #define MODEL_LEAVING MODEL_STATE_COUNT /* a placement's: we asked for it to be unloaded */

@@ -31,7 +31,7 @@ view_speed(const struct core *core, uint64_t now_ns, uint32_t placement, struct 
     v->free_prefill_tok_s = prefill_tok_s * (1.0f - used);
     v->free_decode_tok_s = decode_tok_s * (1.0f - used);
     v->queue_tokens = n.queue_tokens;
-    v->running = n.running;
+    v->running = n.running + n.beside;
     v->waiting = n.waiting;
     v->kv_tokens_used = n.kv_tokens_used;
     v->kv_tokens_cap = n.kv_tokens_cap;
@@ -135,6 +135,8 @@ core_view_placements(const struct core *core, uint64_t now_ns, uint32_t from,
                 .ready_in_ms = pl->state == MODEL_READY || pl->state == MODEL_LOADING
                                    ? load_time_left_ms(core, now_ns, p)
                                    : NAN,
+                .slots = pl->slots,
+                .requests = (uint32_t)pl->own_requests + pl->others_requests,
             };
         }
     }

@@ -66,6 +66,7 @@ static const struct field model_fields[] = {
     FIELD(U32, event, model.node),   FIELD(U16, event, model.model),
     FIELD(U16, event, model.state),  FIELD(F32, event, model.ready_in_ms),
     FIELD(U32, event, model.pinned), FIELD(U32, event, model.denied),
+    FIELD(U32, event, model.slots),
 };
 static const struct field report_fields[] = {
     FIELD(U32, event, report.node),           FIELD(F32, event, report.running),
@@ -135,6 +136,11 @@ static const struct field demand_fields[] = {
 static const struct field gateways_fields[] = {
     FIELD(U32, event, gateways.count),
 };
+static const struct field requests_fields[] = {
+    FIELD(U32, event, requests.node),
+    FIELD(U16, event, requests.model),
+    FIELD(F32, event, requests.requests),
+};
 
 static const struct {
     const struct field *fields;
@@ -158,6 +164,7 @@ static const struct {
     [EVENT_CANCELLED] = {cancelled_fields, COUNT(cancelled_fields)},
     [EVENT_DEMAND] = {demand_fields, COUNT(demand_fields)},
     [EVENT_GATEWAYS] = {gateways_fields, COUNT(gateways_fields)},
+    [EVENT_REQUESTS] = {requests_fields, COUNT(requests_fields)},
 };
 
 static const struct field dispatch_fields[] = {

@@ -15,7 +15,7 @@
 #include "base/span.h"
 #include "core/core.h"
 
-#define RECORD_FORMAT            6u
+#define RECORD_FORMAT            7u
 #define RECORD_EVENT_BYTES_MAX   (128u + 8u * PREFIX_BORDERS_MAX)
 #define RECORD_ACTIONS_BYTES_MAX 4096u
 

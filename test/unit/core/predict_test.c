@@ -103,6 +103,14 @@ main(void)
     node.iteration_left_ms = 0.0f;
     predict_terms(&node, &r, &t);
     CHECK(near(t.queue_ms, 5.0f * 100.0f * t.step_ms / 10.0f), "no slot: four go before us");
+    node.beside = 6.0f;
+    predict_terms(&node, &r, &t);
+    CHECK(near(t.step_ms, base.step_ms + 16.0f * 0.01f), "those in other slots lengthen steps");
+    CHECK(near(t.queue_ms, 5.0f * 100.0f * t.step_ms / 10.0f), "and are not before us");
+    node.running = node.waiting = 0.0f;
+    node.iteration_left_ms = NAN;
+    predict_terms(&node, &r, &t);
+    CHECK(near(t.queue_ms, 0.5f * t.step_ms), "but one of their iterations is under way");
     node = idle;
     node.running = 8.0f;
     node.kv_tokens_used = 9000.0f;

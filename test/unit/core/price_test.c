@@ -69,6 +69,11 @@ main(void)
               rows[i].label);
         CHECK(near(p.cost_ms, terms.first_ms + 140.0f + p.ext_ms + p.late_ms + p.kv_ms), "the sum");
     }
+    node = idle;
+    node.running = 4.0f;
+    node.beside = 6.0f;
+    price_node(&weights, 300.0f, &node, &request, &terms, &p);
+    CHECK(near(p.ext_ms, 122.0f), "those in slots of other models are held up as well");
     node.running = 10.0f;
     node.kv_tokens_used = node.kv_tokens_cap = 1e4f;
     price_node(&nothing, 0.0f, &node, &request, &terms, &p);
