@@ -64,6 +64,21 @@ with_slow_loads_believed(struct place_options *o)
     o->without = WITHOUT_LOAD_TIMES;
 }
 
+/* As an Ollama has them: four of each model, whatever the others have free. */
+static void
+with_own_slots(struct place_options *o)
+{
+    o->slots = 4;
+    o->has_own_slots = true;
+}
+
+static void
+with_own_slots_unseen(struct place_options *o)
+{
+    with_own_slots(o);
+    o->without = WITHOUT_MODEL_SLOTS;
+}
+
 enum cell_name {
     CELL_PLAN = 0,
     CELL_PLAN_10,
@@ -79,6 +94,8 @@ enum cell_name {
     CELL_RAMPS_UNSEEN,
     CELL_SLOW,
     CELL_SLOW_BELIEVED,
+    CELL_OWN_SLOTS,
+    CELL_OWN_SLOTS_UNSEEN,
     CELLS
 };
 
@@ -101,6 +118,9 @@ static const struct cell cells_all[CELLS] = {
     [CELL_SLOW] = {"plan, slow loads", PLACE_PLAN, 10.0, 8, 0.0, with_slow_loads, {{0}}},
     [CELL_SLOW_BELIEVED] =
         {"plan, slow loads, believed", PLACE_PLAN, 10.0, 8, 0.0, with_slow_loads_believed, {{0}}},
+    [CELL_OWN_SLOTS] = {"plan, slots a model", PLACE_PLAN, 10.0, 8, 0.0, with_own_slots, {{0}}},
+    [CELL_OWN_SLOTS_UNSEEN] =
+        {"plan, slots a model, unseen", PLACE_PLAN, 10.0, 8, 0.0, with_own_slots_unseen, {{0}}},
 };
 
 /* Of the curves: policies by rates, short runs. */

@@ -95,8 +95,11 @@ tell_node(struct place_world *w, uint32_t gateway, uint32_t node)
     tell(w, gateway);
     for (uint32_t i = 0; i < n->copy_count; i++) {
         w->event.kind = EVENT_MODEL;
-        w->event.model = (struct event_model){
-            .node = node, .model = n->copies[i].model, .state = MODEL_READY, .ready_in_ms = NAN};
+        w->event.model = (struct event_model){.node = node,
+                                              .model = n->copies[i].model,
+                                              .state = MODEL_READY,
+                                              .ready_in_ms = NAN,
+                                              .slots = o->has_own_slots ? o->slots : 0};
         tell(w, gateway);
     }
 }
@@ -305,6 +308,8 @@ tell_load(struct place_world *w, uint32_t node, uint32_t gateway)
 
     for (uint32_t i = n->first; i != PLACE_NONE; i = w->requests[i].next)
         waiting++;
+    for (uint32_t i = 0; w->options.has_own_slots && i < n->copy_count; i++)
+        waiting += n->copies[i].running - n->copies[i].at_once;
     w->event.kind = EVENT_REPORT;
     w->event.report = (struct event_report){.node = node,
                                             .running = (float)n->running,
@@ -315,6 +320,12 @@ tell_load(struct place_world *w, uint32_t node, uint32_t gateway)
                                             .slots = NAN,
                                             .age_ms = 0.0f};
     tell(w, gateway);
+    for (uint32_t i = 0; w->options.has_own_slots && i < n->copy_count; i++) {
+        w->event.kind = EVENT_REQUESTS;
+        w->event.requests = (struct event_requests){
+            .node = node, .model = n->copies[i].model, .requests = (float)n->copies[i].running};
+        tell(w, gateway);
+    }
 }
 
 void
@@ -407,8 +418,11 @@ place_gateway_news(struct place_world *w, uint32_t news, uint32_t gateway)
     struct place_news *n = &w->news[news];
 
     w->event.kind = EVENT_MODEL;
-    w->event.model = (struct event_model){
-        .node = n->node, .model = n->model, .state = n->state, .ready_in_ms = n->ready_in_ms};
+    w->event.model = (struct event_model){.node = n->node,
+                                          .model = n->model,
+                                          .state = n->state,
+                                          .ready_in_ms = n->ready_in_ms,
+                                          .slots = w->options.has_own_slots ? w->options.slots : 0};
     if (--n->readers == 0) {
         n->next_free = w->news_free;
         w->news_free = news;

@@ -344,10 +344,12 @@ request_run(struct place_world *w, uint32_t request)
 {
     struct place_request *r = &w->requests[request];
     struct place_node *n = &w->nodes[r->node];
+    struct place_copy *c = place_node_copy(w, r->node, r->model);
     const struct speed_row *s = &w->speed;
     double prompt = r->prompt_tokens, wait_ms = 0.0, first_ms, step_ms, back_ms;
 
     n->running++;
+    c->at_once++;
     if (n->gpu_free_ns > w->now_ns)
         wait_ms = (double)(n->gpu_free_ns - w->now_ns) * 1e-6;
     first_ms = wait_ms + place_prefill_ms(w, r->model, prompt);
@@ -368,10 +370,15 @@ request_run(struct place_world *w, uint32_t request)
 static void
 request_enter(struct place_world *w, uint32_t request)
 {
-    struct place_node *n = &w->nodes[w->requests[request].node];
+    const struct place_request *r = &w->requests[request];
+    struct place_node *n = &w->nodes[r->node];
+    struct place_copy *c = place_node_copy(w, r->node, r->model);
 
-    if (n->running < w->options.held * w->options.slots)
+    if (w->options.has_own_slots ? c->at_once < w->options.slots
+                                 : n->running < w->options.held * w->options.slots)
         request_run(w, request);
+    else if (w->options.has_own_slots)
+        list_add(w, &c->first, &c->last, request);
     else
         list_add(w, &n->first, &n->last, request);
 }
@@ -433,7 +440,12 @@ place_node_freed(struct place_world *w, uint32_t request)
     c->running--;
     n->active -= c->running == 0 ? place_scale(w, r->model) : 0.0;
     n->running--;
-    if (n->first != PLACE_NONE) {
+    c->at_once--;
+    if (w->options.has_own_slots && c->first != PLACE_NONE) {
+        uint32_t next = c->first;
+        c->first = w->requests[next].next;
+        request_run(w, next);
+    } else if (n->first != PLACE_NONE) {
         uint32_t next = n->first;
         n->first = w->requests[next].next;
         request_run(w, next);

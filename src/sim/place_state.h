@@ -45,7 +45,8 @@ struct place_copy {
     uint16_t model;
     uint8_t state;        /* enum place_copy_state */
     uint32_t running;     /* requests at the node: those that wait for it too */
-    uint32_t first, last; /* that wait until it is ready */
+    uint32_t at_once;     /* of them, those that have a slot */
+    uint32_t first, last; /* that wait until it is ready, or for one of its own slots */
     uint64_t used_ns;     /* when a request came last */
     uint64_t asked_ns;    /* when it began to wait */
     uint64_t leave_ns;    /* not before */

@@ -42,6 +42,7 @@ struct place_options {
     uint32_t models, nodes, regions;
     uint32_t held;            /* models that fit in a node's memory */
     uint32_t slots;           /* requests that a node runs at once, for each model that fits */
+    bool has_own_slots;       /* of those each copy has so many for itself; else all share them */
     uint32_t asleep, on_disk; /* models beside those, in the host's memory and on its disk */
     double duration_ms, warmup_ms;
     double rate_s;                        /* requests a second, bursts not counted */

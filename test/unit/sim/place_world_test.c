@@ -40,7 +40,7 @@ static const struct {
     uint32_t held;
     double rate_s, burst_factor;
     bool has_loads; /* some are needed */
-    bool has_sizes;
+    bool has_sizes, has_own_slots;
     double slow_share, ramp_ms;
 } rows[] = {
     {"plan", PLACE_PLAN, 6, 10.0, 3.0, .has_loads = true},
@@ -53,6 +53,9 @@ static const struct {
     {"plan, ramps", PLACE_PLAN, 6, 20.0, 10.0, .has_loads = true, .ramp_ms = 30000.0},
     {"serverlessllm, models of any size", PLACE_SERVERLESSLLM, 12, 10.0, 3.0, .has_loads = true,
      .has_sizes = true},
+    {"plan, slots a model", PLACE_PLAN, 6, 20.0, 10.0, .has_loads = true, .has_own_slots = true},
+    {"serverlessllm, slots a model", PLACE_SERVERLESSLLM, 4, 10.0, 3.0, .has_loads = true,
+     .has_own_slots = true},
     {"static", PLACE_STATIC, 6, 10.0, 3.0, .has_loads = false},
     {"lru", PLACE_LRU, 6, 10.0, 3.0, .has_loads = true},
     {"serverlessllm", PLACE_SERVERLESSLLM, 4, 10.0, 3.0, .has_loads = true},
@@ -71,6 +74,7 @@ test_invariants(void)
             o.rate_s = rows[i].rate_s;
             o.burst_factor = rows[i].burst_factor;
             o.has_sizes = rows[i].has_sizes;
+            o.has_own_slots = rows[i].has_own_slots;
             o.slow_share = rows[i].slow_share;
             o.slow_loads = 10.0;
             o.ramp_ms = rows[i].ramp_ms;
