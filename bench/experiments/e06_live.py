@@ -20,7 +20,7 @@ import urllib.request
 
 NODES, IN_MEMORY = 10, 4  # 40 places; all models but two are asked for; a node has at most 24 on its disk
 KINDS = "ollama,llama-router"
-SLOTS = {"ollama": 4, "llama-server router": 16}  # of a model: neither tells, so the nodes' files do
+SLOTS = {"ollama": ", slots: 4"}  # of each model: it does not tell (a router does), so its node's file has to
 MODEL_BYTES = 8030000000  # of the 8B and its versions, the only ones that are asked for
 REGION = "us-east"  # all of it is one site: distances are what loopback has
 GATEWAYS = ("gw-a", "gw-b")
@@ -120,8 +120,8 @@ class Arm:
                        NODE_PORT + 2 * i, NODE_PORT + 2 * i + 1),
                    "gateways:", *["  - {name: %s, key: \"%s\", may: [infer, load]}" % (g, k)
                                   for g, k in zip(GATEWAYS, keys)],
-                   "labels: {gpu: \"%s\"}" % node["gpu"], "engines: [{url: \"%s\", slots: %d}]" % (
-                       node["url"], IN_MEMORY * SLOTS[node["kind"]]))
+                   "labels: {gpu: \"%s\"}" % node["gpu"], "engines: [{url: \"%s\"%s}]" % (
+                       node["url"], SLOTS.get(node["kind"], "")))
         self.begin(name, self.options.isochrone, "node", "-f", name + ".yaml")
 
     def start_gateway(self, i, name):

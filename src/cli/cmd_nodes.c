@@ -407,6 +407,8 @@ print_models(struct arena *arena, const cJSON *models)
 {
     static const struct cli_column columns[] = {{"  MODEL", "", 20, true, false, 0},
                                                 {"STATE", "", 0, true, false, 0},
+                                                {"HERE", "", 0, false, false, 0},
+                                                {"SLOTS", "", 0, false, false, 0},
                                                 {"NAME AT THE ENGINE", "", 20, true, false, 0}};
     const cJSON *m;
     struct cli_table t;
@@ -420,9 +422,14 @@ print_models(struct arena *arena, const cJSON *models)
     cJSON_ArrayForEach(m, models)
     {
         const char *state = cli_json_text(m, "state");
+        char requests[CLI_NUMBER_BYTES], slots[CLI_NUMBER_BYTES];
 
         cli_table_printf(&t, CLI_PLAIN, "  %s", cli_json_text(m, "model"));
         cli_table_text(&t, strcmp(state, "ready") == 0 ? CLI_GOOD : CLI_WARN, state);
+        cli_number(cli_json_number(m, "requests"), requests);
+        cli_number(cli_json_number(m, "slots"), slots);
+        cli_table_text(&t, CLI_PLAIN, requests);
+        cli_table_text(&t, CLI_PLAIN, slots); /* "-": it shares the node's */
         cli_table_text(&t, CLI_PLAIN, cli_json_text(m, "engine_name"));
     }
     cli_table_print(&t);

@@ -80,6 +80,7 @@ static void
 set_adapter(struct asker *a, const struct adapter *found)
 {
     a->adapter = found->has_adapter ? found : adapter_of(ENGINE_OPENAI);
+    a->slots_of_each = a->adapter->slots_of_each;
     a->step = step_of_round(a);
 }
 
@@ -108,6 +109,7 @@ on_slots(struct asker *a, struct span body)
     adapter_load_init(&load);
     if (a->status == 200 && a->adapter->parse_slots(body, &load) == ERR_OK) {
         a->sleeping = load.sleeping;
+        a->slots_of_each = load.is_router;
         if (!isnan(load.slots))
             a->slots = load.slots;
     } /* else: an engine that does not tell; its slots stay unknown */
@@ -127,6 +129,10 @@ take_models(struct asker *a, struct adapter_models *models)
     for (size_t i = 0; a->sleeping && i < models->count; i++) {
         if (models->list[i].state == MODEL_READY)
             models->list[i].state = a->adapter->wakes_on_request ? MODEL_SLEEPING : MODEL_DORMANT;
+    }
+    for (size_t i = 0; a->slots_of_each && a->slots >= 1.0f && i < models->count; i++) {
+        if (models->list[i].slots == 0)
+            models->list[i].slots = (uint32_t)a->slots;
     }
     a->fn->models(a, models);
     a->loads = 0;
@@ -193,7 +199,7 @@ on_load(struct asker *a, struct span body)
                                : adapter->parse_load(body, &load);
     if (err != ERR_OK)
         return a->status == 200 ? FAILURE_MALFORMED : FAILURE_STATUS_5XX;
-    if (isnan(load.slots))
+    if (isnan(load.slots) && !a->slots_of_each)
         load.slots = a->slots;
     a->fn->load(a, &load);
     a->loads++;

@@ -42,6 +42,7 @@ struct asker {
     bool more;                     /* this round of questions is not over */
     uint32_t quiet;                /* looks at the models while no_load */
     float slots;                   /* requests at once; NAN unknown */
+    bool slots_of_each;            /* those are of each model, not of all in sum */
     struct adapter_models *models; /* malloc; until the document with their states is read */
     /* the question in progress */
     struct http_call *call; /* NULL: none */
@@ -52,7 +53,8 @@ struct asker {
     size_t body_bytes, body_room;
 };
 
-/* kind ENGINE_UNKNOWN: ask; slots NAN: ask. Zeroes *a. */
+/* kind ENGINE_UNKNOWN: ask; slots NAN: ask. Zeroes *a. Where each model has slots of its own, they
+ * stand with the models that are told. */
 void asker_init(struct asker *a, const struct asker_fn *fn, enum engine_kind kind, float slots);
 /* Stop the question in progress, if there is one; nothing is told. It may be asked anew. */
 void asker_stop(struct asker *a);

@@ -9,11 +9,13 @@
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "wire/prometheus.h"
 
 #define ORCA_BYTES_MAX 8192u
 #define BYTES_MAX      1e15 /* of a model */
+#define SLOTS_MAX      1000000u
 
 /* In the order in which detection asks. What others imitate comes late: SGLang speaks Ollama's API,
  * and everybody has OpenAI's list of models. */
@@ -350,6 +352,30 @@ adapter_models_size(struct adapter_models *models, struct span name, const struc
     }
 }
 
+/* With which options llama-server's router starts the model's server: "args":["--parallel","4"]. An
+ * agent of ours says "slots":4. */
+static void
+note_slots(struct adapter_models *models, struct span name, const cJSON *status)
+{
+    const cJSON *args = cJSON_GetObjectItemCaseSensitive(status, "args"), *arg;
+    const cJSON *said = cJSON_GetObjectItemCaseSensitive(status, "slots");
+    uint64_t slots = 0;
+
+    if (cJSON_IsNumber(said) && said->valuedouble >= 1.0 && said->valuedouble <= SLOTS_MAX)
+        slots = (uint64_t)said->valuedouble;
+    cJSON_ArrayForEach(arg, args)
+    {
+        if (cJSON_IsString(arg) && cJSON_IsString(arg->next) &&
+            (strcmp(arg->valuestring, "--parallel") == 0 || strcmp(arg->valuestring, "-np") == 0) &&
+            span_u64(span_of(arg->next->valuestring), &slots) != ERR_OK)
+            slots = 0; /* -1: it chooses, and does not say what */
+    }
+    for (size_t i = 0; slots <= SLOTS_MAX && i < models->count; i++) {
+        if (span_eq_text(name, models->list[i].name))
+            models->list[i].slots = (uint32_t)slots;
+    }
+}
+
 enum err
 adapter_parse_openai_models(struct span body, struct adapter_models *ret_models)
 {
@@ -369,6 +395,8 @@ adapter_parse_openai_models(struct span body, struct adapter_models *ret_models)
             continue;
         adapter_models_add(ret_models, span_of(id->valuestring),
                            state_of(cJSON_GetObjectItemCaseSensitive(item, "status")));
+        note_slots(ret_models, span_of(id->valuestring),
+                   cJSON_GetObjectItemCaseSensitive(item, "status"));
         adapter_models_size(/* llama.cpp's */
                             ret_models, span_of(id->valuestring),
                             cJSON_GetObjectItemCaseSensitive(

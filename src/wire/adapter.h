@@ -36,6 +36,7 @@ struct adapter_model {
     char name[ADAPTER_MODEL_BYTES_MAX];
     enum model_state state;
     uint64_t bytes; /* of its weights; 0: not told */
+    uint32_t slots; /* requests of it at once, where each model has slots of its own; 0: not told */
 };
 
 struct adapter_models {
@@ -50,6 +51,7 @@ struct adapter_load {
     float kv_tokens_used, kv_tokens_cap, slots;
     float kv_used_fraction; /* 0..1: all that ORCA says of KV; used = this * the cap known before */
     bool sleeping;
+    bool is_router; /* what it has, each of its models has for itself */
 };
 
 /* Where one figure of a report goes. Several samples of one field (an engine of several ranks) are
@@ -99,11 +101,13 @@ struct adapter {
     enum err (*parse_fallback_load)(struct span body, struct adapter_load *ret_load);
     const char *slots_path; /* asked once: how many run at once; tells `sleeping` too. NULL none */
     enum err (*parse_slots)(struct span body, struct adapter_load *ret_load);
-    bool in_band_load;             /* answers endpoint-load-metrics-format (ORCA) */
-    bool closes_after_sse;         /* the connection is not kept though keep-alive was announced */
-    bool wakes_on_request;         /* when it sleeps; else only when it is told to */
-    bool hides_sleep;              /* nothing it says tells that it sleeps */
-    bool ignores_model;            /* serves any model name: compare with its list first */
+    bool in_band_load;     /* answers endpoint-load-metrics-format (ORCA) */
+    bool closes_after_sse; /* the connection is not kept though keep-alive was announced */
+    bool wakes_on_request; /* when it sleeps; else only when it is told to */
+    bool hides_sleep;      /* nothing it says tells that it sleeps */
+    bool slots_of_each; /* it runs so many of each model at once, and says nothing of it: those that
+                           are configured are meant so */
+    bool ignores_model; /* serves any model name: compare with its list first */
     bool headers_with_first_token; /* a queued request shows no byte at all */
 };
 

@@ -6,6 +6,7 @@
  */
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <string.h>
 
 #include "wire/adapter.h"
 
@@ -71,18 +72,22 @@ out:
     return err;
 }
 
-/* /props: {"total_slots":4,"is_sleeping":false,...}; a router has no slots of its own. */
+/* /props: {"total_slots":4,"is_sleeping":false,...}; a router has no slots of its own, and says
+ * "role":"router": each of its models has a server with slots. */
 static enum err
 parse_props(struct span body, struct adapter_load *ret_load)
 {
     enum err err = ERR_PARSE;
     cJSON *root = adapter_json(body);
+    const cJSON *role;
 
     if (!cJSON_IsObject(root))
         goto out;
     adapter_load_init(ret_load);
     ret_load->slots = count_of(cJSON_GetObjectItemCaseSensitive(root, "total_slots"));
     ret_load->sleeping = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "is_sleeping"));
+    role = cJSON_GetObjectItemCaseSensitive(root, "role");
+    ret_load->is_router = cJSON_IsString(role) && strcmp(role->valuestring, "router") == 0;
     err = ERR_OK;
 out:
     cJSON_Delete(root);

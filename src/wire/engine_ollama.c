@@ -80,4 +80,5 @@ const struct adapter engine_ollama = {
     .parse_models = parse_tags,
     .states_path = "/api/ps",
     .parse_states = parse_ps,
+    .slots_of_each = true, /* OLLAMA_NUM_PARALLEL */
 };

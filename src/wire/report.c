@@ -63,7 +63,22 @@ static const struct message_field model_fields[] = {
     {.name = "ready_in_ms", .type = MESSAGE_F64, AT(ready_in_ms), .max = REPORT_READY_IN_MS_MAX},
     {.name = "tier", .type = MESSAGE_WORD, AT(tier), .words = tiers, .min = REPORT_TIER_COUNT},
     {.name = "bytes", COUNTER, AT(bytes)},
+    {.name = "slots", .type = MESSAGE_U64, AT(slots), .max = REPORT_REQUESTS_MAX},
     {.name = "pinned", .type = MESSAGE_BOOL, AT(pinned)},
+    {.name = NULL},
+};
+
+#undef AT
+#define AT(member_) .offset = offsetof(struct report_requests, member_)
+
+static const struct message_field requests_fields[] = {
+    {.name = "id",
+     .type = MESSAGE_TEXT,
+     .required = true,
+     AT(id),
+     .max = CONFIG_MODEL_NAME_BYTES_MAX},
+    {.name = "running", .type = MESSAGE_U64, AT(running), .max = REPORT_REQUESTS_MAX},
+    {.name = "waiting", .type = MESSAGE_U64, AT(waiting), .max = REPORT_REQUESTS_MAX},
     {.name = NULL},
 };
 
@@ -129,6 +144,7 @@ static const struct message_field report_fields[] = {
     {.name = "models", LIST(MESSAGE_LIST, models, model_count), .fields = model_fields},
     {.name = "datasets", LIST(MESSAGE_LIST, datasets, dataset_count), .fields = dataset_fields},
     {.name = "proofs", LIST(MESSAGE_NAMES, proofs, proof_count)},
+    {.name = "requests", LIST(MESSAGE_LIST, requests, request_count), .fields = requests_fields},
     {.name = "ack", LIST(MESSAGE_COUNTERS, acks, ack_count)},
     {.name = "obeys", LIST(MESSAGE_NAMES, obeys, obey_count)},
     {.name = "memory_bytes", COUNTER, AT(memory_bytes)},
@@ -146,6 +162,7 @@ static const struct message_field piggyback_fields[] = {
      .words = node_states,
      .min = NODE_STATE_COUNT},
     {.name = "engine", .type = MESSAGE_OBJECT, AT(engine), .fields = engine_fields},
+    {.name = "requests", LIST(MESSAGE_LIST, requests, request_count), .fields = requests_fields},
     {.name = "ack", LIST(MESSAGE_COUNTERS, acks, ack_count)},
     {.name = NULL},
 };

@@ -15,9 +15,9 @@
  * Seq: 1, 2, 3 ... of the reports of an epoch. A gap says that something was missed.
  * At_us: time since the epoch began, by a clock that never goes back. It only orders what the same
  *   node said over different ways: an answer's piggy-back against the bus. It is no age.
- * Delta and full: state, engine and ack are always whole. url, tls_pin, key, labels, datasets and
- *   proofs: left out is unchanged; what stands there replaces all of it. models: without `full`
- *   those that changed, one that is gone as `absent`; with `full` all there are, on `pages`
+ * Delta and full: state, engine, requests and ack are always whole. url, tls_pin, key, labels,
+ * datasets and proofs: left out is unchanged; what stands there replaces all of it. models: without
+ * `full` those that changed, one that is gone as `absent`; with `full` all there are, on `pages`
  * messages in a row, and whatever is on none of them is absent. An epoch
  * begins with a full report; whoever missed something asks for one (on iso.ctl, or in
  * an answer over HTTP). Numbers that are not
@@ -36,6 +36,7 @@
 #define REPORT_DATASETS_MAX      16u
 #define REPORT_PROOFS_MAX        8u
 #define REPORT_ACKS_MAX          48u
+#define REPORT_BY_MODEL_MAX      24u
 #define REPORT_TEXT_BYTES_MAX    127u /* of kinds, roots, reasons */
 #define REPORT_DIGEST_BYTES_MAX  95u
 #define REPORT_HASH_BYTES        32u
@@ -76,7 +77,14 @@ struct report_model {
     double ready_in_ms;     /* when loading */
     uint32_t tier;          /* enum report_tier */
     uint64_t bytes;         /* of its weights */
+    uint64_t slots;         /* requests of it at once, where each model has slots of its own */
     bool pinned;            /* a gateway wants it kept */
+};
+
+/* Of a model with slots of its own: all that the node has of it. */
+struct report_requests {
+    struct span id;
+    uint64_t running, waiting;
 };
 
 /* What came of a directive that was begun. */
@@ -109,11 +117,13 @@ struct report {
     uint64_t memory_bytes; /* for weights */
     uint64_t loads_max;    /* models that it loads at once; 0: its engines cannot load any */
     size_t model_count, dataset_count, proof_count, ack_count, obey_count, outcome_count;
+    size_t request_count;
     /* Ten times as much as the rest, and mostly empty: what is read does not touch it. */
     struct report_model models[REPORT_MODELS_MAX];
     struct report_dataset datasets[REPORT_DATASETS_MAX];
     struct span proofs[REPORT_PROOFS_MAX];        /* kinds of proof that it gives */
     struct message_counter acks[REPORT_ACKS_MAX]; /* by gateway */
+    struct report_requests requests[REPORT_BY_MODEL_MAX];
     struct span obeys[REPORT_OBEYS_MAX]; /* signature_key_short of gateways that may load */
     struct report_outcome outcomes[REPORT_OUTCOMES_MAX];
 };
@@ -129,8 +139,8 @@ MUST_USE enum err report_write(const struct report *report, char ret_text[MESSAG
                                size_t *ret_bytes);
 
 /* The part that rides on an answer (header and trailer Isochrone-Report, comment
- * `: isochrone-report {...}`): epoch, at_us, state, engine, ack of a struct report; the rest is
- * absent. Whose it is the connection says. */
+ * `: isochrone-report {...}`): epoch, at_us, state, engine, requests, ack of a struct report; the
+ * rest is absent. Whose it is the connection says. */
 MUST_USE enum err report_parse_piggyback(struct span json, struct report *ret_report,
                                          struct message_error *ret_error);
 MUST_USE enum err report_write_piggyback(const struct report *report,

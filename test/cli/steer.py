@@ -58,15 +58,15 @@ class World:
                                   bus or "nats: \"nats://127.0.0.1:%d\"" % self.nats))
         self.start(name, t.PROGRAM, "gateway", "-f", name + ".yaml")
 
-    def node(self, name, engine, gateways, more="", over_http=False):
+    def node(self, name, engine, gateways, more="", over_http=False, slots=""):
         """gateways: names, keys and, over HTTP, where they listen."""
         self.key("node", name)
         t.write(self.path(name + ".yaml"),
                 "key: file:%s.key\nstate: .\nauth: none\n"
                 "listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\n"
-                "%sengines: [{url: \"%s\"}]\ngateways:\n%s%s"
+                "%sengines: [{url: \"%s\"%s}]\ngateways:\n%s%s"
                 % (name, t.free_port(), t.free_port(),
-                   "" if over_http else "bus: {nats: \"nats://127.0.0.1:%d\"}\n" % self.nats, engine,
+                   "" if over_http else "bus: {nats: \"nats://127.0.0.1:%d\"}\n" % self.nats, engine, slots,
                    "".join("  - {name: %s, key: \"%s\", may: [infer, load, drain]%s}\n"
                            % (g[0], g[1], "".join(", url: \"%s\"" % url for url in g[2:]))
                            for g in gateways), more))
@@ -154,6 +154,11 @@ def test_by_hand(world):
     shown = json.loads(done.stdout)
     t.check(done.returncode == 0 and shown["state"] == "done" and shown["model_state"] == "ready",
             "what is so already is done; as JSON", done.stdout)
+    models = world.get("gw1", "/network/v1/nodes/o1")[1]["models"]
+    t.check([(m["slots"], m["requests"]) for m in models if m["model"] == OLLAMA] == [(4, 0)],
+            "an Ollama's slots are of each model", models)
+    done = run(admin, "nodes", "o1")
+    t.check(done.returncode == 0 and says(done, "HERE", "SLOTS"), "and shown", done.stdout)
     done = run(admin, "load", "nobodys:1b", "--node", "o1")
     t.check(done.returncode == 1 and says(done, "failed", "not found"),
             "what the engine does not have fails in the engine's words", done.stderr)
@@ -284,7 +289,7 @@ def main():
             ollamas = engine(world, "ollamas", "--engines", "ollama", "--models-max", "2")
             vllms = engine(world, "vllms", "--engines", "vllm", "--dev-mode")
             size = "memory: 100GiB\nmodels: {\"meta-llama/Llama-3.1-8B-Instruct\": {bytes: 15GiB}}\n"
-            world.node("o1", ollamas[0], obeyed, "memory: 100GiB\n")
+            world.node("o1", ollamas[0], obeyed, "memory: 100GiB\n", slots=", slots: 4")
             world.node("o2", ollamas[1], obeyed)
             world.node("v1", vllms[0], obeyed, size)
             world.node("v2", vllms[3], obeyed, size)

@@ -220,6 +220,22 @@ chat(const char *model, const char *text)
     return status;
 }
 
+/* A model has slots of its own, and what it runs is told beside them. */
+static bool
+tells_slots(const char *model, uint64_t slots)
+{
+    const struct report *r = e2e_node_report(&node);
+    bool has_slots = false, has_requests = false;
+
+    for (size_t i = 0; i < r->model_count; i++)
+        has_slots = has_slots ||
+                    (span_eq_text(r->models[i].id, model) && r->models[i].slots == slots);
+    for (size_t i = 0; i < r->request_count; i++)
+        has_requests = has_requests || (span_eq_text(r->requests[i].id, model) &&
+                                        r->requests[i].running == 0 && r->requests[i].waiting == 0);
+    return has_slots && has_requests && r->engine.slots % slots == 0;
+}
+
 /* A real order: a router lets a model go, and loads it again. */
 static void
 test_load(void)
@@ -232,6 +248,7 @@ test_load(void)
     e2e_fleet_url(fleet, 0, url, sizeof(url));
     start_node(url, "llama-server", "{}");
     CHECK(ready_model(model, sizeof(model)), "a router has a model ready");
+    CHECK(tells_slots(model, 16), "its server has slots of its own");
     make(GATEWAY, DIRECTIVE_UNLOAD, model, &d, &secret);
     CHECK(post(&d, &secret, "good", "begun"), "an unload begins");
     CHECK(model_comes(model, MODEL_ON_DISK), "and the model is on disk only");

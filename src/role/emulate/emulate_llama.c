@@ -9,6 +9,7 @@
 
 #define SLOT_CONTEXT      8192
 #define SLOTS             16u /* engine_table_llama_server's */
+#define SLOTS_TEXT        "16"
 #define MESSAGE_BYTES_MAX 512u
 
 void
@@ -76,6 +77,18 @@ is_router(const struct emulate_flow *flow)
 }
 
 static void
+status(cJSON *json, enum engine_model_state state)
+{
+    cJSON *args;
+
+    (void)cJSON_AddStringToObject(json, "value", status_value(state));
+    args = cJSON_AddArrayToObject(json, "args");
+    (void)cJSON_AddItemToArray(args, cJSON_CreateString("llama-server"));
+    (void)cJSON_AddItemToArray(args, cJSON_CreateString("--parallel"));
+    (void)cJSON_AddItemToArray(args, cJSON_CreateString(SLOTS_TEXT));
+}
+
+static void
 models(struct emulate_flow *flow)
 {
     const struct emulate_fleet_node *plan = flow->node->plan;
@@ -92,9 +105,8 @@ models(struct emulate_flow *flow)
         (void)cJSON_AddNumberToObject(entry, "created", (double)clock_wall_s());
         (void)cJSON_AddStringToObject(entry, "owned_by", "llamacpp");
         if (is_router(flow))
-            (void)cJSON_AddStringToObject(
-                cJSON_AddObjectToObject(entry, "status"), "value",
-                status_value(engine_model_state(flow->node->engine, model)));
+            status(cJSON_AddObjectToObject(entry, "status"),
+                   engine_model_state(flow->node->engine, model));
         (void)cJSON_AddItemToArray(data, entry);
     }
     emulate_document_json(flow, 200, root);

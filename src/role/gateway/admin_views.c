@@ -120,13 +120,24 @@ send_no_node(struct admin_call *call)
     admin_send_error(call->exchange, 404, "node_not_found", words);
 }
 
+/* If this is that model there, and it has slots of its own. */
+static void
+put_slots(cJSON *json, const struct placement_view *v, uint32_t node, uint16_t model)
+{
+    if (v->node != node || v->model != model || v->slots == 0)
+        return;
+    cJSON_AddNumberToObject(json, "slots", v->slots);
+    cJSON_AddNumberToObject(json, "requests", v->requests);
+}
+
 void
 admin_node(struct admin_call *call)
 {
     const struct fleet *fleet = lane_fleet(call->lane);
     const struct roster_node *n = roster_find(fleet->roster, call->word);
     struct node_view views[CORE_VIEW_MAX];
-    uint32_t next;
+    struct placement_view placed[CORE_VIEW_MAX];
+    uint32_t next, placed_count;
     cJSON *json, *models;
 
     if (n == NULL || decide_view_nodes(call->lane->gateway->door, n->index, views, &next) == 0 ||
@@ -135,6 +146,7 @@ admin_node(struct admin_call *call)
         return;
     }
     json = node_json(call->lane, fleet, &views[0]);
+    placed_count = decide_view_placements(call->lane->gateway->door, n->index, placed, &next);
     models = cJSON_AddArrayToObject(json, "models");
     for (uint32_t i = 0; i < fleet_served(fleet, n->index)->count; i++) {
         const struct fleet_served *s = &fleet_served(fleet, n->index)->list[i];
@@ -142,6 +154,8 @@ admin_node(struct admin_call *call)
         admin_put_span(model, "model", fleet->models[s->model].name);
         admin_put_span(model, "engine_name", fleet->names[s->name].text);
         cJSON_AddStringToObject(model, "state", metrics_model_state_name(s->state));
+        for (uint32_t p = 0; p < placed_count; p++)
+            put_slots(model, &placed[p], n->index, s->model);
         admin_append(models, model);
     }
     admin_send(call->exchange, 200, json);

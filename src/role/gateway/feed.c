@@ -152,7 +152,8 @@ tell_model(const struct feed *f, uint32_t node, const struct fleet_served *s, ui
                                           .model = s->model,
                                           .state = state,
                                           .ready_in_ms = s->ready_in_ms,
-                                          .pinned = s->pinned}};
+                                          .pinned = s->pinned,
+                                          .slots = s->slots}};
 
     tell(f, &event);
 }
@@ -179,7 +180,7 @@ static bool
 is_news(const struct fleet_served *before, const struct fleet_served *now)
 {
     return before == NULL || before->state != now->state || before->pinned != now->pinned ||
-           is_later(before, now);
+           before->slots != now->slots || is_later(before, now);
 }
 
 static void

@@ -257,8 +257,10 @@ static void
 serve_one(struct fleet *f, uint32_t node, struct draft *d, struct span engine_name,
           const struct fleet_said *said)
 {
-    struct fleet_served served = {
-        .state = (uint16_t)said->state, .pinned = said->pinned, .ready_in_ms = said->ready_in_ms};
+    struct fleet_served served = {.state = (uint16_t)said->state,
+                                  .pinned = said->pinned,
+                                  .ready_in_ms = said->ready_in_ms,
+                                  .slots = said->slots};
     uint16_t model = fleet_model_find(f, engine_name);
     int name;
 
@@ -336,7 +338,8 @@ fleet_serve(struct fleet *fleet, uint32_t node, const struct adapter_models *mod
     d.count = 0;
     for (size_t i = 0; i < models->count; i++) {
         struct span name = span_of(models->list[i].name);
-        const struct fleet_said said = {.state = models->list[i].state, .ready_in_ms = NAN};
+        const struct fleet_said said = {
+            .state = models->list[i].state, .ready_in_ms = NAN, .slots = models->list[i].slots};
         if (name.bytes > 0)
             serve_one(fleet, node, &d, name, &said);
     }
@@ -402,8 +405,10 @@ carry_served(struct fleet *f, const struct fleet *previous)
             continue;
         for (uint32_t k = 0; k < then->count; k++) {
             const struct fleet_served *s = &then->list[k];
-            const struct fleet_said said = {
-                .state = s->state, .pinned = s->pinned, .ready_in_ms = s->ready_in_ms};
+            const struct fleet_said said = {.state = s->state,
+                                            .pinned = s->pinned,
+                                            .ready_in_ms = s->ready_in_ms,
+                                            .slots = s->slots};
             serve_one(f, i, &d, previous->names[s->name].text, &said);
         }
         draft_end(f, i, &d);

@@ -45,6 +45,7 @@ struct fleet_served {            /* one model on one node */
     uint16_t model, name, state; /* name: how the engine calls it; state: enum model_state */
     bool pinned;
     float ready_in_ms; /* when loading, from when it was said on; NAN unknown */
+    uint32_t slots;    /* requests of it at once; 0: it shares the node's */
 };
 
 struct fleet_said { /* of a model, by its node */
@@ -52,6 +53,7 @@ struct fleet_said { /* of a model, by its node */
     float ready_in_ms;
     bool pinned;
     bool proven;    /* the node's operator is trusted */
+    uint32_t slots; /* as in fleet_served */
     uint64_t bytes; /* of its weights; 0: not said */
 };
 

@@ -27,6 +27,7 @@ struct member_change { /* models that a member told of, until they are in a flee
         uint16_t state;
         bool pinned;
         float ready_in_ms;
+        uint32_t slots;         /* of its own; 0: none, or not said */
         uint64_t weights_bytes; /* 0: not said */
     } models[];
 };

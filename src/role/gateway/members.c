@@ -70,6 +70,24 @@ acked(struct members *m, uint32_t node, const struct report *r)
     return number < UINT32_MAX ? (uint32_t)number : UINT32_MAX; /* more was never sent */
 }
 
+/* What it has of each model that has slots of its own; behind the report that counts them. */
+static void
+tell_requests(struct members *m, uint32_t node, const struct report *r)
+{
+    struct fleet *fleet = r->request_count > 0 ? decide_fleet(m->gateway->door) : NULL;
+
+    for (size_t i = 0; i < r->request_count; i++) {
+        const struct report_requests *q = &r->requests[i];
+        uint16_t model = fleet_model_find(fleet, q->id);
+        struct event event = {.kind = EVENT_REQUESTS};
+        event.requests = (struct event_requests){
+            .node = node, .model = model, .requests = figure(q->running) + figure(q->waiting)};
+        if (model != FLEET_MODEL_NONE)
+            tell(m, &event);
+    }
+    fleet_unref(fleet);
+}
+
 static void
 tell_load(struct members *m, uint32_t node, const struct report *r)
 {
@@ -91,6 +109,7 @@ tell_load(struct members *m, uint32_t node, const struct report *r)
         .decode_tok_s = (float)r->engine.decode_tok_s,
     };
     tell(m, &event);
+    tell_requests(m, node, r);
 }
 
 bool
@@ -151,6 +170,7 @@ make_change(struct members *m, const struct member *member, const struct report 
             .state = (uint16_t)model->state,
             .ready_in_ms = (float)model->ready_in_ms,
             .pinned = model->pinned,
+            .slots = model->slots != MESSAGE_UNKNOWN ? (uint32_t)model->slots : 0,
             .weights_bytes = model->bytes != MESSAGE_UNKNOWN ? model->bytes : 0};
         at += model->id.bytes;
     }

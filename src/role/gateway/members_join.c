@@ -302,6 +302,7 @@ apply(struct members *m, struct fleet *next, const struct member_change *c)
                                         .ready_in_ms = c->models[i].ready_in_ms,
                                         .pinned = c->models[i].pinned,
                                         .proven = c->proven,
+                                        .slots = c->models[i].slots,
                                         .bytes = c->models[i].weights_bytes};
         fleet_change(next, member->index,
                      (struct span){c->text + c->models[i].at, c->models[i].bytes}, &said);

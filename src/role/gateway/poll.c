@@ -214,6 +214,7 @@ models_hash(const struct adapter_models *models)
         unsigned char state = (unsigned char)models->list[i].state;
         h = hash_fnv(h, models->list[i].name, strlen(models->list[i].name) + 1);
         h = hash_fnv(h, &state, 1);
+        h = hash_fnv(h, &models->list[i].slots, sizeof(models->list[i].slots));
     }
     return h;
 }

@@ -274,6 +274,7 @@ deny(struct steer *s, const struct steer_order *o)
             continue;
         event.model.state = served->list[i].state;
         event.model.pinned = served->list[i].pinned;
+        event.model.slots = served->list[i].slots;
     }
     now_ns = decide_step(s->gateway->door, &event, &actions);
     inbox_share(s->gateway, now_ns, &actions, 0);

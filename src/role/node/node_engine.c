@@ -31,11 +31,11 @@ rank(uint32_t state)
     return state < MODEL_STATE_COUNT ? ranks[state] : 0;
 }
 
-static struct node_model *
-model_find(struct node *n, const char *id)
+struct node_model *
+node_model_find(struct node *n, struct span id)
 {
     for (uint32_t i = 0; i < n->model_count; i++) {
-        if (strcmp(n->models[i].id, id) == 0)
+        if (span_eq_text(id, n->models[i].id))
             return &n->models[i];
     }
     return NULL;
@@ -45,7 +45,7 @@ model_find(struct node *n, const char *id)
 static struct node_model *
 model_place(struct node *n, const char *id)
 {
-    struct node_model *m = model_find(n, id);
+    struct node_model *m = node_model_find(n, span_of(id));
 
     if (m != NULL || n->model_count == NODE_MODELS_MAX ||
         !message_is_text(span_of(id), REPORT_TEXT_BYTES_MAX))
@@ -67,6 +67,16 @@ bytes_of(const struct node *n, const struct adapter_model *m)
     return m->bytes;
 }
 
+/* How many run at once: of those engines that are nearest to an answer. */
+static void
+note_slots(struct node_model *m, uint32_t state, uint32_t slots)
+{
+    if (rank(state) > rank(m->state))
+        m->slots = slots;
+    else if (rank(state) == rank(m->state))
+        m->slots += slots;
+}
+
 static void
 note_bytes(struct node_model *m, uint64_t bytes)
 {
@@ -84,7 +94,9 @@ models_join(struct node *n)
 
     for (uint32_t i = 0; i < n->model_count; i++) {
         n->models[i].before = n->models[i].state;
+        n->models[i].slots_before = n->models[i].slots;
         n->models[i].state = MODEL_ABSENT;
+        n->models[i].slots = 0;
     }
     for (uint32_t e = 0; e < n->engine_count; e++) {
         const struct node_engine *engine = &n->engines[e];
@@ -95,14 +107,17 @@ models_join(struct node *n)
             if ((state == MODEL_ON_DISK || state == MODEL_SLEEPING) &&
                 node_proxy_awaits(engine, span_of(engine->models.list[i].name)))
                 state = MODEL_LOADING;
-            if (m != NULL)
-                note_bytes(m, bytes_of(n, &engine->models.list[i]));
-            if (m != NULL && rank(state) > rank(m->state))
+            if (m == NULL)
+                continue;
+            note_bytes(m, bytes_of(n, &engine->models.list[i]));
+            note_slots(m, state, engine->models.list[i].slots);
+            if (rank(state) > rank(m->state))
                 m->state = state;
         }
     }
     for (uint32_t i = 0; i < n->model_count; i++) {
-        if (n->models[i].state == n->models[i].before)
+        if (n->models[i].state == n->models[i].before &&
+            n->models[i].slots == n->models[i].slots_before)
             continue;
         n->models[i].is_dirty = true;
         changed = true;
@@ -123,7 +138,7 @@ node_models_changed(struct node *n)
 void
 node_model_took(struct node *n, const char *id, double load_ms)
 {
-    struct node_model *m = model_find(n, id);
+    struct node_model *m = node_model_find(n, span_of(id));
 
     if (m != NULL)
         m->load_ms = load_ms;

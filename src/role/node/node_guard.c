@@ -8,14 +8,40 @@
 #define RETRY_MS_MIN 100.0
 #define RETRY_MS_MAX 30000.0
 
+/* Slots of its models, each with its own; those in memory, or all. 0: they have none. */
+static uint64_t
+slots_of_models(const struct node_engine *e, bool in_memory)
+{
+    uint64_t slots = 0;
+
+    for (size_t i = 0; i < e->models.count; i++) {
+        uint32_t state = e->models.list[i].state;
+        if (!in_memory || state == MODEL_READY || state == MODEL_LOADING)
+            slots += e->models.list[i].slots;
+    }
+    return slots;
+}
+
 uint32_t
 node_guard_engine_slots(const struct node_engine *e)
 {
-    if (!isnan(e->asker.slots) && e->asker.slots >= 1.0f)
+    uint64_t slots = slots_of_models(e, false);
+
+    if (slots > 0)
+        return slots < UINT32_MAX ? (uint32_t)slots : UINT32_MAX;
+    if (!e->asker.slots_of_each && !isnan(e->asker.slots) && e->asker.slots >= 1.0f)
         return (uint32_t)e->asker.slots;
     if (e->load_known && !isnan(e->load.slots) && e->load.slots >= 1.0f)
         return (uint32_t)e->load.slots;
     return NODE_SLOTS_DEFAULT;
+}
+
+static uint32_t
+at_most(const struct node *n, uint64_t slots)
+{
+    if (n->config->guard_requests_max != 0 && n->config->guard_requests_max < slots)
+        return (uint32_t)n->config->guard_requests_max;
+    return slots < UINT32_MAX ? (uint32_t)slots : UINT32_MAX;
 }
 
 uint32_t
@@ -25,9 +51,22 @@ node_guard_slots(const struct node *n)
 
     for (uint32_t i = 0; i < n->engine_count; i++)
         slots += node_guard_engine_slots(&n->engines[i]);
-    if (n->config->guard_requests_max != 0 && n->config->guard_requests_max < slots)
-        slots = n->config->guard_requests_max;
-    return (uint32_t)slots;
+    return at_most(n, slots);
+}
+
+uint32_t
+node_guard_slots_now(const struct node *n)
+{
+    uint64_t slots = 0;
+
+    for (uint32_t i = 0; i < n->engine_count; i++) {
+        const struct node_engine *e = &n->engines[i];
+        uint64_t now = slots_of_models(e, true);
+        if (slots_of_models(e, false) == 0)
+            now = node_guard_engine_slots(e);
+        slots += now;
+    }
+    return at_most(n, slots);
 }
 
 uint32_t
@@ -62,23 +101,28 @@ node_guard_wait(const struct node *n)
 }
 
 enum node_verdict
-node_guard_enter(struct node *n, struct node_engine *e, uint64_t tokens)
+node_guard_enter(struct node *n, struct node_engine *e, struct node_model *model, uint64_t tokens)
 {
     uint64_t tokens_max = node_guard_tokens_max(n);
 
     /* One that is larger than everything goes when nothing else is there: else it never would. */
     if (n->running_count >= node_guard_slots(n) || e->running >= node_guard_engine_slots(e) ||
+        (model != NULL && model->slots > 0 && model->running >= model->slots) ||
         (tokens_max != 0 && n->tokens + tokens > tokens_max && n->running_count > 0))
         return node_guard_wait(n);
     n->running_count++;
     e->running++;
+    if (model != NULL)
+        model->running++;
     n->tokens += tokens;
     return NODE_GO;
 }
 
 void
-node_guard_leave(struct node *n, struct node_engine *e, uint64_t tokens)
+node_guard_leave(struct node *n, struct node_engine *e, struct node_model *model, uint64_t tokens)
 {
+    if (model != NULL)
+        model->running--;
     n->running_count--;
     e->running--;
     n->tokens -= tokens;

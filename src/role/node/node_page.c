@@ -78,6 +78,8 @@ node_models_get(struct node *n, struct http_exchange *x)
         cJSON_AddStringToObject(status, "value", words[m->state]);
         if (m->state == MODEL_FAILED)
             cJSON_AddBoolToObject(status, "failed", true);
+        if (m->slots > 0)
+            cJSON_AddNumberToObject(status, "slots", m->slots);
         admin_append(data, item);
     }
     admin_send(x, 200, json);

@@ -33,7 +33,8 @@ struct node_request {
     struct http_exchange *x;
     const struct node_api *api;
     struct node_engine *engine;
-    struct http_call *call; /* NULL: waiting, or over */
+    struct node_model *model; /* as it is told; NULL: the engine knows it by another name */
+    struct http_call *call;   /* NULL: waiting, or over */
     struct loop_timer wait;
     struct span body, gateway; /* gateway: its name; empty: it did not say */
     struct node_ask ask;
@@ -82,6 +83,24 @@ end_prefill(struct node_request *q)
         node_engine_look(q->engine);
 }
 
+static void
+enter_room(struct node_request *q)
+{
+    TAILQ_INSERT_TAIL(&q->node->waiting, q, link);
+    q->node->waiting_count++;
+    if (q->model != NULL)
+        q->model->waiting++;
+}
+
+static void
+leave_room(struct node_request *q)
+{
+    TAILQ_REMOVE(&q->node->waiting, q, link);
+    q->node->waiting_count--;
+    if (q->model != NULL)
+        q->model->waiting--;
+}
+
 /* Nothing more is to happen; the exchange may go on to its end. */
 static void
 close_request(struct node_request *q)
@@ -95,10 +114,9 @@ close_request(struct node_request *q)
     end_prefill(q);
     if (q->is_running) {
         TAILQ_REMOVE(&n->running, q, link);
-        node_guard_leave(n, q->engine, q->tokens);
+        node_guard_leave(n, q->engine, q->model, q->tokens);
     } else {
-        TAILQ_REMOVE(&n->waiting, q, link);
-        n->waiting_count--;
+        leave_room(q);
     }
     sse_reader_fini(&q->sse);
     free(q->answer);
@@ -451,7 +469,8 @@ static void
 wait_until(struct node_request *q)
 {
     struct node *n = q->node;
-    uint64_t wait_ns = q->is_coming ? n->config->guard_loading_ns : WAIT_NS;
+    /* for a model's own slots, too, as long as it comes */
+    uint64_t wait_ns = q->is_coming || q->is_cold ? n->config->guard_loading_ns : WAIT_NS;
 
     loop_timer_set(n->loop, &q->wait, loop_now_ns(n->loop) + wait_ns, on_waited);
 }
@@ -487,11 +506,10 @@ node_admit(struct loop_task *task)
     TAILQ_FOREACH_SAFE (q, &n->waiting, link, next) {
         if (q->is_coming ? !has_come(q) : n->running_count >= slots)
             continue;
-        if (node_guard_enter(n, q->engine, q->tokens) != NODE_GO)
+        if (node_guard_enter(n, q->engine, q->model, q->tokens) != NODE_GO)
             continue;
         loop_timer_stop(&q->wait);
-        TAILQ_REMOVE(&n->waiting, q, link);
-        n->waiting_count--;
+        leave_room(q);
         start(q);
     }
 }
@@ -521,13 +539,13 @@ enter(struct node_request *q)
 {
     struct node *n = q->node;
 
-    switch (q->is_coming ? node_guard_wait(n) : node_guard_enter(n, q->engine, q->tokens)) {
+    switch (q->is_coming ? node_guard_wait(n)
+                         : node_guard_enter(n, q->engine, q->model, q->tokens)) {
     case NODE_GO:
         start(q);
         return;
     case NODE_WAIT:
-        TAILQ_INSERT_TAIL(&n->waiting, q, link);
-        n->waiting_count++;
+        enter_room(q);
         wait_until(q);
         return;
     default:
@@ -574,6 +592,7 @@ node_proxy_begin(struct node *n, const struct node_api *api, struct http_exchang
         return;
     }
     q->engine = place.engine;
+    q->model = node_model_find(n, (struct span){q->ask.model, q->ask.model_bytes});
     q->is_cold = place.is_cold;
     q->is_coming = place.is_coming;
     q->tokens = q->ask.prompt_tokens;

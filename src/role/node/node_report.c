@@ -60,7 +60,7 @@ static void
 fill_load(const struct node *n, struct report_engine *e)
 {
     double foreign = 0.0, used = 0.0, cap = 0.0;
-    uint64_t running = n->running_count, slots = node_guard_slots(n);
+    uint64_t running = n->running_count, slots = node_guard_slots_now(n);
     const struct adapter *kind = n->engines[0].kind;
 
     for (uint32_t i = 0; i < n->engine_count; i++) {
@@ -76,7 +76,7 @@ fill_load(const struct node *n, struct report_engine *e)
     running += whole(foreign);
     e->slots = slots;
     e->waiting = n->waiting_count;
-    if (running > slots) { /* the engine has a queue of its own */
+    if (running > slots && slots > 0) { /* the engine has a queue of its own */
         e->waiting += running - slots;
         running = slots;
     }
@@ -93,6 +93,18 @@ fill_load(const struct node *n, struct report_engine *e)
         e->decode_tok_s = n->decode.mean;
 }
 
+/* By model, where each has slots of its own: those in memory, and those that are waited for. */
+static void
+fill_requests(const struct node *n, struct report *r)
+{
+    for (uint32_t i = 0; i < n->model_count && r->request_count < REPORT_BY_MODEL_MAX; i++) {
+        const struct node_model *m = &n->models[i];
+        if (m->slots > 0 && (m->state == MODEL_READY || m->running + m->waiting > 0))
+            r->requests[r->request_count++] = (struct report_requests){
+                .id = span_of(m->id), .running = m->running, .waiting = m->waiting};
+    }
+}
+
 static void
 fill(const struct node *n, uint64_t seq, struct report *r)
 {
@@ -105,6 +117,7 @@ fill(const struct node *n, uint64_t seq, struct report *r)
     r->role = REPORT_NODE;
     r->state = n->state;
     fill_load(n, &r->engine);
+    fill_requests(n, r);
     for (uint32_t i = 0; i < n->ack_count; i++)
         r->acks[r->ack_count++] = (struct message_counter){span_of(n->acks[i].name),
                                                            n->acks[i].number};
@@ -137,6 +150,7 @@ add_model(const struct node *n, struct report *r, const struct node_model *m)
                            ? node_order_ready_in_ms(n, span_of(m->id), m->load_ms)
                            : (double)NAN,
         .bytes = m->bytes > 0 ? m->bytes : MESSAGE_UNKNOWN,
+        .slots = m->slots > 0 ? m->slots : MESSAGE_UNKNOWN,
         .pinned = m->is_pinned,
     };
 }

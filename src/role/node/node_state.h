@@ -67,12 +67,15 @@ struct node_engine {
 
 struct node_model {
     char id[REPORT_TEXT_BYTES_MAX + 1];
-    uint32_t state;  /* enum model_state: the best of all engines */
-    uint32_t before; /* while what all engines say is put together */
-    uint64_t bytes;  /* of its weights; 0: not known */
-    double load_ms;  /* what its last load took; 0: none was seen */
-    bool is_dirty;   /* not told yet */
-    bool is_pinned;  /* a gateway wants it kept */
+    uint32_t state;                /* enum model_state: the best of all engines */
+    uint32_t before, slots_before; /* while what all engines say is put together */
+    uint64_t bytes;                /* of its weights; 0: not known */
+    double load_ms;                /* what its last load took; 0: none was seen */
+    uint32_t slots; /* requests of it at once, at the engines where it is nearest to an answer; 0:
+                       it shares the engine's */
+    uint32_t running, waiting; /* requests of it at engines; in the waiting room */
+    bool is_dirty;             /* not told yet */
+    bool is_pinned;            /* a gateway wants it kept */
 };
 
 struct node_ack {
@@ -194,12 +197,17 @@ bool node_proxy_awaits(const struct node_engine *e, struct span model);
 
 /* ---- node_guard.c */
 enum node_verdict { NODE_GO, NODE_WAIT, NODE_FULL };
-/* May it go now? GO: counted in, node_guard_leave must follow. WAIT: it may wait, if it likes. */
-enum node_verdict node_guard_enter(struct node *n, struct node_engine *e, uint64_t tokens);
+/* May it go now? GO: counted in, node_guard_leave must follow. WAIT: it may wait, if it likes.
+ * model: NULL: none that is known. */
+enum node_verdict node_guard_enter(struct node *n, struct node_engine *e, struct node_model *model,
+                                   uint64_t tokens);
 enum node_verdict node_guard_wait(const struct node *n); /* WAIT or FULL */
-void node_guard_leave(struct node *n, struct node_engine *e, uint64_t tokens);
+void node_guard_leave(struct node *n, struct node_engine *e, struct node_model *model,
+                      uint64_t tokens);
 uint32_t node_guard_slots(const struct node *n);
 uint32_t node_guard_engine_slots(const struct node_engine *e);
+/* What is said of it: where each model has slots of its own, those of the models in memory. */
+uint32_t node_guard_slots_now(const struct node *n);
 uint32_t node_guard_waiting_max(const struct node *n);
 uint64_t node_guard_tokens_max(const struct node *n); /* 0: none */
 /* When to come again, in ms. */
@@ -226,6 +234,8 @@ struct node_place {             /* of a request */
  * one that has the least to do. */
 struct node_place node_engine_for(struct node *n, struct span model);
 uint32_t node_engine_state(const struct node_engine *e, struct span model);
+/* As long as the node; NULL: none of this name. */
+struct node_model *node_model_find(struct node *n, struct span id);
 void node_models_changed(struct node *n);                             /* perhaps: look, and tell */
 void node_model_took(struct node *n, const char *id, double load_ms); /* its load */
 /* Until it is ready, when it is loading; NAN: not known. */

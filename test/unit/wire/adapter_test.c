@@ -19,7 +19,13 @@
     "vllm:cache_config_info{block_size=\"16\",engine=\"1\",num_gpu_blocks=\"1000\"} 1.0\n"         \
     "vllm:engine_sleep_state{engine=\"0\",sleep_state=\"awake\"} 1.0\n"                            \
     "vllm:engine_sleep_state{engine=\"0\",sleep_state=\"discard_all\"} 0.0\n"
-#define LLAMA_PROPS   "{\"default_generation_settings\":{\"n_ctx\":4096},\"total_slots\":4}"
+#define LLAMA_PROPS "{\"default_generation_settings\":{\"n_ctx\":4096},\"total_slots\":4}"
+#define LLAMA_ROUTER_MODELS                                                                        \
+    "{\"data\":[{\"id\":\"a\",\"status\":{\"value\":\"loaded\",\"args\":[\"llama-server\",\"-"     \
+    "np\","                                                                                        \
+    "\"4\",\"--jinja\"]}},{\"id\":\"b\",\"status\":{\"value\":\"unloaded\",\"slots\":2}},{\"id\":" \
+    "\"c\","                                                                                       \
+    "\"status\":{\"value\":\"loaded\",\"args\":[\"--parallel\",\"-1\",7]}},{\"id\":\"d\"}]}"
 #define LLAMA_ROUTER  "{\"role\":\"router\",\"default_generation_settings\":{\"n_ctx\":0}}"
 #define OPENAI_MODELS "{\"object\":\"list\",\"data\":[{\"id\":\"m\",\"object\":\"model\"}]}"
 #define TRT_MODELS    "{\"data\":[{\"id\":\"m\",\"owned_by\":\"tensorrt_llm\"}]}"
@@ -129,6 +135,7 @@ static void
 check_llama_server(void)
 {
     const struct adapter *a = adapter_of(ENGINE_LLAMA_SERVER);
+    static struct adapter_models models;
     struct adapter_load load;
 
     CHECK(a->parse_load(SPAN_LIT("llamacpp:requests_processing 2\nllamacpp:requests_deferred 1\n"),
@@ -157,6 +164,11 @@ check_llama_server(void)
           "asleep");
     CHECK(a->parse_slots(SPAN_LIT(LLAMA_ROUTER), &load) == ERR_OK && isnan(load.slots),
           "a router has no slots");
+    CHECK(load.is_router, "it is one: each of its models has");
+    CHECK(a->parse_models(SPAN_LIT(LLAMA_ROUTER_MODELS), &models) == ERR_OK && models.count == 4 &&
+              models.list[0].slots == 4 && models.list[1].slots == 2,
+          "as many as it gives their servers");
+    CHECK(models.list[2].slots == 0 && models.list[3].slots == 0, "-1, or nothing: not known");
     CHECK(a->parse_slots(SPAN_LIT("{\"total_slots\":-4}"), &load) == ERR_OK && isnan(load.slots),
           "a count below zero");
     CHECK(a->parse_slots(SPAN_LIT("[]"), &load) == ERR_PARSE, "no props");

@@ -118,8 +118,9 @@ static const char whole[] =
     "\"accepted_total\":99,\"prefill_tok_s\":9000.5,\"decode_tok_s\":60},"
     "\"models\":[{\"id\":\"meta/llama:8b\",\"digest\":\"sha256:ab\",\"state\":\"loading\","
     "\"ready_in_ms\":1500,\"tier\":\"disk\",\"bytes\":16000000000},"
-    "{\"id\":\"b\",\"state\":\"absent\",\"pinned\":true}],"
+    "{\"id\":\"b\",\"state\":\"absent\",\"slots\":4,\"pinned\":true}],"
     "\"datasets\":[{\"id\":\"wiki\",\"root\":\"r1\",\"bytes\":5}],\"proofs\":[\"tee\"],"
+    "\"requests\":[{\"id\":\"b\",\"running\":4,\"waiting\":2}],"
     "\"ack\":{\"g1\":41,\"g2\":7},\"obeys\":[\"3d4017c3e843895a\"],"
     "\"memory_bytes\":80000000000,\"loads_max\":1,\"outcomes\":[{\"nonce\":"
     "\"01000000000000000000000000000000\",\"result\":\"failed\",\"took_ms\":5300,\"words\":"
@@ -137,6 +138,10 @@ check_whole(void)
               report.models[0].tier == REPORT_TIER_DISK && report.ack_count == 2 &&
               report.acks[1].number == 7 && span_eq_text(report.proofs[0], "tee"),
           "say what they say");
+    CHECK(report.models[0].slots == MESSAGE_UNKNOWN && report.models[1].slots == 4 &&
+              report.request_count == 1 && span_eq_text(report.requests[0].id, "b") &&
+              report.requests[0].running == 4 && report.requests[0].waiting == 2,
+          "by model, too");
     CHECK(report.models[1].pinned && report.obey_count == 1 && report.loads_max == 1 &&
               report.memory_bytes == 80000000000 && report.outcome_count == 1 &&
               report.outcomes[0].result == DIRECTIVE_FAILED &&
@@ -157,7 +162,7 @@ check_piggyback(void)
 {
     static const char json[] =
         "{\"epoch\":5,\"at_us\":77,\"state\":\"drain\",\"engine\":{\"running\":2},"
-        "\"ack\":{\"g1\":9}}";
+        "\"requests\":[{\"id\":\"m\",\"running\":2,\"waiting\":0}],\"ack\":{\"g1\":9}}";
     char text[MESSAGE_BYTES_MAX];
     size_t bytes = 0;
 
