@@ -20,7 +20,10 @@
 #define SLOWDOWN_MAX   100.0f
 #define BUSY_KEEP      0.8f   /* of what was in flight when the node said 429 */
 #define MORE_SLOTS     0.125f /* of its slots may wait at the node; at least one request */
-#define MORE_KV        1.1f   /* of its KV capacity may be promised */
+/* The same of a model's own slots. They are few: were no more to wait than that, one that gets free
+ * would stand empty until the next report says so to another gateway. */
+#define MORE_OWN_SLOTS 1.0f
+#define MORE_KV        1.1f /* of its KV capacity may be promised */
 
 static float
 kv_cap(const struct core *core, uint32_t placement)
@@ -34,9 +37,9 @@ kv_cap(const struct core *core, uint32_t placement)
 
 /* Are all slots taken, and as many more as may wait for one? */
 static bool
-slots_taken(float requests, float slots, float part)
+slots_taken(float requests, float slots, float more, float part)
 {
-    return slots > 0.0f && requests >= part * (slots + max_f(1.0f, MORE_SLOTS * slots));
+    return slots > 0.0f && requests >= part * (slots + max_f(1.0f, more * slots));
 }
 
 bool
@@ -55,8 +58,8 @@ limit_room(const struct core *core, uint64_t now_ns, uint32_t placement, float n
     }
     if (requests < 1.0f)
         return true;
-    if (slots_taken(requests, (float)hot->slots, part) ||
-        (of_model >= 1.0f && slots_taken(of_model, (float)p->slots, part)))
+    if (slots_taken(requests, (float)hot->slots, MORE_SLOTS, part) ||
+        (of_model >= 1.0f && slots_taken(of_model, (float)p->slots, MORE_OWN_SLOTS, part)))
         return false;
     cap = kv_cap(core, placement);
     return cap <= 0.0f || kv + need_tokens <= part * MORE_KV * cap;

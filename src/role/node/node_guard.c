@@ -7,6 +7,7 @@
 
 #define RETRY_MS_MIN 100.0
 #define RETRY_MS_MAX 30000.0
+#define MODEL_DEPTH  2u /* of a model's own slots, so many times as many: its engine has a queue */
 
 /* Slots of its models, each with its own; those in memory, or all. 0: they have none. */
 static uint64_t
@@ -107,7 +108,7 @@ node_guard_enter(struct node *n, struct node_engine *e, struct node_model *model
 
     /* One that is larger than everything goes when nothing else is there: else it never would. */
     if (n->running_count >= node_guard_slots(n) || e->running >= node_guard_engine_slots(e) ||
-        (model != NULL && model->slots > 0 && model->running >= model->slots) ||
+        (model != NULL && model->slots > 0 && model->running / MODEL_DEPTH >= model->slots) ||
         (tokens_max != 0 && n->tokens + tokens > tokens_max && n->running_count > 0))
         return node_guard_wait(n);
     n->running_count++;

@@ -99,9 +99,12 @@ fill_requests(const struct node *n, struct report *r)
 {
     for (uint32_t i = 0; i < n->model_count && r->request_count < REPORT_BY_MODEL_MAX; i++) {
         const struct node_model *m = &n->models[i];
+        uint32_t running = m->running < m->slots ? m->running : m->slots;
         if (m->slots > 0 && (m->state == MODEL_READY || m->running + m->waiting > 0))
             r->requests[r->request_count++] = (struct report_requests){
-                .id = span_of(m->id), .running = m->running, .waiting = m->waiting};
+                .id = span_of(m->id),
+                .running = running,
+                .waiting = m->waiting + m->running - running};
     }
 }
 
