@@ -190,7 +190,8 @@ tell_model(uint32_t node)
         .model = {.node = node,
                   .model = (uint16_t)choose(MODELS),
                   .state = (uint16_t)(state < MODEL_STATE_COUNT ? state : MODEL_READY),
-                  .ready_in_ms = amount()}};
+                  .ready_in_ms = amount(),
+                  .slots = choose(4)}};
 
     tell(&event, 0);
 }
@@ -225,7 +226,12 @@ tell_news(uint32_t node)
                                      .slots = amount(),
                                      .age_ms = amount()}};
 
-    switch (choose(4)) {
+    switch (choose(5)) {
+    case 4:
+        event = (struct event){
+            .kind = EVENT_REQUESTS,
+            .requests = {.node = node, .model = (uint16_t)choose(MODELS), .requests = amount()}};
+        break;
     case 0:
         event = (struct event){.kind = EVENT_RTT, .rtt = {.node = node, .rtt_ms = amount()}};
         break;
