@@ -106,6 +106,7 @@ capacity_settle_curve(struct core *core, const struct event_curve *e)
     if (cc->load_ms > 0.0f)
         core->models[e->model].load_ms = cc->load_ms;
     core->models[e->model].weights_mib = sane(e->weights_mib, 1e9f, 0.0f);
+    core->models[e->model].identity = e->identity != 0 ? e->identity : e->model;
     core->plan.weights_most_mib = max_f(core->plan.weights_most_mib,
                                         core->models[e->model].weights_mib);
     learn_prior(core, e->model, e->class, &prior, e->guess != 0);

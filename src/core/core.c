@@ -466,6 +466,7 @@ step_topology(struct core *core, const struct event *e, struct actions *actions)
         break;
     case EVENT_GATEWAYS:
         core->gateways = e->gateways.count;
+        plan_planners(core, e->gateways.planners, e->gateways.place);
         break;
     case EVENT_REQUESTS:
         model_slots_requests(core, &e->requests);

@@ -208,6 +208,19 @@ demand_slow(const struct core *core, uint64_t now_ns, uint32_t model, uint32_t r
     return region_rate(core, now_ns, model, region, true);
 }
 
+float
+demand_own_part(const struct core *core, uint32_t model)
+{
+    uint32_t region = core->config.own_region;
+    float own, told;
+
+    if (core->models[model].told.told_ns == 0)
+        return 1.0f;
+    own = own_rate(cell_of(core, model, region), core->now_ns, DEMAND_REQUESTS, true);
+    told = told_rates(core, core->now_ns, model, region).usual_requests_s;
+    return own > 0.0f ? own / (own + told) : 1.0f;
+}
+
 /* What the damped trend adds in `ahead_s`: a sum of powers. */
 static float
 trend_ahead(const struct demand *d, float ahead_s)

@@ -24,6 +24,8 @@ void demand_told(struct core *core, const struct event_demand *e);
 /* Requests a second: as they are now, and as they usually are. */
 float demand_fast(const struct core *core, uint64_t now_ns, uint32_t model, uint32_t region);
 float demand_slow(const struct core *core, uint64_t now_ns, uint32_t model, uint32_t region);
+/* Of what our region asks for, the part that we count ourselves: usually; 1: nobody tells. */
+float demand_own_part(const struct core *core, uint32_t model);
 /* What is to be expected in ahead_ms, with no less than what is usual or now: of a ramp more, of
  * what falls no more than there is. */
 float demand_ahead(const struct core *core, uint64_t now_ns, uint32_t model, uint32_t region,

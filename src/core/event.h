@@ -152,6 +152,8 @@ struct event_curve {
     float load_ms;       /* from disk to ready, as far as known; 0 unknown */
     uint32_t guess;      /* 1: nothing is known of this hardware: learn from what is seen alone */
     float weights_mib;   /* memory that its weights take; 0 unknown: it is never loaded by plan */
+    uint32_t identity;   /* hash of the model's name, the same at every gateway; 0: its index stands
+                            for it */
 };
 
 struct event_node {
@@ -288,6 +290,9 @@ struct event_demand { /* what the gateways of a region count, all but this one, 
 
 struct event_gateways {
     uint32_t count; /* that send to these nodes, this one counted; 0: not known */
+    /* Those of our region that steer nodes, and where we stand among them, in an order that all of
+     * them know; 0: we are alone. */
+    uint32_t planners, place;
 };
 
 struct event_requests { /* of a model with slots of its own; behind the report that counts them */

@@ -2,6 +2,7 @@
 #include "core/plan.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/fmath.h"
 #include "base/must.h"
@@ -29,8 +30,11 @@
 #define LOADS_PART     4u /* one in so many nodes loads at once */
 #define LOADS_LEAST    2u
 #define SPILL_TAU_S    600.0f
-#define SPILL_LEAST_MS 5.0f  /* less is no reason to move a model */
-#define DEMAND_LEAST_S 1e-4f /* requests/s: less is none */
+#define OWN_PART_LEAST 0.02f
+#define PLANNERS_MAX   1024u
+#define TURN_NS        UINT64_C(5000000000) /* until a load that was asked for is known to others */
+#define SPILL_LEAST_MS 5.0f                 /* less is no reason to move a model */
+#define DEMAND_LEAST_S 1e-4f                /* requests/s: less is none */
 #define PRICE_PART     0.05f
 #define REFUSED_MS     20000.0f /* what a request that was refused counts for */
 
@@ -169,21 +173,47 @@ directive_told(struct core *core, uint32_t kind, const struct event_model *e, en
     return true;
 }
 
+void
+plan_planners(struct core *core, uint32_t planners, uint32_t place)
+{
+    core->plan.planners = planners < PLANNERS_MAX ? planners : PLANNERS_MAX;
+    core->plan.place = place;
+}
+
+/* Gateways of our region that are to load this model before us: each steers other nodes, and all
+ * know the same of what is wanted. */
+static uint32_t
+turn_of(const struct core *core, uint32_t model)
+{
+    const struct plan *plan = &core->plan;
+
+    if (plan->planners <= 1)
+        return 0;
+    return (core->models[model].identity % plan->planners + plan->place) % plan->planners;
+}
+
+static uint32_t
+local_copies(const struct core *core, uint32_t model)
+{
+    return core->demands[index_slot(core, model, core->config.own_region)].copies;
+}
+
 static void
 want(struct core *core, uint32_t model, enum plan_reason reason)
 {
     struct plan *plan = &core->plan;
     struct model_record *m = &core->models[model];
-    uint32_t at = (plan->wanted_first + plan->wanted_count) % PLAN_WANTED;
+    uint64_t wait_ns = reason == PLAN_RETURNS ? 0 : turn_of(core, model) * TURN_NS;
 
     if (m->wanted || plan->wanted_count == PLAN_WANTED || m->weights_mib < PLAN_WEIGHTS_LEAST_MIB)
         return;
     if (m->asked_ns != 0 && core->now_ns - m->asked_ns < SILENT_NS)
         return; /* what was asked for is not told yet: it may be enough */
     m->wanted = true;
-    plan->wanted[at].model = (uint16_t)model;
-    plan->wanted[at].reason = (uint16_t)reason;
-    plan->wanted_count++;
+    plan->wanted[plan->wanted_count].model = (uint16_t)model;
+    plan->wanted[plan->wanted_count].reason = (uint16_t)reason;
+    plan->wanted[plan->wanted_count].copies = local_copies(core, model);
+    plan->wanted[plan->wanted_count++].due_ns = core->now_ns + wait_ns;
 }
 
 /* What gave way to a load that comes to nothing may come back. */
@@ -259,6 +289,15 @@ denied(struct core *core, const struct event_model *e)
         asked_over(core, e->node);
 }
 
+/* Did our region get one more of the model, perhaps by another gateway? */
+static bool
+is_new_copy(const struct core *core, const struct event_model *e, uint32_t was)
+{
+    return core->plan.planners > 1 && (e->state == MODEL_READY || e->state == MODEL_LOADING) &&
+           was != MODEL_READY && was != MODEL_LOADING &&
+           core->hot[e->node].region == core->config.own_region;
+}
+
 void
 plan_told(struct core *core, const struct event_model *e, uint32_t p, uint32_t was)
 {
@@ -266,6 +305,8 @@ plan_told(struct core *core, const struct event_model *e, uint32_t p, uint32_t w
 
     if (p != NONE) {
         core->placed[p].pinned = e->pinned != 0;
+        if (is_new_copy(core, e, was))
+            core->models[e->model].spilled_ms = 0.0f; /* what it cost until now earned this one */
         if (e->state == MODEL_READY && was != MODEL_READY)
             core->placed[p].since_ns = was == MODEL_ABSENT ? 0 : core->now_ns;
     }
@@ -318,16 +359,18 @@ void
 plan_arrived(struct core *core, uint32_t model, uint64_t request, const struct actions *actions)
 {
     struct model_record *m = &core->models[model];
-    float ms;
+    float ms, part = 1.0f;
 
     if (core->plan.steered == 0 || m->weights_mib < PLAN_WEIGHTS_LEAST_MIB)
         return;
     ms = spilled_ms(core, request, actions);
     if (!(ms > SPILL_LEAST_MS))
         return;
+    if (core->plan.planners > 1 && turn_of(core, model) == 0) /* we decide for the others, too */
+        part = max_f(OWN_PART_LEAST, demand_own_part(core, model));
     m->spilled_ms *= (float)fmath_exp(
         (double)(-1e-3f * ns_to_ms(core->now_ns - m->spilled_ns) / SPILL_TAU_S));
-    m->spilled_ms += ms;
+    m->spilled_ms += ms / part;
     m->spilled_ns = core->now_ns;
     if (m->spilled_ms < load_time_usual_ms(core, model))
         return;
@@ -710,23 +753,39 @@ orders_have_room(const struct core *core)
     return PLAN_ORDERS - core->plan.order_count > VICTIMS_MAX;
 }
 
-/* Look at the model that waits longest. */
+/* The model that waits longest of those that are due, out of the list; false: none is, or its
+ * region has got a copy meanwhile. */
+static bool
+wanted_take(struct core *core, uint32_t *ret_model, uint32_t *ret_reason)
+{
+    struct plan *plan = &core->plan;
+    uint32_t at = 0, copies;
+
+    while (at < plan->wanted_count && plan->wanted[at].due_ns > core->now_ns)
+        at++;
+    if (at == plan->wanted_count)
+        return false;
+    *ret_model = plan->wanted[at].model;
+    *ret_reason = plan->wanted[at].reason;
+    copies = plan->wanted[at].copies;
+    plan->wanted_count--;
+    memmove(&plan->wanted[at], &plan->wanted[at + 1],
+            (plan->wanted_count - at) * sizeof(plan->wanted[0]));
+    core->models[*ret_model].wanted = false;
+    return local_copies(core, *ret_model) <= copies;
+}
+
+/* Look at one model that is wanted. */
 static void
 consider(struct core *core)
 {
     struct plan *plan = &core->plan;
-    uint32_t most = max_u32(LOADS_LEAST, plan->steered / LOADS_PART);
-    uint32_t model = plan->wanted[plan->wanted_first].model;
-    uint32_t reason = plan->wanted[plan->wanted_first].reason;
+    uint32_t most = max_u32(LOADS_LEAST, plan->steered / LOADS_PART), model, reason;
     struct node_cold *cold;
     struct plan_target t;
 
-    if (plan->wanted_count == 0 || plan->loads >= most || !orders_have_room(core))
-        return;
-    plan->wanted_first = (plan->wanted_first + 1) % PLAN_WANTED;
-    plan->wanted_count--;
-    core->models[model].wanted = false;
-    if (!find_target(core, model, &t))
+    if (plan->loads >= most || !orders_have_room(core) || !wanted_take(core, &model, &reason) ||
+        !find_target(core, model, &t))
         return;
     cold = &core->cold[t.node];
     cold->plan.asked_ns = core->models[model].asked_ns = core->now_ns;

@@ -28,6 +28,8 @@ void plan_node_gone(struct core *core, uint32_t node);
 /* A model on it changed state: it has the new one. p: its placement, NONE: it is absent now; was:
  * the state before, MODEL_ABSENT likewise. */
 void plan_told(struct core *core, const struct event_model *e, uint32_t p, uint32_t was);
+/* So many gateways of our region steer nodes; we are number `place` of them. */
+void plan_planners(struct core *core, uint32_t planners, uint32_t place);
 /* This is what follows for a request that arrived: did it have to go far, or wait? */
 void plan_arrived(struct core *core, uint32_t model, uint64_t request,
                   const struct actions *actions);

@@ -325,13 +325,14 @@ struct model_record {
     uint32_t copies;           /* of it anywhere, ready or loading */
     float load_ms;             /* from disk, as one of its curves has it; 0 unknown */
     float weights_mib;         /* 0 unknown */
-    float spilled_ms;          /* plan: what it cost that requests went elsewhere, or waited */
-    uint64_t spilled_ns;       /* faded until then */
-    uint64_t asked_ns;         /* a load was asked for, and not heard of yet; 0: none */
-    uint64_t failed_ns;        /* the last of its loads that came to nothing; 0: none */
-    uint32_t fails;            /* such in a row */
-    bool wanted;               /* it waits for plan to look at it */
-    uint64_t refused_total;    /* for want of room */
+    uint32_t identity;
+    float spilled_ms;       /* plan: what it cost that requests went elsewhere, or waited */
+    uint64_t spilled_ns;    /* faded until then */
+    uint64_t asked_ns;      /* a load was asked for, and not heard of yet; 0: none */
+    uint64_t failed_ns;     /* the last of its loads that came to nothing; 0: none */
+    uint32_t fails;         /* such in a row */
+    bool wanted;            /* it waits for plan to look at it */
+    uint64_t refused_total; /* for want of room */
     struct model_mix mix;
     float late_ms, late_count; /* of late ones: what they took beyond their tail, how many came */
     struct demand_told told;
@@ -441,14 +442,17 @@ struct plan {
     uint32_t node_sweep, target_sweep, model_sweep; /* where they go on: nodes that are steered */
     uint32_t turn;                                  /* of a tick: nodes, models, directives */
     uint32_t stands;                                /* a node that is steered, for those like it */
-    uint32_t wanted_first, wanted_count;
+    uint32_t wanted_count;
+    uint32_t planners, place; /* gateways of our region that steer, and where we stand among them */
     uint32_t order_first, order_count, due_first, due_count;
     uint64_t asked;         /* directives since the start */
     float weights_most_mib; /* of any model */
     float price_ms_s_mib;   /* what memory is worth where it is worth least, a running mean */
     struct {
         uint16_t model, reason;
-    } wanted[PLAN_WANTED];                     /* a ring, and so are: */
+        uint32_t copies;                       /* in our region when it was wanted */
+        uint64_t due_ns;                       /* not to be looked at before */
+    } wanted[PLAN_WANTED];                     /* in the order in which they were; rings are: */
     struct action orders[PLAN_ORDERS];         /* LOAD and UNLOAD */
     uint32_t due[PLAN_DUE];                    /* nodes that made room */
     struct plan_directive recent[PLAN_RECENT]; /* [asked % PLAN_RECENT] is the next */

@@ -48,6 +48,7 @@ static const struct field curve_fields[] = {
     FIELD(F32, event, curve.curve.tk_ms),   FIELD(F32, event, curve.curve.tb_ms),
     FIELD(F32, event, curve.kv_tokens_cap), FIELD(F32, event, curve.load_ms),
     FIELD(U32, event, curve.guess),         FIELD(F32, event, curve.weights_mib),
+    FIELD(U32, event, curve.identity),
 };
 static const struct field node_fields[] = {
     FIELD(U32, event, node.node),        FIELD(U32, event, node.epoch),
@@ -135,6 +136,8 @@ static const struct field demand_fields[] = {
 };
 static const struct field gateways_fields[] = {
     FIELD(U32, event, gateways.count),
+    FIELD(U32, event, gateways.planners),
+    FIELD(U32, event, gateways.place),
 };
 static const struct field requests_fields[] = {
     FIELD(U32, event, requests.node),

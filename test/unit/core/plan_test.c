@@ -481,9 +481,78 @@ test_too_many(void)
     world_close(&w);
 }
 
+/* Several gateways of a region see the same need: one after the other may load for it. */
+static void
+test_turns(void)
+{
+    static const struct {
+        const char *label;
+        uint32_t planners, place; /* model 0 is the one's with place 0 */
+        uint32_t seconds;
+        bool is_loaded_by_other; /* at once, on a node of its own */
+        uint32_t loads;
+    } rows[] = {
+        {"alone", 1, 0, 3, false, 1},
+        {"our turn: at once", 3, 0, 3, false, 1},
+        {"not ours", 3, 1, 3, false, 0},
+        {"the first did nothing: it may have no node that fits", 3, 1, 8, false, 1},
+        {"nor did the second", 3, 2, 8, false, 0},
+        {"but then", 3, 2, 13, false, 1},
+        {"the first loads it: there is no need any more", 3, 1, 20, true, 0},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct event e = {.kind = EVENT_GATEWAYS,
+                          .gateways = {.count = rows[i].planners,
+                                       .planners = rows[i].planners,
+                                       .place = rows[i].place}};
+        struct world w;
+        struct seen s = {0};
+
+        open_far(&w);
+        world_step(&w, e);
+        node_told(&w, 0, 0, 2000.0f, 1000.0f, NODE_READY);
+        node_told(&w, 1, 0, 0.0f, 0.0f, NODE_READY); /* another gateway steers this one */
+        live(&w, 3, 2, 1, &s);                       /* it is ready nowhere */
+        if (rows[i].is_loaded_by_other)
+            model_told(&w, 1, 3, MODEL_LOADING, 0);
+        live(&w, 3, 2, rows[i].seconds - 1, &s);
+        CHECK((s.loads > 0) == (rows[i].loads > 0), rows[i].label);
+        world_close(&w);
+    }
+}
+
+/* One copy is on a node of another gateway, and what is asked for most comes there, too: all of it
+ * counts for us. */
+static void
+test_others_count(void)
+{
+    struct world w;
+    struct seen s = {0};
+
+    open_far(&w);
+    node_told(&w, 0, 0, 2000.0f, 1000.0f, NODE_READY);
+    node_told(&w, 1, 0, 0.0f, 0.0f, NODE_READY);
+    model_told(&w, 1, 0, MODEL_READY, 0);
+    live(&w, 0, 1, 30, &s);
+    CHECK(s.loads == 0, "one copy takes what there is");
+    world_step(&w, (struct event){.kind = EVENT_DEMAND,
+                                  .demand = {.model = 0,
+                                             .region = 0,
+                                             .requests_s = 60.0f,
+                                             .usual_requests_s = 60.0f,
+                                             .ahead_requests_s = 60.0f}});
+    live(&w, 0, 1, 5, &s);
+    CHECK(s.loads == 1 && s.load_node == 0 && s.reason == PLAN_HEADROOM,
+          "others ask for more than it takes: a second one is loaded here");
+    world_close(&w);
+}
+
 int
 main(void)
 {
+    test_turns();
+    test_others_count();
     test_places();
     test_earned();
     test_denied();
