@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "base/hash.h"
 #include "base/must.h"
 #include "role/gateway/prior.h"
 
@@ -56,6 +57,15 @@ tell_settings(const struct feed *f)
     tell(f, &event);
 }
 
+/* Of a model, at every gateway: they call it the same. */
+static uint32_t
+identity_of(struct span name)
+{
+    uint32_t hash = (uint32_t)(hash_fnv(HASH_FNV_START, name.data, name.bytes) >> 32);
+
+    return hash != 0 ? hash : 1;
+}
+
 static void
 tell_curves(const struct feed *f)
 {
@@ -78,6 +88,7 @@ tell_curves(const struct feed *f)
             event.curve.model = (uint16_t)m;
             event.curve.class = (uint16_t)c;
             event.curve.weights_mib = (float)((double)model->weights_bytes / BYTES_A_MIB);
+            event.curve.identity = identity_of(model->name);
             tell(f, &event);
         }
     }

@@ -139,6 +139,12 @@ MUST_USE enum err members_add_to(struct members *members, struct roster *read,
 /* Which of them does this gateway steer? The core hears what is different. First lane, now and
  * then. */
 void members_steer(struct members *members, const struct fleet *fleet);
+/* The gateways of our region that steer some of those that we may steer, and how many of them come
+ * before us: by the ids of their keys, so that all of them know the same order. First lane. */
+struct members_planners {
+    uint32_t count, place;
+};
+struct members_planners members_planners(const struct members *members);
 /* How many, and, when there are none, why most of them are not. Any thread. */
 uint32_t members_steered(struct members *members, char ret_why[MEMBERS_WORDS_BYTES]);
 

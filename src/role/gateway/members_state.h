@@ -56,6 +56,7 @@ struct members {
     struct tls_context *pinned;        /* for members with a pin; NULL: nobody needed it */
     /* of the first lane: */
     struct loop_post post;
+    struct members_planners planners;
     struct loop_timer gather_timer, sweep_timer;
     uint64_t gather_ns; /* of the last gathering, in time */
     struct worker_job job;

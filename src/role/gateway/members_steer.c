@@ -14,7 +14,7 @@
 
 struct rival { /* a gateway that is alive */
     uint64_t id;
-    bool in_region; /* of the node that is looked at */
+    bool steers; /* a member that is looked at */
     char region[PEERS_NAME_BYTES];
 };
 
@@ -83,27 +83,28 @@ obeys(const struct member *member, uint64_t id)
     return false;
 }
 
-static uint64_t
+static struct rival *
 steers(struct round *r, const struct member *member, struct span region)
 {
     struct span name = span_of(member->name);
-    uint64_t best_id = 0, best = 0;
+    struct rival *chosen = NULL;
+    uint64_t best = 0;
     bool best_in_region = false;
 
     for (uint32_t i = 0; i < r->rival_count; i++) {
-        const struct rival *v = &r->rivals[i];
+        struct rival *v = &r->rivals[i];
         uint64_t weight = hash_span((struct hash_key){v->id, 0}, name);
         bool in_region = span_eq_text(region, v->region);
         if (!obeys(member, v->id) || (best_in_region && !in_region))
             continue;
-        if (best_id == 0 || (in_region && !best_in_region) || weight > best ||
-            (weight == best && v->id > best_id)) {
-            best_id = v->id;
+        if (chosen == NULL || (in_region && !best_in_region) || weight > best ||
+            (weight == best && v->id > chosen->id)) {
+            chosen = v;
             best = weight;
             best_in_region = in_region;
         }
     }
-    return best_id;
+    return chosen;
 }
 
 /* The first model of it whose size nobody knows; FLEET_MODEL_NONE. */
@@ -123,6 +124,7 @@ static enum member_steering
 judge(struct round *r, struct member *member)
 {
     const struct roster_node *n = roster_node(r->fleet->roster, member->index);
+    struct rival *by;
 
     if (r->key == NULL)
         return MEMBER_NO_KEY;
@@ -137,12 +139,14 @@ judge(struct round *r, struct member *member)
     member->steering_model = model_without_size(r->fleet, member->index);
     if (member->steering_model != FLEET_MODEL_NONE)
         return MEMBER_NO_SIZE;
-    member->steering_by = steers(r, member, r->fleet->roster->regions.list[n->region]);
-    if (member->steering_by != r->own_id)
-        return MEMBER_OTHERS;
-    if (steer_is_refused(r->members->gateway->steer, span_of(member->name), NULL, 0))
+    by = steers(r, member, r->fleet->roster->regions.list[n->region]);
+    member->steering_by = by != NULL ? by->id : 0;
+    if (member->steering_by == r->own_id &&
+        steer_is_refused(r->members->gateway->steer, span_of(member->name), NULL, 0))
         return MEMBER_REFUSING;
-    return MEMBER_STEERED;
+    if (by != NULL)
+        by->steers = true;
+    return member->steering_by == r->own_id ? MEMBER_STEERED : MEMBER_OTHERS;
 }
 
 /* What core is to hear of it. */
@@ -158,6 +162,28 @@ tell(struct members *m, struct member *member)
     if (about->steered != before.steered || about->memory_mib != before.memory_mib ||
         about->loads_max != before.loads_max)
         members_tell_node(m, member);
+}
+
+/* Those that do, in our region. */
+static struct members_planners
+planners_of(const struct round *r)
+{
+    struct members_planners p = {0, 0};
+
+    for (uint32_t i = 0; i < r->rival_count; i++) {
+        const struct rival *v = &r->rivals[i];
+        if (!v->steers || !span_eq_text(r->fleet->roster->config.region, v->region))
+            continue;
+        p.count++;
+        p.place += v->id < r->own_id;
+    }
+    return p;
+}
+
+struct members_planners
+members_planners(const struct members *m)
+{
+    return m->planners;
 }
 
 void
@@ -181,6 +207,7 @@ members_steer(struct members *m, const struct fleet *fleet)
         tell(m, member);
     }
     members_unlock(m);
+    m->planners = planners_of(&r);
 }
 
 /* ---- For people. */

@@ -186,11 +186,15 @@ tell_demand(struct peers *p)
 static void
 tell_gateways(struct peers *p)
 {
-    const struct event event = {.kind = EVENT_GATEWAYS, .gateways = {peers_count(p)}};
+    const struct members_planners planners = members_planners(p->gateway->members);
+    const struct event event = {.kind = EVENT_GATEWAYS,
+                                .gateways = {peers_count(p), planners.count, planners.place}};
+    const struct event_gateways *told = &p->gateways_told;
 
-    if (p->alive_told == event.gateways.count)
+    if (told->count == event.gateways.count && told->planners == planners.count &&
+        told->place == planners.place)
         return;
-    p->alive_told = event.gateways.count;
+    p->gateways_told = event.gateways;
     tell(p, &event);
 }
 
@@ -220,7 +224,7 @@ on_beat(struct loop_timer *timer)
     peers_sweep(p, &roster_base(fleet->roster)->config);
     is_empty = p->count == 0;
     peers_unlock(p);
-    if (can_hear && (p->bus != NULL || !is_empty || p->alive_told > 1))
+    if (can_hear && (p->bus != NULL || !is_empty || p->gateways_told.count > 1))
         tell_gateways(p);
     if (can_hear && (!is_empty || p->has_cells))
         tell_demand(p);

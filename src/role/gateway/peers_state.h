@@ -50,14 +50,14 @@ struct peers {
     uint64_t logged_ns[PEERS_VERDICT_COUNT];
     /* of the first lane: */
     struct loop_timer beat_timer, say_timer;
-    uint64_t beat_ns;         /* when the last beat was; 0: the bus was down */
-    struct peers_cell *cells; /* [CORE_MODELS_USUAL][CORE_REGIONS_MAX] */
-    bool has_cells;           /* some were told, and not all of them 0 */
-    uint32_t alive_told;      /* to the core; 0: nothing */
-    uint64_t epoch, seq;      /* of what we say */
-    float own_requests_s;     /* that we are asked for, of all models */
-    uint64_t told_much_ns;    /* when somebody was last told of who says more than it may */
-    bool is_over;             /* we said that we go */
+    uint64_t beat_ns;                    /* when the last beat was; 0: the bus was down */
+    struct peers_cell *cells;            /* [CORE_MODELS_USUAL][CORE_REGIONS_MAX] */
+    bool has_cells;                      /* some were told, and not all of them 0 */
+    struct event_gateways gateways_told; /* to the core; count 0: nothing */
+    uint64_t epoch, seq;                 /* of what we say */
+    float own_requests_s;                /* that we are asked for, of all models */
+    uint64_t told_much_ns; /* when somebody was last told of who says more than it may */
+    bool is_over;          /* we said that we go */
     struct poster *poster; /* NULL: the configuration names nobody to post to, or we have no key */
     struct roster *posted; /* whose gateways those are */
     struct rng rng;
