@@ -354,6 +354,7 @@ request_run(struct place_world *w, uint32_t request)
         wait_ms = (double)(n->gpu_free_ns - w->now_ns) * 1e-6;
     first_ms = wait_ms + place_prefill_ms(w, r->model, prompt);
     n->gpu_free_ns = w->now_ns + place_ns(first_ms);
+    place_put(w, first_ms, PLACE_STARTED, request, 0);
     step_ms = s->t0_ms * fmax(n->active, place_scale(w, r->model)) +
               place_scale(w, r->model) *
                   (s->tb_ms * n->running +
@@ -374,6 +375,7 @@ request_enter(struct place_world *w, uint32_t request)
     struct place_node *n = &w->nodes[r->node];
     struct place_copy *c = place_node_copy(w, r->node, r->model);
 
+    n->prompt_tokens += r->prompt_tokens;
     if (w->options.has_own_slots ? c->at_once < w->options.slots
                                  : n->running < w->options.held * w->options.slots)
         request_run(w, request);
@@ -427,6 +429,14 @@ place_node_loaded(struct place_world *w, uint32_t node)
         request = next;
     }
     place_node_go_on(w, node);
+}
+
+void
+place_node_started(struct place_world *w, uint32_t request)
+{
+    const struct place_request *r = &w->requests[request];
+
+    w->nodes[r->node].prompt_tokens -= r->prompt_tokens;
 }
 
 void

@@ -16,19 +16,22 @@ enum place_kind {
     PLACE_AT_NODE, /* a: request, b: try */
     PLACE_FIRST,   /* a: request, b: try: first token at the gateway */
     PLACE_END,     /* likewise the end */
-    PLACE_FREED,   /* a: request: its slot is free again, at the node */
+    PLACE_STARTED, /* a: request: its prompt is computed, at the node */
+    PLACE_FREED,   /* a: request: its slot is free again, likewise */
     PLACE_LOADED,  /* a: node */
     PLACE_LEAVES,  /* a: node: what was asked to go may have gone */
     PLACE_NEWS,    /* a: news, b: gateway: a model's state */
     PLACE_BEAT,    /* a: node, b: gateway: its load */
     PLACE_TICK,    /* a: gateway */
     PLACE_DEMAND,  /* a: gateway tells the others */
-    PLACE_ASKED    /* a: directive, at its node */
+    PLACE_ASKED,   /* a: directive, at its node */
+    PLACE_DEATH,   /* of a gateway in each region */
+    PLACE_MOURNED  /* the others know it */
 };
 
 struct place_request {
     uint64_t at_ns; /* at its gateway */
-    uint16_t model, region;
+    uint16_t model, region, gateway;
     uint16_t prompt_tokens, output_tokens;
     bool in_burst;
     /* what became of it */
@@ -55,6 +58,7 @@ struct place_copy {
 
 struct place_node {
     uint16_t region;
+    uint32_t steered_by; /* a gateway of its region */
     struct place_copy copies[PLACE_HELD_MAX + PLACE_LOADS_MAX];
     uint32_t copy_count; /* of all states; those that wait have no memory yet */
     double slow;         /* its loads take so many times what is told of them */
@@ -62,6 +66,7 @@ struct place_node {
     uint32_t asleep_count, disk_count;
     uint32_t loading;     /* model that is being loaded; PLACE_NONE */
     uint32_t running;     /* requests that run */
+    double prompt_tokens; /* of theirs and of those that wait for a slot: not computed yet */
     uint32_t first, last; /* requests that wait for a slot */
     double active;        /* models of theirs and of those that wait, in usual ones */
     uint64_t gpu_free_ns; /* when prompts that are to be computed are */
@@ -78,6 +83,9 @@ struct place_news {
 struct place_gateway {
     struct core *core;
     void *memory;
+    uint32_t region;
+    struct demand_rates *told; /* [models]: what it told last of its own count */
+    uint64_t silent_ns;        /* it does nothing any more since then; 0: it lives */
 };
 
 struct place_asked { /* a directive on its way */
@@ -100,11 +108,13 @@ struct place_world {
     double *weights_mib; /* by model */
     struct place_node *nodes;
     struct place_gateway *gateways; /* NULL: the policy has none */
+    uint32_t gateway_count;
     struct place_news *news;
     uint32_t news_count, news_room, news_free;
     struct place_asked *asked;
     uint32_t asked_count, asked_room;
     uint64_t *unloaded_ns; /* [node * models + model]: when a directive said so last */
+    uint64_t *loaded_ns;   /* [region * models + model]: likewise, of a load */
     struct event event;
     struct actions actions;
     double *first_ms; /* of answers that count */
@@ -169,6 +179,7 @@ double place_node_load_ms(const struct place_world *w, uint32_t node, uint32_t m
 /* It is in memory from the start: only before the first event. */
 void place_node_hold(struct place_world *w, uint32_t node, uint32_t model);
 void place_node_submit(struct place_world *w, uint32_t request);
+void place_node_started(struct place_world *w, uint32_t request);
 void place_node_freed(struct place_world *w, uint32_t request);
 /* Load it as soon as may be. False: there is no room for more that wait. */
 bool place_node_load(struct place_world *w, uint32_t node, uint32_t model, bool asked);
@@ -176,7 +187,7 @@ void place_node_unload(struct place_world *w, uint32_t node, uint32_t model);
 void place_node_loaded(struct place_world *w, uint32_t node);
 void place_node_go_on(struct place_world *w, uint32_t node);
 
-/* place_gateway: a core for each region. */
+/* place_gateway: a core for each gateway. */
 MUST_USE enum err place_gateway_open(struct place_world *w);
 void place_gateway_close(struct place_world *w);
 void place_gateway_arrive(struct place_world *w, uint32_t request);
@@ -189,6 +200,8 @@ void place_gateway_news(struct place_world *w, uint32_t news, uint32_t gateway);
 void place_gateway_beat(struct place_world *w, uint32_t node, uint32_t gateway);
 void place_gateway_demand(struct place_world *w, uint32_t gateway);
 void place_gateway_asked(struct place_world *w, uint32_t asked);
+void place_gateway_death(struct place_world *w);
+void place_gateway_mourned(struct place_world *w);
 /* A model on a node changed: tell all. */
 void place_gateway_told(struct place_world *w, uint32_t node, uint32_t model);
 /* The request goes to this node. */

@@ -35,6 +35,7 @@ place_options_init(struct place_options *o)
         .models = 2000,
         .nodes = 500,
         .regions = 16,
+        .gateways = 1,
         .held = 16, /* 8,000 places: a quarter of 2,000 models in 16 regions */
         .slots = 6,
         .asleep = 8,
@@ -73,19 +74,20 @@ options_good(const struct place_options *o)
 {
     return o->policy < PLACE_POLICIES && within(o->models, 1, PLACE_MODELS_MAX) &&
            within(o->nodes, 1, PLACE_NODES_MAX) && within(o->regions, 1, PLACE_REGIONS_MAX) &&
-           o->regions <= o->nodes && within(o->held, 1, PLACE_HELD_MAX) &&
-           within(o->slots, 1, 256) && o->asleep + o->on_disk <= PLACE_TIERS_MAX &&
-           o->asleep <= PLACE_TIERS_MAX && within(o->duration_ms, 1.0, 86400000.0) &&
-           within(o->warmup_ms, 0.0, o->duration_ms) && within(o->rate_s, 1e-3, 1e5) &&
-           within(o->zipf, 0.0, 3.0) && within(o->taste, 0.0, 3.0) &&
-           within(o->drift_every_ms, 1.0, 1e12) && within(o->burst_every_ms, 1.0, 1e12) &&
-           within(o->burst_factor, 1.0, 100.0) && within(o->burst_ms, 1.0, 1e9) &&
-           within(o->ramp_ms, 0.0, 1e9) && within(o->slow_share, 0.0, 1.0) &&
-           within(o->slow_loads, 1.0, 1000.0) && within(o->heartbeat_ms, 10.0, 1e9) &&
-           within(o->demand_every_ms, 10.0, 1e9) && within(o->weights_mib, 1.0, 1e6) &&
-           within(o->fetch_mib_s, 1.0, 1e6) && within(o->disk_mib_s, 1.0, 1e6) &&
-           within(o->host_mib_s, 1.0, 1e6) && within(o->start_ms, 0.0, 1e6) &&
-           within(o->wake_ms, 0.0, 1e6) &&
+           o->regions <= o->nodes && within(o->gateways, 1, PLACE_GATEWAYS_MAX) &&
+           within(o->held, 1, PLACE_HELD_MAX) && within(o->slots, 1, 256) &&
+           o->asleep + o->on_disk <= PLACE_TIERS_MAX && o->asleep <= PLACE_TIERS_MAX &&
+           within(o->duration_ms, 1.0, 86400000.0) && within(o->warmup_ms, 0.0, o->duration_ms) &&
+           within(o->rate_s, 1e-3, 1e5) && within(o->zipf, 0.0, 3.0) &&
+           within(o->taste, 0.0, 3.0) && within(o->drift_every_ms, 1.0, 1e12) &&
+           within(o->burst_every_ms, 1.0, 1e12) && within(o->burst_factor, 1.0, 100.0) &&
+           within(o->burst_ms, 1.0, 1e9) && within(o->ramp_ms, 0.0, 1e9) &&
+           within(o->slow_share, 0.0, 1.0) && within(o->slow_loads, 1.0, 1000.0) &&
+           within(o->heartbeat_ms, 10.0, 1e9) && within(o->demand_every_ms, 10.0, 1e9) &&
+           within(o->news_ms, 0.0, 1e6) && within(o->dies_ms, 0.0, o->gateways > 1 ? 1e9 : 0.0) &&
+           within(o->weights_mib, 1.0, 1e6) && within(o->fetch_mib_s, 1.0, 1e6) &&
+           within(o->disk_mib_s, 1.0, 1e6) && within(o->host_mib_s, 1.0, 1e6) &&
+           within(o->start_ms, 0.0, 1e6) && within(o->wake_ms, 0.0, 1e6) &&
            within(o->rate_s * o->burst_factor * o->duration_ms / 1000.0, 0.0, PLACE_REQUESTS_MAX);
 }
 
@@ -168,6 +170,9 @@ happen(struct place_world *w, const struct sim_event *e)
     case PLACE_END:
         end(w, e->a, e->b);
         break;
+    case PLACE_STARTED:
+        place_node_started(w, e->a);
+        break;
     case PLACE_FREED:
         place_node_freed(w, e->a);
         break;
@@ -191,6 +196,12 @@ happen(struct place_world *w, const struct sim_event *e)
         break;
     case PLACE_ASKED:
         place_gateway_asked(w, e->a);
+        break;
+    case PLACE_DEATH:
+        place_gateway_death(w);
+        break;
+    case PLACE_MOURNED:
+        place_gateway_mourned(w);
         break;
     }
 }

@@ -24,6 +24,7 @@
 #define PLACE_MODELS_MAX   4096u
 #define PLACE_NODES_MAX    4096u
 #define PLACE_REGIONS_MAX  64u
+#define PLACE_GATEWAYS_MAX 8u       /* in a region */
 #define PLACE_HELD_MAX     24u      /* models in a node's memory, of any size */
 #define PLACE_REQUESTS_MAX 8000000u /* of a run */
 
@@ -40,6 +41,7 @@ struct place_options {
     uint64_t seed;
     enum place_policy policy;
     uint32_t models, nodes, regions;
+    uint32_t gateways;        /* in each region: they share its requests, and its nodes */
     uint32_t held;            /* models that fit in a node's memory */
     uint32_t slots;           /* requests that a node runs at once, for each model that fits */
     bool has_own_slots;       /* of those each copy has so many for itself; else all share them */
@@ -54,6 +56,8 @@ struct place_options {
     double burst_ms;                      /* for so long */
     double ramp_ms;                       /* after which it is that; 0: at once */
     double heartbeat_ms, demand_every_ms; /* what nodes and gateways tell */
+    double news_ms;                       /* until a model's state is known, beside the way */
+    double dies_ms; /* one gateway of each region answers no more from then on; 0: none does */
     double weights_mib, fetch_mib_s, disk_mib_s, host_mib_s, start_ms, wake_ms;
     double slo_first_ms, slo_first_per_token_ms;
     bool
@@ -75,6 +79,7 @@ struct place_stats { /* of requests that came after the warm-up, and loads begun
     uint64_t waited;   /* for weights */
     uint64_t away;     /* answered from another region */
     uint64_t loads, loads_asked; /* asked: by directive; the rest by requests */
+    uint64_t loads_again;        /* of them, those for which the region had asked not long before */
     uint64_t loads_belady;       /* that regions which answer their own need, the future known; 0:
                                     models have sizes */
     struct {                     /* place_bound: ours, and the least there could be */

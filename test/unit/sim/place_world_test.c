@@ -42,6 +42,8 @@ static const struct {
     bool has_loads; /* some are needed */
     bool has_sizes, has_own_slots;
     double slow_share, ramp_ms;
+    uint32_t gateways; /* 0: one */
+    double dies_ms;
 } rows[] = {
     {"plan", PLACE_PLAN, 6, 10.0, 3.0, .has_loads = true},
     {"plan, more models than places", PLACE_PLAN, 4, 10.0, 3.0, .has_loads = true},
@@ -56,6 +58,10 @@ static const struct {
     {"plan, slots a model", PLACE_PLAN, 6, 20.0, 10.0, .has_loads = true, .has_own_slots = true},
     {"serverlessllm, slots a model", PLACE_SERVERLESSLLM, 4, 10.0, 3.0, .has_loads = true,
      .has_own_slots = true},
+    {"plan, gateways that share regions", PLACE_PLAN, 6, 20.0, 3.0, .has_loads = true,
+     .gateways = 3},
+    {"plan, one of them dies", PLACE_PLAN, 5, 20.0, 10.0, .has_loads = true, .gateways = 2,
+     .dies_ms = 90000.0},
     {"static", PLACE_STATIC, 6, 10.0, 3.0, .has_loads = false},
     {"lru", PLACE_LRU, 6, 10.0, 3.0, .has_loads = true},
     {"serverlessllm", PLACE_SERVERLESSLLM, 4, 10.0, 3.0, .has_loads = true},
@@ -78,6 +84,9 @@ test_invariants(void)
             o.slow_share = rows[i].slow_share;
             o.slow_loads = 10.0;
             o.ramp_ms = rows[i].ramp_ms;
+            o.gateways = rows[i].gateways > 0 ? rows[i].gateways : 1;
+            o.dies_ms = rows[i].dies_ms;
+            o.news_ms = rows[i].gateways > 0 ? 200.0 : 0.0;
             s = run(&o);
             if (s.violations > 0)
                 printf("# seed %d: %s\n", (int)seed, s.violation);
@@ -170,6 +179,9 @@ test_options(void)
     small(&o, 1, PLACE_PLAN);
     o.slow_loads = 0.5;
     CHECK(place_run(&o, &trace, &rtt, &s) == ERR_ARG, "loads that take less than is told");
+    small(&o, 1, PLACE_PLAN);
+    o.dies_ms = 1000.0;
+    CHECK(place_run(&o, &trace, &rtt, &s) == ERR_ARG, "the only gateway of a region dies");
     small(&o, 1, PLACE_PLAN);
     o.held = PLACE_HELD_MAX + 1;
     CHECK(place_run(&o, &trace, &rtt, &s) == ERR_ARG, "more in memory than fits");
