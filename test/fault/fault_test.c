@@ -29,7 +29,7 @@
 #include "role/gateway/lane.h"
 #include "tap.h"
 
-#define POINTS_MAX     20000u /* of one kind in one scenario: a guard */
+#define POINTS_MAX     60000u /* of one kind in one scenario: a guard */
 #define PROMPT_BYTES   300000u
 #define EARN_BYTES     40000u /* a prompt that pays for the hedges after it */
 #define SOME           9u     /* every such n for the gate, where there are few */
