@@ -284,6 +284,7 @@ def test_log(folder, engine):
             re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z$", value["time"]), "gives JSON", last)
     t.check(text_of(log + ".1") == moved, "and the file that was moved away gets no more")
     reload(", level: error")
+    t.wait_for(lambda: "in all" in text_of(log).partition("info -> error")[2], "the last line of that reload")
     size = len(text_of(log))
     reload(", level: error")
     reload(", level: error, format: json")
