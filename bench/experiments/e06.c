@@ -79,6 +79,31 @@ with_own_slots_unseen(struct place_options *o)
     o->without = WITHOUT_MODEL_SLOTS;
 }
 
+/* Regions with gateways that steer side by side, in a smaller world: each knows all of it. */
+static void
+with_small_world(struct place_options *o)
+{
+    o->regions = 4;
+    o->nodes = 128;
+    o->models = 512;
+    o->rate_s = 150.0;
+    o->news_ms = 200.0;
+}
+
+static void
+with_gateways(struct place_options *o)
+{
+    with_small_world(o);
+    o->gateways = 8;
+}
+
+static void
+with_gateways_unturned(struct place_options *o)
+{
+    with_gateways(o);
+    o->without = WITHOUT_TURNS;
+}
+
 enum cell_name {
     CELL_PLAN = 0,
     CELL_PLAN_10,
@@ -96,6 +121,9 @@ enum cell_name {
     CELL_SLOW_BELIEVED,
     CELL_OWN_SLOTS,
     CELL_OWN_SLOTS_UNSEEN,
+    CELL_ONE_GATEWAY,
+    CELL_GATEWAYS,
+    CELL_GATEWAYS_UNTURNED,
     CELLS
 };
 
@@ -121,6 +149,12 @@ static const struct cell cells_all[CELLS] = {
     [CELL_OWN_SLOTS] = {"plan, slots a model", PLACE_PLAN, 10.0, 8, 0.0, with_own_slots, {{0}}},
     [CELL_OWN_SLOTS_UNSEEN] =
         {"plan, slots a model, unseen", PLACE_PLAN, 10.0, 8, 0.0, with_own_slots_unseen, {{0}}},
+    [CELL_ONE_GATEWAY] =
+        {"plan, a gateway a region", PLACE_PLAN, 10.0, 16, 0.0, with_small_world, {{0}}},
+    [CELL_GATEWAYS] =
+        {"plan, eight gateways a region", PLACE_PLAN, 10.0, 16, 0.0, with_gateways, {{0}}},
+    [CELL_GATEWAYS_UNTURNED] =
+        {"eight without turns", PLACE_PLAN, 10.0, 16, 0.0, with_gateways_unturned, {{0}}},
 };
 
 /* Of the curves: policies by rates, short runs. */
@@ -265,6 +299,12 @@ loads(const struct place_stats *s)
 }
 
 static double
+loads_again(const struct place_stats *s)
+{
+    return (double)s->loads_again;
+}
+
+static double
 loads_over_belady(const struct place_stats *s)
 {
     return (double)s->loads / (double)s->loads_belady;
@@ -337,6 +377,7 @@ static const struct {
     {"not answered %", failed_percent, 2},
     {"other region %", away_percent, 1},
     {"loads", loads, 0},
+    {"again", loads_again, 0},
     {"loads / Belady", loads_over_belady, 2},
     {"cost / pool", cost_over_pool, 2},
     {"slots busy %", busy_percent, 1},
@@ -420,6 +461,17 @@ figures(const struct experiment *e, const struct cell *cells)
                       ratio_of(e, &cells[CELL_RAMPS_UNSEEN], &cells[CELL_RAMPS], p99_ms), "x");
     experiment_figure(e, "e6_slow_loads_p99_ttft_believed_over_ours",
                       ratio_of(e, &cells[CELL_SLOW_BELIEVED], &cells[CELL_SLOW], p99_ms), "x");
+    experiment_figure(e, "e6_own_slots_p99_ttft_unseen_over_ours",
+                      ratio_of(e, &cells[CELL_OWN_SLOTS_UNSEEN], &cells[CELL_OWN_SLOTS], p99_ms),
+                      "x");
+    experiment_figure(e, "e6_gateways_8_p99_ttft_over_1",
+                      ratio_of(e, &cells[CELL_GATEWAYS], &cells[CELL_ONE_GATEWAY], p99_ms), "x");
+    experiment_figure(e, "e6_gateways_8_loads_again_over_1",
+                      ratio_of(e, &cells[CELL_GATEWAYS], &cells[CELL_ONE_GATEWAY], loads_again),
+                      "x");
+    experiment_figure(
+        e, "e6_gateways_8_loads_again_without_turns_over_ours",
+        ratio_of(e, &cells[CELL_GATEWAYS_UNTURNED], &cells[CELL_GATEWAYS], loads_again), "x");
 }
 
 bool

@@ -113,6 +113,7 @@ enum without {
     WITHOUT_TREND = 1u << 11,       /* no more is expected than is now, or usual */
     WITHOUT_CLAIMS = 1u << 12,      /* what nodes say is believed, whatever came of it before */
     WITHOUT_MODEL_SLOTS = 1u << 13, /* slots of a model's own are taken for a part of the node's */
+    WITHOUT_TURNS = 1u << 14,       /* gateways of a region load without a thought of each other */
 };
 
 /* The weights of routing.md's J and of what stands around it; each in its unit, 0 leaves a term

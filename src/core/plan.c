@@ -176,8 +176,10 @@ directive_told(struct core *core, uint32_t kind, const struct event_model *e, en
 void
 plan_planners(struct core *core, uint32_t planners, uint32_t place)
 {
-    core->plan.planners = planners < PLANNERS_MAX ? planners : PLANNERS_MAX;
-    core->plan.place = place;
+    bool alone = (core->tuning.without & WITHOUT_TURNS) != 0;
+
+    core->plan.planners = alone ? 1 : planners < PLANNERS_MAX ? planners : PLANNERS_MAX;
+    core->plan.place = alone ? 0 : place;
 }
 
 /* Gateways of our region that are to load this model before us: each steers other nodes, and all
