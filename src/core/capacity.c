@@ -565,8 +565,9 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
     float others = hot->others_queue_tokens, own = hot->own_queue_tokens;
     float total = hot->others_requests, kv = hot->others_kv_tokens;
     float spread = hot->spread;
+    bool slotted = model_slots_has(core, hot, placement);
 
-    if (p->slots > 0)
+    if (slotted)
         own = model_slots_own_tokens(core, placement);
     if ((hot->flags & NODE_FLAG_DOUBTED) != 0)
         hidden_add(core, placement, &others, &total, &kv);
@@ -603,7 +604,7 @@ capacity_estimate(const struct core *core, uint64_t now_ns, uint32_t placement,
         .ready_in_ms = load_time_left_ms(core, now_ns, placement),
         .spread = spread,
     };
-    if (p->slots > 0)
+    if (slotted)
         model_slots_estimate(core, placement, ret_node);
 }
 

@@ -39,8 +39,8 @@
 /* ---- Memory: one block, cut into tables. */
 
 struct layout {
-    size_t core, fair, hot, cold, placements, links, placed, curves, learned, models, sketches,
-        tenant_sketches, tenant_tags, heads, masks, demands, headrooms, paths, requests,
+    size_t core, fair, hot, cold, placements, links, placed, slotted, curves, learned, models,
+        sketches, tenant_sketches, tenant_tags, heads, masks, demands, headrooms, paths, requests,
         request_heads, scratch, prefixes, caches, rates, chains, ring, bytes;
 };
 
@@ -90,6 +90,7 @@ layout_of(const struct core_config *c)
     l.placements = part(&at, c->placements_max, sizeof(struct placement));
     l.links = part(&at, c->placements_max, sizeof(struct link));
     l.placed = part(&at, c->placements_max, sizeof(struct placed));
+    l.slotted = part(&at, c->placements_max, sizeof(struct slotted));
     l.curves = part(&at, (size_t)c->models_max * c->classes_max, sizeof(struct class_curve));
     l.learned = part(&at, (size_t)c->models_max * c->classes_max, sizeof(struct class_learned));
     l.models = part(&at, c->models_max, sizeof(struct model_record));
@@ -203,6 +204,7 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
     core->placements = (struct placement *)(void *)(base + l.placements);
     core->links = (struct link *)(void *)(base + l.links);
     core->placed = (struct placed *)(void *)(base + l.placed);
+    core->slotted = (struct slotted *)(void *)(base + l.slotted);
     core->curves = (struct class_curve *)(void *)(base + l.curves);
     core->learned = (struct class_learned *)(void *)(base + l.learned);
     core->models = (struct model_record *)(void *)(base + l.models);

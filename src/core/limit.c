@@ -8,6 +8,7 @@
 
 #include "core/capacity.h"
 #include "core/index.h"
+#include "core/model_slots.h"
 
 #define SMOOTHING      0.2f
 #define TOLERANCE      1.5f
@@ -42,24 +43,32 @@ slots_taken(float requests, float slots, float more, float part)
     return slots > 0.0f && requests >= part * (slots + max_f(1.0f, more * slots));
 }
 
+/* Of the model's own slots. */
+static bool
+own_room(const struct core *core, uint32_t placement, bool is_news, float part)
+{
+    const struct slotted *s = &core->slotted[placement];
+    float requests = (float)s->own_requests + (is_news ? (float)s->others_requests : 0.0f);
+
+    return requests < 1.0f || !slots_taken(requests, (float)s->slots, MORE_OWN_SLOTS, part);
+}
+
 bool
 limit_room(const struct core *core, uint64_t now_ns, uint32_t placement, float need_tokens,
            float part)
 {
     const struct node_hot *hot = &core->hot[core->links[placement].node];
-    const struct placement *p = &core->placements[placement];
     float requests = (float)hot->own_requests, kv = hot->own_kv_tokens, cap;
-    float of_model = (float)p->own_requests;
+    bool is_news = now_ns < hot->report_ns || ns_to_ms(now_ns - hot->report_ns) < LIMIT_NEWS_MS;
 
-    if (now_ns < hot->report_ns || ns_to_ms(now_ns - hot->report_ns) < LIMIT_NEWS_MS) {
+    if (is_news) {
         requests += hot->others_requests;
         kv += hot->others_kv_tokens;
-        of_model += (float)p->others_requests;
     }
     if (requests < 1.0f)
         return true;
     if (slots_taken(requests, (float)hot->slots, MORE_SLOTS, part) ||
-        (of_model >= 1.0f && slots_taken(of_model, (float)p->slots, MORE_OWN_SLOTS, part)))
+        (model_slots_has(core, hot, placement) && !own_room(core, placement, is_news, part)))
         return false;
     cap = kv_cap(core, placement);
     return cap <= 0.0f || kv + need_tokens <= part * MORE_KV * cap;

@@ -10,61 +10,64 @@
 #define REQUESTS_MAX 65535u
 
 /* NULL: there is none, or it has no slots of its own. */
-static struct placement *
+static struct slotted *
 slotted(const struct core *core, uint32_t node, uint32_t model)
 {
     uint32_t p = readiness_find(core, node, model);
 
-    return p != NONE && core->placements[p].slots > 0 ? &core->placements[p] : NULL;
+    return p != NONE && core->slotted[p].slots > 0 ? &core->slotted[p] : NULL;
 }
 
 /* What of ours is there already when it is first told. */
 static void
-count_own(const struct core *core, uint32_t node, struct placement *p)
+count_own(const struct core *core, uint32_t placement)
 {
-    p->own_requests = p->own_waiting = 0;
-    for (uint32_t i = core->cold[node].first_attempt; i != NONE;) {
+    struct slotted *s = &core->slotted[placement];
+
+    s->own_requests = s->own_waiting = 0;
+    for (uint32_t i = core->cold[core->links[placement].node].first_attempt; i != NONE;) {
         const struct request *r = &core->requests[i / ATTEMPTS_AT_ONCE];
         const struct attempt *a = &r->attempts[i % ATTEMPTS_AT_ONCE];
 
         i = a->node_next;
-        if (r->arrived.model != p->model || p->own_requests == REQUESTS_MAX)
+        if (r->arrived.model != core->placements[placement].model ||
+            s->own_requests == REQUESTS_MAX)
             continue;
-        p->own_requests++;
-        p->own_waiting += a->queued;
+        s->own_requests++;
+        s->own_waiting += a->queued;
     }
 }
 
 void
 model_slots_told(struct core *core, uint32_t placement, uint32_t slots)
 {
-    struct placement *p = &core->placements[placement];
+    struct slotted *s = &core->slotted[placement];
     uint32_t node = core->links[placement].node;
 
     slots = slots < REQUESTS_MAX ? slots : REQUESTS_MAX;
     if (slots == 0 || (core->tuning.without & WITHOUT_MODEL_SLOTS) != 0) {
-        p->slots = p->own_requests = p->own_waiting = p->others_requests = 0;
+        *s = (struct slotted){0};
         return;
     }
     if ((core->hot[node].flags & (NODE_FLAG_SLOTS | NODE_FLAG_REPORTS)) == 0)
         core->hot[node].slots = 0; /* what is configured is meant of each model */
     core->hot[node].flags |= NODE_FLAG_SLOTS;
     core->cold[node].model_slots = (uint16_t)slots;
-    if (p->slots == 0)
-        count_own(core, node, p);
-    p->slots = (uint16_t)slots;
+    if (s->slots == 0)
+        count_own(core, placement);
+    s->slots = (uint16_t)slots;
 }
 
 void
 model_slots_requests(struct core *core, const struct event_requests *e)
 {
-    struct placement *p = node_known(core, e->node) ? slotted(core, e->node, e->model) : NULL;
+    struct slotted *s = node_known(core, e->node) ? slotted(core, e->node, e->model) : NULL;
     float others = e->requests;
 
-    if (p == NULL || !(others >= 0.0f && others <= (float)REQUESTS_MAX))
+    if (s == NULL || !(others >= 0.0f && others <= (float)REQUESTS_MAX))
         return;
     if ((core->tuning.without & WITHOUT_OWN_COUNT) == 0)
-        others -= (float)p->own_requests;
+        others -= (float)s->own_requests;
     for (uint32_t i = core->cold[e->node].first_attempt; i != NONE;) { /* newest first */
         const struct request *r = &core->requests[i / ATTEMPTS_AT_ONCE];
         const struct attempt *a = &r->attempts[i % ATTEMPTS_AT_ONCE];
@@ -74,44 +77,44 @@ model_slots_requests(struct core *core, const struct event_requests *e)
         others += r->arrived.model == e->model ? 1.0f : 0.0f;
         i = a->node_next;
     }
-    p->others_requests = (uint16_t)max_f(0.0f, others);
-    index_placement(core, (uint32_t)(p - core->placements));
+    s->others_requests = (uint16_t)max_f(0.0f, others);
+    index_placement(core, (uint32_t)(s - core->slotted));
 }
 
 void
 model_slots_reserve(struct core *core, uint32_t node, uint32_t model)
 {
-    struct placement *p = slotted(core, node, model);
+    struct slotted *s = slotted(core, node, model);
 
-    if (p == NULL || p->own_requests == REQUESTS_MAX)
+    if (s == NULL || s->own_requests == REQUESTS_MAX)
         return;
-    p->own_requests++;
-    p->own_waiting++;
+    s->own_requests++;
+    s->own_waiting++;
 }
 
 void
 model_slots_started(struct core *core, uint32_t node, uint32_t model)
 {
-    struct placement *p = slotted(core, node, model);
+    struct slotted *s = slotted(core, node, model);
 
-    if (p != NULL && p->own_waiting > 0)
-        p->own_waiting--;
+    if (s != NULL && s->own_waiting > 0)
+        s->own_waiting--;
 }
 
 void
 model_slots_release(struct core *core, uint32_t node, uint32_t model)
 {
-    struct placement *p = slotted(core, node, model);
+    struct slotted *s = slotted(core, node, model);
 
-    if (p != NULL && p->own_requests > 0)
-        p->own_requests--;
+    if (s != NULL && s->own_requests > 0)
+        s->own_requests--;
 }
 
 float
 model_slots_own_tokens(const struct core *core, uint32_t placement)
 {
-    const struct placement *p = &core->placements[placement];
-    float tokens = (float)p->own_waiting * core->models[p->model].prompt_mean;
+    float tokens = (float)core->slotted[placement].own_waiting *
+                   core->models[core->placements[placement].model].prompt_mean;
 
     return min_f(core->hot[core->links[placement].node].own_queue_tokens, tokens);
 }
@@ -119,12 +122,12 @@ model_slots_own_tokens(const struct core *core, uint32_t placement)
 void
 model_slots_estimate(const struct core *core, uint32_t placement, struct predict_node *n)
 {
-    const struct placement *p = &core->placements[placement];
-    float slots = (float)p->slots, here = (float)p->others_requests;
+    const struct slotted *s = &core->slotted[placement];
+    float slots = (float)s->slots, here = (float)s->others_requests;
     float most = n->slots > slots ? n->slots - slots : INFINITY; /* beside it */
 
     if ((core->tuning.without & WITHOUT_OWN_COUNT) == 0)
-        here += (float)p->own_requests;
+        here += (float)s->own_requests;
     n->beside = min_f(most, max_f(0.0f, n->running + n->waiting - here));
     n->running = min_f(here, slots);
     n->waiting = max_f(0.0f, here - slots);
@@ -134,7 +137,8 @@ model_slots_estimate(const struct core *core, uint32_t placement, struct predict
 float
 model_slots_of(const struct core *core, uint32_t placement)
 {
-    const struct placement *p = &core->placements[placement];
+    const struct node_hot *hot = &core->hot[core->links[placement].node];
 
-    return (float)(p->slots > 0 ? p->slots : core->hot[core->links[placement].node].slots);
+    return (float)(model_slots_has(core, hot, placement) ? core->slotted[placement].slots
+                                                         : hot->slots);
 }

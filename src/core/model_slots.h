@@ -21,6 +21,12 @@ void model_slots_reserve(struct core *core, uint32_t node, uint32_t model);
 void model_slots_started(struct core *core, uint32_t node, uint32_t model);
 void model_slots_release(struct core *core, uint32_t node, uint32_t model);
 
+static inline bool
+model_slots_has(const struct core *core, const struct node_hot *hot, uint32_t placement)
+{
+    return (hot->flags & NODE_FLAG_SLOTS) != 0 && core->slotted[placement].slots > 0;
+}
+
 /* The placement has slots of its own: which of our tokens that wait at the node are ahead of one
  * more request for it... */
 float model_slots_own_tokens(const struct core *core, uint32_t placement);

@@ -83,6 +83,7 @@ placement_add(struct core *core, uint32_t node, uint16_t model, uint32_t state)
     core->placements[p] = (struct placement){.model = model, .node_next = NONE};
     core->links[p].node = node;
     core->placed[p].denials = 0;
+    core->slotted[p] = (struct slotted){0};
     core->links[p].sent = 0;
     core->placed[p].sent_ms = 0.0f;
     core->placed[p].pace = (struct pace){0};

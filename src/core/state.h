@@ -165,7 +165,11 @@ struct placement { /* a model on a node */
     uint8_t state, bucket;
     uint32_t node_next;   /* chain of its node */
     uint64_t ready_at_ns; /* when loading; 0 unknown. Ready: it was not, until then (claim) */
-    /* Where the model has slots of its own (model_slots), else all 0: */
+};
+
+/* Beside each placement, read where its node has NODE_FLAG_SLOTS alone: all 0 where the model has
+ * no slots of its own (model_slots). */
+struct slotted {
     uint16_t slots;                     /* requests of it that run there at once */
     uint16_t own_requests, own_waiting; /* ours in flight; of those, not started */
     uint16_t others_requests;           /* as last told, ours not counted */
@@ -493,6 +497,7 @@ struct core {
     struct placement *placements;
     struct link *links;            /* beside placements */
     struct placed *placed;         /* likewise */
+    struct slotted *slotted;       /* likewise */
     struct class_curve *curves;    /* [model * classes_max + class] */
     struct class_learned *learned; /* beside curves */
     struct output_tables outputs;

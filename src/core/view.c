@@ -135,8 +135,9 @@ core_view_placements(const struct core *core, uint64_t now_ns, uint32_t from,
                 .ready_in_ms = pl->state == MODEL_READY || pl->state == MODEL_LOADING
                                    ? load_time_left_ms(core, now_ns, p)
                                    : NAN,
-                .slots = pl->slots,
-                .requests = (uint32_t)pl->own_requests + pl->others_requests,
+                .slots = core->slotted[p].slots,
+                .requests = (uint32_t)core->slotted[p].own_requests +
+                            core->slotted[p].others_requests,
             };
         }
     }
