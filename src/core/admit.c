@@ -8,7 +8,7 @@
 #include "core/flight.h"
 
 #define GOAL_STRETCH    2.0f /* a configured goal is at least so much of what an idle node needs */
-#define RELEASE_PART    0.0625f /* of the last one in the mean time between releases */
+#define RELEASES_MEAN   16u  /* the time between two releases is a mean over so many */
 #define PATIENCE_MS_MIN 1.0f
 #define PATIENCE_MS_MAX 1e9f
 #define SHED_FROM       0.75f
@@ -109,17 +109,34 @@ retry_ms(float wait_ms)
     return isnan(wait_ms) ? wait_ms : min_f(ADMIT_RETRY_MS_MAX, max_f(ADMIT_RETRY_MS_MIN, wait_ms));
 }
 
-/* How long those that go before a newcomer of this class will take, itself counted. */
+/* How long those that go before a newcomer of this class will take, itself counted. That nothing
+ * was released for long says of the next release alone that it takes long: while a model is loaded,
+ * or a full node works off its queue, nothing is, and then all are soon. */
 static float
 wait_ms(const struct core *core, const struct request *r)
 {
     const struct model_record *m = &core->models[r->arrived.model];
     uint32_t ahead = fair_ahead(&core->fair, r->arrived.model, r->arrived.priority);
-    float each_ms = m->release_ms;
+    float next_ms = m->release_ms;
 
     if (fair_ahead(&core->fair, r->arrived.model, PRIORITIES_MAX - 1) > 0)
-        each_ms = max_f(each_ms, ns_to_ms(core->now_ns - m->released_ns));
-    return (float)(ahead + 1) * each_ms;
+        next_ms = max_f(next_ms, ns_to_ms(core->now_ns - m->released_ns));
+    return next_ms + (float)ahead * m->release_ms;
+}
+
+/* One of the model is let go: how long after the last one, if others waited since? */
+static void
+note_release(struct core *core, struct model_record *m)
+{
+    float ms = ns_to_ms(core->now_ns - m->released_ns);
+
+    if (m->is_releasing) {
+        if (m->releases < RELEASES_MEAN)
+            m->releases++;
+        m->release_ms += (ms - m->release_ms) / (float)m->releases;
+    }
+    m->is_releasing = true;
+    m->released_ns = core->now_ns;
 }
 
 /* Is this one to be turned away? */
@@ -226,8 +243,10 @@ hold(struct core *core, struct request *r, float patience_ms)
 {
     struct model_record *m = &core->models[r->arrived.model];
 
-    if (fair_ahead(&core->fair, r->arrived.model, PRIORITIES_MAX - 1) == 0)
-        m->released_ns = core->now_ns; /* from here on the time until a release counts */
+    if (fair_ahead(&core->fair, r->arrived.model, PRIORITIES_MAX - 1) == 0) {
+        m->released_ns = core->now_ns;
+        m->is_releasing = false;
+    }
     r->attempt--;
     r->held_ns = core->now_ns;
     r->hold = fair_put(&core->fair, (uint32_t)(r - core->requests), who_of(r),
@@ -245,7 +264,6 @@ release(struct core *core, uint32_t model, struct actions *actions)
     struct request *r;
     struct choice choice;
     struct judgement j;
-    float ms;
 
     if (turn == FAIR_NONE)
         return;
@@ -262,9 +280,7 @@ release(struct core *core, uint32_t model, struct actions *actions)
         give_up(core, r, &j, FAILURE_NONE, actions);
         return;
     }
-    ms = ns_to_ms(core->now_ns - m->released_ns);
-    m->release_ms = m->release_ms > 0.0f ? m->release_ms + RELEASE_PART * (ms - m->release_ms) : ms;
-    m->released_ns = core->now_ns;
+    note_release(core, m);
     go(core, r, &choice, ADMISSION_AFTER_HOLD, actions);
 }
 

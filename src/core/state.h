@@ -321,7 +321,9 @@ struct model_record {
     float guess_hit[PREFIX_GUESS_COUNT];    /* the part of a guess that was cached, on average */
     uint64_t class_seen_ns[PRIORITIES_MAX]; /* when one of the class came last */
     uint64_t released_ns;      /* when a held one was let go last, or the first began to wait */
-    float release_ms;          /* mean time between two */
+    float release_ms;          /* mean time between two while others waited; 0 unknown */
+    uint16_t releases;         /* that it is a mean of */
+    bool is_releasing;         /* one was let go since the first of them waits */
     float load;                /* of its ready nodes (model_load) */
     float rate_now, rate_most; /* of those that were visited in this round */
     float hedge_tokens;        /* prefill that hedges may still add (hedge) */

@@ -285,6 +285,40 @@ test_shed(void)
     world_close(&w);
 }
 
+/* The only node is full and lets nobody go for long: the queue is as short as it was, and each wave
+ * then leaves it at once. Who comes meanwhile waits, too. */
+static void
+test_stall(void)
+{
+    struct world w;
+    uint64_t full, id;
+    bool good = true;
+
+    world_small(&w);
+    full = fill(&w);
+    for (id = full; id < full + 16; id++) {
+        w.now_ns += 1000 * WORLD_MS;
+        arrive(&w, id, plain);
+        good = good && kind(&w, id) == ACTION_HOLD;
+    }
+    CHECK(good, "nothing is let go for 16 s: no reason to turn any of 16 away");
+    for (uint64_t done = 1; done <= SLOTS; done++) {
+        world_ended(&w, done, 1, 50);
+        good = good && kind(&w, full + done - 1) == ACTION_DISPATCH;
+        arrive(&w, id, plain);
+        good = good && kind(&w, id++) == ACTION_HOLD;
+    }
+    CHECK(good, "nor when all slots become free at once");
+    for (uint64_t done = 0; done < SLOTS; done++) {
+        w.now_ns += 20000 * WORLD_MS;
+        world_ended(&w, full + done, 1, 50);
+    }
+    arrive(&w, id, plain);
+    CHECK(kind(&w, id) == ACTION_REFUSE && about(&w, id)->refuse.refusal == REFUSAL_SHED,
+          "one in twenty seconds is let go, and a dozen wait: too long");
+    world_close(&w);
+}
+
 /* While the highest class is about, others leave it room. */
 static void
 test_room_for_higher(void)
@@ -446,6 +480,7 @@ main(void)
     test_release();
     test_held_retry();
     test_shed();
+    test_stall();
     test_room_for_higher();
     test_pace_for_higher();
     test_left_out();
