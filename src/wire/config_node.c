@@ -7,8 +7,9 @@
 #include "wire/config_tls.h"
 #include "wire/schema.h"
 
-#define GUARD_LOADING_NS     120000000000u /* as long as gateways wait for a first token */
-#define GUARD_LOADING_NS_MIN 1000000u      /* a millisecond */
+#define GUARD_LOADING_NS 120000000000u /* as long as gateways wait for a first token */
+#define GUARD_WAITING_NS 30000000000u
+#define GUARD_NS_MIN     1000000u /* a millisecond */
 
 /* ---- Labels. */
 
@@ -107,8 +108,14 @@ static const struct schema_key guard_keys[] = {
      .read = schema_duration_ns,
      AT(guard_loading_ns),
      .example = "120s",
-     .min = GUARD_LOADING_NS_MIN,
-     .max = CONFIG_GUARD_LOADING_NS_MAX},
+     .min = GUARD_NS_MIN,
+     .max = CONFIG_GUARD_NS_MAX},
+    {.name = "waiting",
+     .read = schema_duration_ns,
+     AT(guard_waiting_ns),
+     .example = "30s",
+     .min = GUARD_NS_MIN,
+     .max = CONFIG_GUARD_NS_MAX},
     {.name = NULL},
 };
 
@@ -223,7 +230,8 @@ check_needs(struct schema_reader *r, const struct config_node *config,
 static void
 node_defaults(struct config_node *ret_config)
 {
-    *ret_config = (struct config_node){.guard_loading_ns = GUARD_LOADING_NS};
+    *ret_config = (struct config_node){.guard_loading_ns = GUARD_LOADING_NS,
+                                       .guard_waiting_ns = GUARD_WAITING_NS};
     config_defaults(&ret_config->base);
     ret_config->base.public_listen = SPAN_LIT("127.0.0.1:4143");
     ret_config->base.admin_listen = SPAN_LIT("127.0.0.1:4144");

@@ -14,7 +14,8 @@
  *   memory: 80GiB                                   for weights; none: it is not steered
  *   models: {NAME: {bytes: 16GiB}}                  how large those are that no engine tells of
  *   guard: {requests_max: N, tokens_max: N}         what the engines get at once; as they say
- *   guard: {loading: 120s}                          so long requests wait for a model's load
+ *   guard: {loading: 120s, waiting: 30s}            so long requests wait for a model's load, for
+ * a place
  *   engines: [{url, name, key, kind, slots ...} ...]        at least one
  *   bus: {nats ...}                                 none: gateways ask
  *   listen, region, keys, auth, admin_token, log, limits, state        as gateways
@@ -25,10 +26,10 @@
 #include "wire/directive.h"
 #include "wire/message.h"
 
-#define CONFIG_GUARD_REQUESTS_MAX   65536u
-#define CONFIG_GUARD_TOKENS_MAX     1000000000000u
-#define CONFIG_GUARD_LOADING_NS_MAX 3600000000000u      /* an hour */
-#define CONFIG_NODE_BYTES_MAX       ((uint64_t)1 << 50) /* of memory, or of a model */
+#define CONFIG_GUARD_REQUESTS_MAX 65536u
+#define CONFIG_GUARD_TOKENS_MAX   1000000000000u
+#define CONFIG_GUARD_NS_MAX       3600000000000u      /* an hour */
+#define CONFIG_NODE_BYTES_MAX     ((uint64_t)1 << 50) /* of memory, or of a model */
 
 struct config_node_model {
     struct span name; /* as its engine has it */
@@ -47,6 +48,7 @@ struct config_node {
     uint32_t guard_requests_max; /* 0: as the engines say */
     uint64_t guard_tokens_max;   /* prompts and answers under way; 0: as the engines say */
     uint64_t guard_loading_ns;   /* so long a request waits for its model to be loaded or woken */
+    uint64_t guard_waiting_ns;   /* and for a place at the engines */
 };
 
 /* Does TLS let in only gateways that are named: by a CA, or each by its pin? */

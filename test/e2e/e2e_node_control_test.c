@@ -11,7 +11,8 @@
 #include "tap.h"
 #include "wire/directive.h"
 
-#define TRIES 3000u
+#define TRIES   3000u
+#define WAITERS 4u
 
 enum { GATEWAY = 3, DRAINER = 4, STRANGER = 9 }; /* first bytes of seeds */
 
@@ -269,6 +270,46 @@ test_load(void)
     e2e_fleet_stop(fleet);
 }
 
+static bool
+all_wait(void)
+{
+    for (unsigned i = 0; i < TRIES; i++) {
+        if (e2e_node_report(&node)->engine.waiting == WAITERS)
+            return true;
+        usleep(10000);
+    }
+    return false;
+}
+
+/* Several wait for a model; there is room for one of them at once. */
+static void
+test_one_place(const char *model)
+{
+    struct signature_secret secret;
+    struct directive d;
+    int open[WAITERS];
+    unsigned answered = 0;
+    char body[256];
+
+    snprintf(body, sizeof(body),
+             "{\"model\":\"%s\",\"max_tokens\":2,\"stream\":true,\"messages\":[{\"role\":"
+             "\"user\",\"content\":\"hello\"}]}",
+             model);
+    make(GATEWAY, DIRECTIVE_SLEEP, "", &d, &secret);
+    CHECK(post(&d, &secret, "good", "begun") && model_comes(model, MODEL_DORMANT), "it sleeps");
+    make(GATEWAY, DIRECTIVE_WAKE, "", &d, &secret);
+    CHECK(post(&d, &secret, "good", "begun"), "it is woken");
+    for (size_t i = 0; i < WAITERS; i++)
+        open[i] = e2e_open_request(node.port, "/v1/chat/completions", "", body);
+    CHECK(all_wait(), "several wait for it");
+    for (size_t i = 0; i < WAITERS; i++) {
+        answered += e2e_read_until(open[i], "[DONE]");
+        close(open[i]);
+    }
+    CHECK(answered == WAITERS,
+          "and one after the other is answered, however short others may wait");
+}
+
 /* An engine that lets nobody wait: they wait here. */
 static void
 test_wake(void)
@@ -288,6 +329,9 @@ test_wake(void)
     make(GATEWAY, DIRECTIVE_WAKE, "", &d, &secret);
     CHECK(post(&d, &secret, "good", "begun"), "it is woken");
     CHECK(chat(model, "") == 200, "who asks meanwhile waits, and is answered");
+    e2e_node_stop(&node);
+    start_node(url, "vllm", "{requests_max: 1, waiting: 1ms}");
+    test_one_place(model);
     e2e_node_stop(&node);
     start_node(url, "vllm", "{loading: 1ms}");
     make(GATEWAY, DIRECTIVE_SLEEP, "", &d, &secret);

@@ -18,7 +18,6 @@
 #include "role/node/node_ask.h"
 #include "wire/sse.h"
 
-#define WAIT_NS            10000000000u   /* in the waiting room */
 #define WHOLE_NS           1800000000000u /* for an answer that is no stream */
 #define HEADERS_MAX        12u
 #define REPORT_HEADER      "isochrone-report"
@@ -51,7 +50,7 @@ struct node_request {
     char *answer; /* what there is of one that is no stream; too long: its beginning is dropped */
     size_t answer_bytes;
     bool answer_cut;
-    uint64_t began_ns, sent_ns, first_ns, last_ns;
+    uint64_t began_ns, wait_until_ns, sent_ns, first_ns, last_ns;
 };
 
 /* ---- Models that come because somebody asked for them. Not every engine tells that it loads one:
@@ -465,14 +464,19 @@ on_waited(struct loop_timer *timer)
                "this node is at its limit, and was for too long");
 }
 
+/* Who waited for a model to come may wait for its slots as long as for the model: others came with
+ * it, and here it is ahead of all that come later. */
 static void
 wait_until(struct node_request *q)
 {
-    struct node *n = q->node;
-    /* for a model's own slots, too, as long as it comes */
-    uint64_t wait_ns = q->is_coming || q->is_cold ? n->config->guard_loading_ns : WAIT_NS;
+    const struct config_node *c = q->node->config;
+    bool is_loading = q->is_coming || q->is_cold;
+    uint64_t until_ns = loop_now_ns(q->node->loop) +
+                        (is_loading ? c->guard_loading_ns : c->guard_waiting_ns);
 
-    loop_timer_set(n->loop, &q->wait, loop_now_ns(n->loop) + wait_ns, on_waited);
+    if (q->wait_until_ns < until_ns)
+        q->wait_until_ns = until_ns;
+    loop_timer_set(q->node->loop, &q->wait, q->wait_until_ns, on_waited);
 }
 
 /* What is with the model that it waits for? False: it waits on, or is answered. */

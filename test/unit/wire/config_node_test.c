@@ -35,7 +35,7 @@ check_whole(void)
                 "  - {name: ams-gw, key: " KEY ", may: [infer, load, drain], pin: " PIN "}\n"
                 "  - {name: fra-gw, key: " OTHER_KEY ", may: [load], url: \"https://fra:8443\", "
                 "url_pin: " PIN ", client_cert: file:c, client_key: file:d}\n"
-                "guard: {requests_max: 256, tokens_max: 400000, loading: 5m}\n"
+                "guard: {requests_max: 256, tokens_max: 400000, loading: 5m, waiting: 5s}\n"
                 "memory: 80GiB\n"
                 "models: {\"qwen3:8b\": {bytes: 5GiB}, other: {}}\n"
                 "engines: [{url: \"http://127.0.0.1:8000\", kind: vllm}]\n"
@@ -71,7 +71,7 @@ check_whole(void)
               span_eq_text(node.base.gateways[1].at.client_key_file, "d"),
           "where one is told over HTTP");
     CHECK(node.guard_requests_max == 256 && node.guard_tokens_max == 400000 &&
-              node.guard_loading_ns == 300000000000u,
+              node.guard_loading_ns == 300000000000u && node.guard_waiting_ns == 5000000000u,
           "its guard");
     CHECK(node.base.engine_count == 1 && node.base.bus.nats_count == 1 &&
               node.base.idle_ns == 30000000000u &&
@@ -88,7 +88,8 @@ check_least(void)
           "the least, with a warning");
     CHECK(span_eq_text(node.base.public_listen, "127.0.0.1:4143") &&
               span_eq_text(node.base.admin_listen, "127.0.0.1:4144") &&
-              node.guard_requests_max == 0 && node.guard_loading_ns == 120000000000u,
+              node.guard_requests_max == 0 && node.guard_loading_ns == 120000000000u &&
+              node.guard_waiting_ns == 30000000000u,
           "and defaults");
     CHECK(parse("key: file:k\nidentity: file:i\nengines: []\n" GATEWAYS) == ERR_PARSE &&
               strstr(problems.list[0].text, "needs an engine") != NULL,
@@ -142,6 +143,7 @@ static const struct {
      130, "client_cert and client_key go together"},
     {"guard: {requests_max: 0}", 4, 23, "too small"},
     {"guard: {loading: 2h}", 4, 18, "too large"},
+    {"guard: {waiting: 2h}", 4, 18, "too large"},
     {"guard: {tokens_max: x}", 4, 21, "not a whole number"},
     {"guard: 3", 4, 8, "guard must be keys"},
     {"bus: {nkey: file:n}", 4, 6, "a bus needs a server"},
