@@ -90,6 +90,12 @@ enum claim_kind {
     CLAIM_KIND_COUNT
 };
 
+/* With one model, by curve and residual: at full load, of either kind alone; on top of now. */
+struct speed_view {
+    float prefill_tok_s, decode_tok_s;
+    float free_prefill_tok_s, free_decode_tok_s;
+};
+
 struct node_view {
     uint32_t node;
     uint16_t region, class, site, operator;
@@ -99,11 +105,10 @@ struct node_view {
     float running, waiting, queue_tokens, kv_tokens_used, kv_tokens_cap;
     float rtt_ms, residual, spread, p_fail; /* residual: learned factor on times */
     uint32_t ejected;                       /* 1: out for failures */
-    float silent_ms;      /* nothing is heard of it, and it does not answer; NAN: something is */
-    uint32_t changes;     /* times that its speed changed at once */
-    float changed_ago_ms; /* since the last of them; NAN: never */
-    float prefill_tok_s, decode_tok_s;           /* at full load, by curve and residual */
-    float free_prefill_tok_s, free_decode_tok_s; /* what it can take on top of now */
+    float silent_ms;         /* nothing is heard of it, and it does not answer; NAN: something is */
+    uint32_t changes;        /* times that its speed changed at once */
+    float changed_ago_ms;    /* since the last of them; NAN: never */
+    struct speed_view speed; /* with the model it has ready that it answers with the fastest */
     uint32_t models_ready;
     float word; /* what its word is worth, 0..1 */
     uint32_t claims_tested, claims_broken[CLAIM_KIND_COUNT];
@@ -118,6 +123,7 @@ struct placement_view {
     float ready_in_ms;
     uint16_t region;
     uint32_t slots, requests; /* where it has slots of its own: those; what is there; else 0 */
+    struct speed_view speed;  /* 0 unless it is ready */
 };
 
 /* Fill at most CORE_VIEW_MAX views of known nodes with index >= from; *ret_next is where to go on,

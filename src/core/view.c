@@ -8,28 +8,48 @@
 #include "core/model_load.h"
 #include "core/suspicion.h"
 
+static bool
+is_ready(const struct core *core, uint64_t now_ns, uint32_t placement)
+{
+    const struct placement *p = &core->placements[placement];
+
+    return p->state == MODEL_READY && p->ready_at_ns <= now_ns;
+}
+
+/* *ret_node: the node as this placement sees it. */
+static struct speed_view
+speed_of(const struct core *core, uint64_t now_ns, uint32_t placement,
+         struct predict_node *ret_node)
+{
+    const struct model_record *m = &core->models[core->placements[placement].model];
+    uint32_t node = core->links[placement].node, model = core->placements[placement].model;
+    const struct class_curve *cc = capacity_class(core, model, core->hot[node].class);
+    struct predict_node *n = ret_node;
+    struct speed_view speed;
+    float batch, step_ms, used;
+
+    capacity_estimate(core, now_ns, placement, n);
+    batch = model_load_batch(core, placement, n);
+    step_ms = predict_step_ms(&cc->curve, batch, batch * m->prompt_mean);
+    used = min_f(1.0f, max_f(predict_load(n), (n->running + n->waiting) / batch));
+    speed.prefill_tok_s = 1000.0f / max_f(1e-3f, cc->curve.b_ms * n->residual);
+    speed.decode_tok_s = 1000.0f * batch / max_f(1e-3f, step_ms * n->residual_step);
+    speed.free_prefill_tok_s = speed.prefill_tok_s * (1.0f - used);
+    speed.free_decode_tok_s = speed.decode_tok_s * (1.0f - used);
+    return speed;
+}
+
 /* What a node can do on top of now, by the model it has ready with the most capacity: not additive
  * over models, since they share the hardware. */
 static void
 view_speed(const struct core *core, uint64_t now_ns, uint32_t placement, struct node_view *v)
 {
-    const struct placement *p = &core->placements[placement];
-    const struct class_curve *cc = capacity_class(core, p->model, core->hot[v->node].class);
     struct predict_node n;
-    float batch, step_ms, prefill_tok_s, decode_tok_s, used;
+    struct speed_view speed = speed_of(core, now_ns, placement, &n);
 
-    capacity_estimate(core, now_ns, placement, &n);
-    batch = model_load_batch(core, placement, &n);
-    step_ms = predict_step_ms(&cc->curve, batch, batch * core->models[p->model].prompt_mean);
-    prefill_tok_s = 1000.0f / max_f(1e-3f, cc->curve.b_ms * n.residual);
-    decode_tok_s = 1000.0f * batch / max_f(1e-3f, step_ms * n.residual_step);
-    used = min_f(1.0f, max_f(predict_load(&n), (n.running + n.waiting) / batch));
-    if (decode_tok_s < v->decode_tok_s)
+    if (speed.decode_tok_s < v->speed.decode_tok_s)
         return;
-    v->prefill_tok_s = prefill_tok_s;
-    v->decode_tok_s = decode_tok_s;
-    v->free_prefill_tok_s = prefill_tok_s * (1.0f - used);
-    v->free_decode_tok_s = decode_tok_s * (1.0f - used);
+    v->speed = speed;
     v->queue_tokens = n.queue_tokens;
     v->running = n.running + n.beside;
     v->waiting = n.waiting;
@@ -94,7 +114,7 @@ view_node(const struct core *core, uint64_t now_ns, uint32_t node, struct node_v
     if ((hot->flags & NODE_FLAG_REPORTS) != 0 && now_ns >= hot->report_ns)
         v->report_age_ms = ns_to_ms(now_ns - hot->report_ns);
     for (uint32_t p = cold->first_placement; p != NONE; p = core->placements[p].node_next) {
-        if (core->placements[p].state != MODEL_READY || core->placements[p].ready_at_ns > now_ns)
+        if (!is_ready(core, now_ns, p))
             continue;
         v->models_ready++;
         view_speed(core, now_ns, p, v);
@@ -127,7 +147,8 @@ core_view_placements(const struct core *core, uint64_t now_ns, uint32_t from,
             break; /* a node is given whole or not at all */
         for (; p != NONE; p = core->placements[p].node_next) {
             const struct placement *pl = &core->placements[p];
-            ret_views[count++] = (struct placement_view){
+            struct predict_node n;
+            ret_views[count] = (struct placement_view){
                 .node = node,
                 .model = pl->model,
                 .state = pl->state == MODEL_LEAVING ? MODEL_ON_DISK : pl->state,
@@ -139,6 +160,9 @@ core_view_placements(const struct core *core, uint64_t now_ns, uint32_t from,
                 .requests = (uint32_t)core->slotted[p].own_requests +
                             core->slotted[p].others_requests,
             };
+            if (is_ready(core, now_ns, p))
+                ret_views[count].speed = speed_of(core, now_ns, p, &n);
+            count++;
         }
     }
     *ret_next = node < core->node_end ? node : UINT32_MAX;

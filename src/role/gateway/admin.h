@@ -56,8 +56,8 @@
  *                                     side of the key that asks. Up to a second or two old.
  *
  * capacity: {"region", "nodes_ready" (not drained, ejected or silent), "prefill_tok_s",
- * "decode_tok_s", "free_prefill_tok_s", "free_decode_tok_s" (of the hardware: either, at its
- * fastest), "requests_s" (served now), "extra_requests_s", "extra_prefill_tok_s",
+ * "decode_tok_s", "free_prefill_tok_s", "free_decode_tok_s" (with this model, either of
+ * the two alone), "requests_s" (served now), "extra_requests_s", "extra_prefill_tok_s",
  * "extra_decode_tok_s" (all three together, at the model's own mix, within the SLO), "limited_by":
  * "prefill", "decode", "kv", "slots" or "no_node", "prompt_tokens", "uncached_tokens",
  * "output_tokens" (of a usual request), "pool": the first model of those that share nodes there,

@@ -27,7 +27,7 @@ struct cell { /* a model in a region */
 };
 
 struct node_now {
-    float prefill, decode, free_prefill, free_decode;
+    float word;
     float silent_ms; /* NAN: it is not */
     bool is_usable;
 };
@@ -58,12 +58,7 @@ table_nodes(struct table *t, struct door *door)
             const struct node_view *v = &views[i];
             if (v->node >= t->nodes_max)
                 continue;
-            /* that it is free it says itself: as far as its word goes */
-            t->nodes[v->node] = (struct node_now){.prefill = v->prefill_tok_s,
-                                                  .decode = v->decode_tok_s,
-                                                  .free_prefill = v->word * v->free_prefill_tok_s,
-                                                  .free_decode = v->word * v->free_decode_tok_s,
-                                                  .silent_ms = v->silent_ms};
+            t->nodes[v->node] = (struct node_now){.word = v->word, .silent_ms = v->silent_ms};
             t->nodes[v->node].is_usable = v->state == NODE_READY && v->ejected == 0 &&
                                           isnan(v->silent_ms);
         }
@@ -110,13 +105,13 @@ pools_settle(struct table *t)
 static void
 table_ready(struct table *t, const struct placement_view *v, struct cell *cell)
 {
-    const struct node_now *node = &t->nodes[v->node];
+    double word = (double)t->nodes[v->node].word; /* that it is free it says itself */
 
     cell->ready++;
-    cell->prefill_tok_s += (double)node->prefill;
-    cell->decode_tok_s += (double)node->decode;
-    cell->free_prefill_tok_s += (double)node->free_prefill;
-    cell->free_decode_tok_s += (double)node->free_decode;
+    cell->prefill_tok_s += (double)v->speed.prefill_tok_s;
+    cell->decode_tok_s += (double)v->speed.decode_tok_s;
+    cell->free_prefill_tok_s += word * (double)v->speed.free_prefill_tok_s;
+    cell->free_decode_tok_s += word * (double)v->speed.free_decode_tok_s;
     if (cell->pool == POOL_NONE)
         cell->pool = v->model;
     if (t->last_node == v->node)

@@ -61,10 +61,10 @@ node_json(struct lane *lane, const struct fleet *fleet, const struct node_view *
     admin_put_number(json, "changed_ago_ms", (double)v->changed_ago_ms);
     admin_put_number(json, "p_fail", (double)v->p_fail);
     put_word(json, v);
-    admin_put_number(json, "prefill_tok_s", (double)v->prefill_tok_s);
-    admin_put_number(json, "decode_tok_s", (double)v->decode_tok_s);
-    admin_put_number(json, "free_prefill_tok_s", (double)v->free_prefill_tok_s);
-    admin_put_number(json, "free_decode_tok_s", (double)v->free_decode_tok_s);
+    admin_put_number(json, "prefill_tok_s", (double)v->speed.prefill_tok_s);
+    admin_put_number(json, "decode_tok_s", (double)v->speed.decode_tok_s);
+    admin_put_number(json, "free_prefill_tok_s", (double)v->speed.free_prefill_tok_s);
+    admin_put_number(json, "free_decode_tok_s", (double)v->speed.free_decode_tok_s);
     cJSON_AddNumberToObject(json, "models_ready", v->models_ready);
     admin_put_member(json, lane->gateway, n->name, kind);
     return json;

@@ -494,6 +494,57 @@ test_surprises(void)
     world_close(&w);
 }
 
+/* How fast a node is depends on the model: each placement tells its own, the node its fastest. */
+static void
+test_speeds(void)
+{
+    static const float b_ms[] = {0.02f, 0.2f}; /* of a prompt token */
+    struct placement_view there[CORE_VIEW_MAX];
+    struct speed_view fast, slow;
+    struct world w;
+    uint32_t next;
+
+    world_open(&w, 4, RULE_TIME, 1);
+    for (uint16_t m = 0; m < 2; m++)
+        world_step(&w, (struct event){.kind = EVENT_CURVE,
+                                      .curve = {.model = m,
+                                                .curve = {.a_ms = 5.0f,
+                                                          .b_ms = b_ms[m],
+                                                          .t0_ms = 10.0f * (1.0f + (float)m),
+                                                          .tb_ms = 0.1f},
+                                                .kv_tokens_cap = 100000.0f,
+                                                .load_ms = 20000.0f,
+                                                .weights_mib = NAN}});
+    world_node(&w, 0, 0, 1.0f, 0, MODEL_READY);
+    for (uint16_t m = 0; m < 3; m++)
+        world_step(&w, (struct event){.kind = EVENT_MODEL,
+                                      .model = {.node = 0,
+                                                .model = m,
+                                                .state = m < 2 ? MODEL_READY : MODEL_ON_DISK,
+                                                .ready_in_ms = NAN}});
+    world_report(&w, 0, 0.0f, 0.0f);
+    must(core_view_placements(w.core, w.now_ns, 0, there, &next) == 3);
+    fast = slow = (struct speed_view){0};
+    for (uint32_t i = 0; i < 3; i++) {
+        if (there[i].model == 0)
+            fast = there[i].speed;
+        else if (there[i].model == 1)
+            slow = there[i].speed;
+        else
+            CHECK(there[i].speed.prefill_tok_s == 0.0f, "what is on disk only has no speed");
+    }
+    CHECK(fast.prefill_tok_s > 9.0f * slow.prefill_tok_s && slow.prefill_tok_s > 0.0f &&
+              fast.decode_tok_s > slow.decode_tok_s,
+          "each model has its own speed there");
+    CHECK(view(&w, 0).speed.prefill_tok_s == fast.prefill_tok_s, "the node has its fastest");
+    CHECK(fast.free_prefill_tok_s == fast.prefill_tok_s, "idle, all of it is free");
+    world_report(&w, 0, 1000.0f, 1000.0f);
+    must(core_view_placements(w.core, w.now_ns, 0, there, &next) == 3);
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK(there[i].speed.free_prefill_tok_s == 0.0f, "flooded, none");
+    world_close(&w);
+}
+
 int
 main(void)
 {
@@ -515,5 +566,6 @@ main(void)
     test_gone();
     test_connections_that_close();
     test_surprises();
+    test_speeds();
     return tap_done();
 }
