@@ -179,6 +179,7 @@ capacity_node(struct core *core, const struct event_node *e)
     cold->identity = e->identity != 0 ? e->identity : e->node + 1;
     cold->site = e->site;
     cold->operator= e->operator;
+    suspicion_vouch(core, e->node, e->unproven == 0);
     if (e->node >= core->node_end)
         core->node_end = e->node + 1;
     learn_apply(core, e->node);
@@ -220,6 +221,7 @@ capacity_node_gone(struct core *core, const struct event_node_gone *e)
         p = next;
     }
     plan_node_gone(core, e->node);
+    suspicion_vouch(core, e->node, false);
     core->hot[e->node].flags = 0;
     if (core->nearest == e->node)
         core->nearest = NONE;

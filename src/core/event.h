@@ -170,6 +170,7 @@ struct event_node {
     float memory_mib;  /* for weights */
     float fetch_mib_s; /* how fast weights come that it has not; 0: it cannot fetch any */
     uint32_t loads_max; /* models that it loads at once; 0: one */
+    uint32_t unproven;  /* 1: it came by itself, and nobody whom we trust vouches for it */
 };
 
 struct event_node_gone {

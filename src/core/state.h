@@ -133,6 +133,7 @@ struct node_cold {
     float fresh_rate;                /* how often a connection that should be warm was not */
     float report_gap_ms;             /* suspicion: between reports; 0 unknown */
     bool asked;                      /* and it answered once */
+    bool vouched;                    /* suspicion: it is ours, or of somebody whom we trust */
     uint64_t silent_ns;              /* it did not when asked, since then; 0: it did */
     float blame, detect_ms;          /* isolation */
     uint32_t ejections, ejected_for; /* enum failure that ejected it */
@@ -466,6 +467,7 @@ struct plan {
 
 struct suspicion { /* counts of the round that is under way */
     uint32_t heard, silent, forgotten;
+    uint32_t vouched; /* nodes there are of whom we know more than they say */
     bool suspected;
 };
 

@@ -13,6 +13,15 @@
 #define FORGET_MS    60000.0f
 
 void
+suspicion_vouch(struct core *core, uint32_t node, bool vouched)
+{
+    struct node_cold *cold = &core->cold[node];
+
+    core->suspicion.vouched += (uint32_t)vouched - (uint32_t)cold->vouched;
+    cold->vouched = vouched;
+}
+
+void
 suspicion_report(struct core *core, uint32_t node, float gap_ms)
 {
     float *ours = &core->cold[node].report_gap_ms;
@@ -76,7 +85,8 @@ suspicion_look(struct core *core, uint32_t node)
     struct suspicion *s = &core->suspicion;
     float ms = silent_ms(core, core->now_ns, node);
 
-    if (isnan(ms) || (core->hot[node].flags & NODE_FLAG_EJECTED) != 0)
+    if (isnan(ms) || (core->hot[node].flags & NODE_FLAG_EJECTED) != 0 ||
+        (s->vouched > 0 && !core->cold[node].vouched))
         return;
     s->heard += ms == 0.0f;
     s->silent += ms > 0.0f && ms <= FORGET_MS;

@@ -10,9 +10,15 @@
  * it). Not counted: who is ejected already, and who has been silent for longer than a minute while
  * others are heard: then it is them. One node alone proves nothing.
  *
+ * Nor are nodes counted for which nobody vouches, as long as there is one that is configured or
+ * whose operator is trusted: who brings many strangers and silences them all would have us doubt
+ * ourselves when he likes, and hide by it who really fails. Where all are strangers, all count.
+ *
  * The sweep that ticks do looks at the nodes; a round ends with the fleet, or after enough. */
 #include "core/state.h"
 
+/* There is a node, and somebody vouches for it, or not; it is about to go: false. */
+void suspicion_vouch(struct core *core, uint32_t node, bool vouched);
 /* A report came: `gap_ms` after the one before, as far as there was one. */
 void suspicion_report(struct core *core, uint32_t node, float gap_ms);
 /* It was asked, and did or did not answer. */

@@ -58,6 +58,7 @@ static const struct field node_fields[] = {
     FIELD(F32, event, node.rtt_ms),      FIELD(U32, event, node.identity),
     FIELD(U32, event, node.steered),     FIELD(F32, event, node.memory_mib),
     FIELD(F32, event, node.fetch_mib_s), FIELD(U32, event, node.loads_max),
+    FIELD(U32, event, node.unproven),
 };
 static const struct field node_gone_fields[] = {
     FIELD(U32, event, node_gone.node),

@@ -175,7 +175,8 @@ tell_node(uint32_t node)
                                          .operator=(uint16_t) choose(2),
                                          .state = choose(8) == 0 ? NODE_DRAIN : NODE_READY,
                                          .slots = choose(4),
-                                         .rtt_ms = amount()}};
+                                         .rtt_ms = amount(),
+                                         .unproven = choose(3) == 0}};
 
     d.nodes[node] = true;
     tell(&event, 0);

@@ -150,6 +150,7 @@ tell_nodes(const struct feed *f)
             .slots = n->slots,
             .rtt_ms = n->rtt_ms,
             .identity = roster_node_identity(n),
+            .unproven = i >= roster_base(roster)->node_bound, /* members tell of theirs at once */
         };
         tell(f, &event);
     }

@@ -136,8 +136,8 @@ MUST_USE enum err members_kind_parse(struct span word, enum members_kind *ret_ki
 MUST_USE enum err members_add_to(struct members *members, struct roster *read,
                                  struct roster **ret_roster);
 
-/* Which of them does this gateway steer? The core hears what is different. First lane, now and
- * then. */
+/* Which of them does this gateway steer, and who of them is proven? The core hears what changed.
+ * First lane, now and then. */
 void members_steer(struct members *members, const struct fleet *fleet);
 /* The gateways of our region that steer some of those that we may steer, and how many of them come
  * before us: by the ids of their keys, so that all of them know the same order. First lane. */

@@ -354,6 +354,7 @@ enter_core(struct members *m, const struct fleet *fleet)
             .slots = n->slots,
             .rtt_ms = n->rtt_ms,
             .identity = roster_node_identity(n),
+            .unproven = members_is_unproven(member),
         };
         members_tell_node(m, member);
     }

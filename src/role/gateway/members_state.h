@@ -79,6 +79,13 @@ members_unlock(struct members *m)
     must(pthread_mutex_unlock(&m->lock) == 0);
 }
 
+/* Nobody vouches for it: neither the configuration nor an operator that it trusts. */
+static inline bool
+members_is_unproven(const struct member *member)
+{
+    return !member->sender.proven && !member->is_configured;
+}
+
 /* Have the first lane look soon. Under the lock. */
 void members_gather_soon(struct members *m);
 /* Tell the core of the member's state as it is now. Under the lock; it is in the core. */

@@ -158,9 +158,10 @@ tell(struct members *m, struct member *member)
     about->steered = member->steering == MEMBER_STEERED;
     about->memory_mib = about->steered ? (float)((double)member->memory_bytes / BYTES_A_MIB) : 0.0f;
     about->loads_max = about->steered ? member->loads_max : 0;
-    about->fetch_mib_s = 0.0f; /* no engine gets weights that it has not */
+    about->fetch_mib_s = 0.0f;                     /* no engine gets weights that it has not */
+    about->unproven = members_is_unproven(member); /* a record expires, an operator is trusted */
     if (about->steered != before.steered || about->memory_mib != before.memory_mib ||
-        about->loads_max != before.loads_max)
+        about->loads_max != before.loads_max || about->unproven != before.unproven)
         members_tell_node(m, member);
 }
 

@@ -515,6 +515,69 @@ test_suspicion_ends(void)
     world_close(&w);
 }
 
+static void
+vouch(struct world *w, uint32_t node, bool vouched)
+{
+    world_step(w, (struct event){.kind = EVENT_NODE,
+                                 .node = {.node = node,
+                                          .epoch = 1,
+                                          .slots = 64,
+                                          .rtt_ms = 5.0f,
+                                          .unproven = vouched ? 0 : 1}});
+}
+
+/* Nodes first to end, so that they are not heard, or are. */
+static void
+probe_some(struct world *w, uint32_t first, uint32_t end, uint32_t failure)
+{
+    for (uint32_t node = first; node < end; node++)
+        world_step(
+            w, (struct event){.kind = EVENT_PROBE, .probe = {.node = node, .failure = failure}});
+    for (unsigned i = 0; i < 40; i++) /* around all of them */
+        tick(w, 10);
+}
+
+/* 400 strangers, who fall silent when they like, and five nodes that somebody vouches for. */
+static void
+test_suspicion_strangers(void)
+{
+    enum { STRANGERS = 400, ALL = STRANGERS + 5 };
+    struct world w;
+
+    world_open(&w, ALL, RULE_TIME, 1);
+    for (uint32_t node = 0; node < ALL; node++) {
+        vouch(&w, node, node >= STRANGERS);
+        world_step(
+            &w, (struct event){.kind = EVENT_MODEL, .model = {.node = node, .state = MODEL_READY}});
+    }
+    probe_some(&w, 0, ALL, FAILURE_NONE);
+    probe_some(&w, 0, STRANGERS, FAILURE_CONNECT);
+    CHECK(!core_suspects_itself(w.core), "what strangers do is theirs, however many they are");
+    for (unsigned i = 0; i < 8; i++)
+        probe_some(&w, STRANGERS, STRANGERS + 1, FAILURE_CONNECT);
+    CHECK(!core_suspects_itself(w.core) && view(&w, STRANGERS).ejected == 1,
+          "and does not hide who really fails");
+    probe_some(&w, STRANGERS, ALL, FAILURE_NONE);
+    probe_some(&w, STRANGERS + 1, STRANGERS + 3, FAILURE_CONNECT);
+    CHECK(core_suspects_itself(w.core), "two of five of whom we know are silent: it may be us");
+    probe_some(&w, STRANGERS, ALL, FAILURE_NONE);
+    CHECK(!core_suspects_itself(w.core), "they are heard, and strangers do not prolong it");
+    for (uint32_t node = STRANGERS; node < ALL - 1; node++)
+        world_step(&w, (struct event){.kind = EVENT_NODE_GONE,
+                                      .node_gone = {.node = node, .epoch = UINT32_MAX}});
+    probe_some(&w, ALL - 1, ALL, FAILURE_NONE);
+    CHECK(!core_suspects_itself(w.core), "one is left, and heard");
+    vouch(&w, ALL - 1, false);
+    probe_some(&w, 0, STRANGERS, FAILURE_NONE);
+    CHECK(!core_suspects_itself(w.core), "then nobody vouches for anybody");
+    probe_some(&w, 0, STRANGERS, FAILURE_CONNECT);
+    CHECK(core_suspects_itself(w.core), "so all of them count");
+    vouch(&w, ALL - 1, true);
+    probe_some(&w, ALL - 1, ALL, FAILURE_NONE);
+    CHECK(!core_suspects_itself(w.core), "until there is somebody of whom more is known");
+    world_close(&w);
+}
+
 /* Nodes that tell by themselves, twice a second. */
 static void
 test_suspicion_by_reports(void)
@@ -552,6 +615,7 @@ main(void)
     test_alone();
     test_suspicion();
     test_suspicion_ends();
+    test_suspicion_strangers();
     test_suspicion_by_reports();
     return tap_done();
 }

@@ -1,6 +1,70 @@
 /* members_hostile_test - what strangers and liars can do to a gateway, and what they can not:
- * forged and repeated messages, names of others, room and work without end. */
+ * forged and repeated messages, names of others, room and work without end, silence on purpose. */
 #include "members_world.h"
+
+/* ---- Silence on purpose. */
+
+/* Three proven nodes and six strangers report for so many seconds; or the proven ones alone. */
+static void
+report_for(struct bus_node nodes[9], unsigned seconds, bool strangers)
+{
+    unsigned taken = 0, count = strangers ? 9 : 3;
+
+    for (unsigned s = 0; s < seconds; s++) {
+        for (unsigned i = 0; i < count; i++)
+            taken += report_verdict_is_taken(report(&nodes[i], false));
+        pass(SECOND_NS);
+    }
+    CHECK(taken == seconds * count, "reports");
+}
+
+/* After a look at all nodes. */
+static bool
+doubts_itself(void)
+{
+    const struct event event = {.kind = EVENT_TICK};
+    struct actions actions;
+
+    for (unsigned i = 0; i < 200; i++)
+        decide_step(gateway->door, &event, &actions);
+    return decide_suspects_itself(gateway->door);
+}
+
+/* Strangers do not make the gateway doubt itself. */
+static void
+test_doubt(void)
+{
+    struct bus_node nodes[9];
+
+    write_config("operators: {trust: [\"%s\"]}\n", operator_key);
+    reload();
+    for (unsigned i = 0; i < 9; i++) {
+        nodes[i] = new_node(50 + i);
+        nodes[i].operator_secret = i < 3 ? &operator_secret : NULL;
+        join(&nodes[i]);
+    }
+    report_for(nodes, 3, true);
+    report_for(nodes, 12, false);
+    CHECK(!doubts_itself(), "strangers fall silent: that is theirs");
+    write_config("operators: {trust: []}\n");
+    reload();
+    report_for(nodes, 12, false);
+    CHECK(doubts_itself(), "where all are strangers, six of nine are many");
+    write_config("operators: {trust: [\"%s\"]}\n", operator_key);
+    reload();
+    CHECK(hello(&nodes[0]) == REPORT_NEWS && look(&nodes[0]).proven, "one is proven again");
+    report_for(nodes, 5, false);
+    CHECK(!doubts_itself(), "and heard");
+    write_config("engines: [{name: n50, url: \"%s\", kind: openai}]\n", nodes[0].url);
+    reload();
+    report_for(nodes, 5, false);
+    CHECK(!look(&nodes[0]).proven && !doubts_itself(),
+          "one that the configuration names is enough");
+    for (unsigned i = 0; i < 9; i++)
+        leave(&nodes[i]);
+    write_config("models: {other: {}}\n");
+    reload();
+}
 
 /* ---- Over HTTP anybody can say anything. */
 
@@ -312,6 +376,7 @@ int
 main(void)
 {
     open_gateway();
+    test_doubt();
     test_forged();
     test_said_again();
     test_clock();
