@@ -497,8 +497,10 @@ nodes_build(struct roster *r, uint32_t nodes_max, const struct roster *previous)
     uint32_t slots = 16;
     enum err err;
 
-    if (nodes_max == 0)
-        nodes_max = (uint32_t)count;
+    if (nodes_max == 0) /* those that stay keep their index, however few they are */
+        nodes_max = previous != NULL && roster_base(previous)->node_bound > count
+                        ? roster_base(previous)->node_bound
+                        : (uint32_t)count;
     if (count > nodes_max) {
         log_error("%zu engines, room for %u: a restart makes room for more", count, nodes_max);
         return ERR_FULL;

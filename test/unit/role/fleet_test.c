@@ -46,6 +46,28 @@ calls_it(const struct fleet *fleet, uint32_t node, const char *model, const char
 #define ENGINE(name, port)                                                                         \
     "  - {name: " name ", url: \"http://127.0.0.1:" port "\", kind: openai}\n"
 
+/* Where nobody says how many there may be, few that are left of many keep their indices. */
+static void
+test_few_of_many(void)
+{
+    struct roster *many, *few;
+    char yaml[4096] = "engines:\n";
+    size_t at = strlen(yaml);
+
+    for (unsigned i = 0; i < 40; i++)
+        at += (size_t)snprintf(yaml + at, sizeof(yaml) - at,
+                               "  - {name: n%u, url: \"http://127.0.0.1:%u\"}\n", i, i + 1);
+    must(roster_read(span_of(yaml), "test", 0, NULL, &many) == ERR_OK);
+    must(roster_read(SPAN_LIT("engines:\n" ENGINE("n39", "40") ENGINE("new", "41")), "test", 0,
+                     many, &few) == ERR_OK);
+    CHECK(few->node_count == 2 && roster_node(few, 39) != NULL &&
+              roster_find(few, SPAN_LIT("n39")) == roster_node(few, 39) &&
+              roster_find(few, SPAN_LIT("new"))->index < 39,
+          "the last one of many, and another one");
+    roster_unref(few);
+    roster_unref(many);
+}
+
 static void
 test_names(void)
 {
@@ -197,6 +219,7 @@ main(void)
 
     log_set_level(LOG_ERROR);
     test_names();
+    test_few_of_many();
     test_reload();
     test_full();
     test_strange();
