@@ -40,7 +40,6 @@ static const char *const node_restart_keys[] = {
     "name",
     "key",
     "region",
-    "engines",
     "state",
     "bus.",
     "listen.public",

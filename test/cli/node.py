@@ -58,9 +58,18 @@ def reload(node, path, text, log, admin):
             "did you mean" in read(log) and has("\nisochrone_node_slots 3\n")(),
             "one with a mistake is not taken, nothing of it", read(log))
     t.check(hup(text.replace("127.1.0.1", "127.1.0.2"), "reload: done") and
-            "engines: changed (with the next process: restart)" in read(log),
-            "what needs a restart is told", read(log))
+            "engines: changed" in read(log) and
+            t.wait_for(lambda: re.search("takes nothing new.*is gone", read(log), re.S),
+                       "another engine"),
+            "an engine takes the place of another one", read(log))
     t.check(has(slots)() and ask(admin, "GET", "/readyz")[0] == 200, "and the rest is as it was")
+    many = ", ".join('{url: "http://127.0.0.1:%d"}' % (port + 1) for port in range(65))
+    t.check(hup(re.sub("engines: .*", "engines: [%s]" % many, text), "the old configuration is kept")
+            and "more than 64 engines" in read(log) and has(slots)(),
+            "too many are not taken, none of them", read(log))
+    t.check(hup(text.replace("state: .", "state: elsewhere"), "reload: done") and
+            "state: . -> elsewhere (with the next process: restart)" in read(log),
+            "what needs a restart is told", read(log))
     hup(text, "reload: done")
 
 

@@ -58,33 +58,71 @@ port_of(const struct sockaddr_storage *address)
     return ntohs(((const struct sockaddr_in *)(const void *)address)->sin_port);
 }
 
-void
-e2e_node_start(struct e2e_node *n, const char *yaml, ...)
+/* The configuration, with what every test has, into text. */
+static void PRINTF_LIKE(3, 0) complete(char *text, size_t size, const char *yaml, va_list args)
 {
-    struct node_options o = {.ask_ns = 20000000, .report_ns = 100000000};
-    struct sockaddr_storage public_address, admin_address;
-    char text[8192], path[256], state[256];
+    char path[256];
     size_t at;
-    va_list args;
 
     e2e_path("node.key", path, sizeof(path));
-    e2e_node_write_key(path);
-    snprintf(state, sizeof(state), "%.*s", (int)(strrchr(path, '/') - path), path);
-    at = (size_t)snprintf(text, sizeof(text),
+    if (access(path, R_OK) != 0) /* else somebody may be reading it */
+        e2e_node_write_key(path);
+    at = (size_t)snprintf(text, size,
                           "listen: {public: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nkey: "
-                          "file:%s\nstate: %s\nlimits: {drain: 2s}\n",
-                          path, state);
-    va_start(args, yaml);
-    vsnprintf(text + at, sizeof(text) - at, yaml, args);
-    va_end(args);
-    must(roster_load_node(NULL, span_of(text), NULL, &o.roster) == ERR_OK);
-    must(node_open(&o, &n->node) == ERR_OK);
+                          "file:%s\nstate: %.*s\nlimits: {drain: 2s}\n",
+                          path, (int)(strrchr(path, '/') - path), path);
+    vsnprintf(text + at, size - at, yaml, args);
+}
+
+static void
+start(struct e2e_node *n, struct node_options *o)
+{
+    struct sockaddr_storage public_address, admin_address;
+
+    o->ask_ns = 20000000;
+    o->report_ns = 100000000;
+    must(node_open(o, &n->node) == ERR_OK);
     node_addresses(n->node, &public_address, &admin_address);
     n->port = port_of(&public_address);
     n->admin_port = port_of(&admin_address);
     must(pthread_create(&n->thread, NULL, run, n->node) == 0);
     must(e2e_page_comes(n->admin_port, "/readyz", "\"ready\":true") ||
          e2e_page_has(n->admin_port, "/readyz", "no engine answers"));
+}
+
+void
+e2e_node_start(struct e2e_node *n, const char *yaml, ...)
+{
+    struct node_options o = {.signals = false};
+    char text[8192];
+    va_list args;
+
+    va_start(args, yaml);
+    complete(text, sizeof(text), yaml, args);
+    va_end(args);
+    must(roster_load_node(NULL, span_of(text), NULL, &o.roster) == ERR_OK);
+    start(n, &o);
+}
+
+void
+e2e_node_load(struct e2e_node *n, const char *path)
+{
+    struct node_options o = {.signals = true, .config_path = path};
+
+    must(roster_load_node(path, (struct span){NULL, 0}, NULL, &o.roster) == ERR_OK);
+    start(n, &o);
+}
+
+void
+e2e_node_write(const char *path, const char *yaml, ...)
+{
+    char text[8192];
+    va_list args;
+
+    va_start(args, yaml);
+    complete(text, sizeof(text), yaml, args);
+    va_end(args);
+    e2e_write_file(path, "%s", text);
 }
 
 void

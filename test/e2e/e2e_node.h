@@ -17,6 +17,10 @@ struct e2e_node {
 /* yaml: printf format of a configuration without `listen`, `key` and `limits`. It is looked at and
  * reports much more often than others. It waits until the node has heard of its engines. */
 void e2e_node_start(struct e2e_node *n, const char *yaml, ...) PRINTF_LIKE(2, 3);
+/* The same of a file that SIGHUP reads again, as e2e_node_write has written it. The process must
+ * have it blocked. */
+void e2e_node_load(struct e2e_node *n, const char *path);
+void e2e_node_write(const char *path, const char *yaml, ...) PRINTF_LIKE(2, 3);
 /* Drain, then end. */
 void e2e_node_stop(struct e2e_node *n);
 /* The seed of its key, and that of a gateway that tests may name: its public key as text. */

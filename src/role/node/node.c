@@ -244,6 +244,9 @@ node_open(const struct node_options *o, struct node **ret_node)
     rng_init(&n->rng, clock_now_ns());
     TAILQ_INIT(&n->running);
     TAILQ_INIT(&n->waiting);
+    TAILQ_INIT(&n->coming);
+    TAILQ_INIT(&n->engines);
+    TAILQ_INIT(&n->leaving);
     err = setup(n, o);
     if (err != ERR_OK) {
         log_error("the node does not start: %s", err_name(err));

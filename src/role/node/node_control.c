@@ -30,18 +30,17 @@ refuse(struct control_words *words, const char *text)
 static struct node_engine *
 engine_for(struct node *n, const struct directive *d, struct control_words *words)
 {
-    struct node_engine *found = NULL;
+    struct node_engine *found = NULL, *e;
 
-    for (uint32_t i = 0; i < n->engine_count; i++) {
-        struct node_engine *e = &n->engines[i];
+    TAILQ_FOREACH (e, &n->engines, link) {
         uint32_t state = node_engine_state(e, d->model);
 
         if (state != MODEL_ABSENT &&
             (found == NULL || (d->action == DIRECTIVE_LOAD && state != MODEL_READY)))
             found = e;
     }
-    if (found == NULL && n->engine_count == 1)
-        return &n->engines[0];
+    if (found == NULL && node_engines_count(n) == 1)
+        return TAILQ_FIRST(&n->engines);
     if (found == NULL)
         (void)refuse(words, d->model.bytes > 0 ? "no engine of this node knows this model"
                                                : "of several engines, which? name a model");

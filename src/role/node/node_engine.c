@@ -90,6 +90,7 @@ note_bytes(struct node_model *m, uint64_t bytes)
 static bool
 models_join(struct node *n)
 {
+    const struct node_engine *engine;
     bool changed = false;
 
     for (uint32_t i = 0; i < n->model_count; i++) {
@@ -98,8 +99,7 @@ models_join(struct node *n)
         n->models[i].state = MODEL_ABSENT;
         n->models[i].slots = 0;
     }
-    for (uint32_t e = 0; e < n->engine_count; e++) {
-        const struct node_engine *engine = &n->engines[e];
+    TAILQ_FOREACH (engine, &n->engines, link) {
         for (size_t i = 0; i < engine->models.count; i++) {
             struct node_model *m = model_place(n, engine->models.list[i].name);
             uint32_t state = engine->up ? engine->models.list[i].state : MODEL_FAILED;
@@ -173,10 +173,11 @@ can_load(const struct node_engine *e)
 uint32_t
 node_engines_loads_max(const struct node *n)
 {
+    const struct node_engine *e;
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < n->engine_count; i++)
-        count += can_load(&n->engines[i]);
+    TAILQ_FOREACH (e, &n->engines, link)
+        count += can_load(e);
     return count;
 }
 
@@ -203,6 +204,8 @@ on_models(struct asker *asker, const struct adapter_models *models)
             e->models.list[i].state = MODEL_DORMANT;
     }
     e->heard = e->up = true;
+    if (e->life == NODE_ENGINE_COMING)
+        node_engine_arrived(e);
     if (e->is_look)
         node_control_seen(e);
     e->is_look = false;
@@ -253,6 +256,8 @@ on_over(struct asker *asker, enum failure failure)
         e->heard = true;
         e->up = false;
         e->load_known = false;
+        if (e->life == NODE_ENGINE_COMING)
+            node_engine_arrived(e);
         if (failure == FAILURE_CONNECT)
             e->is_asleep = false; /* who starts anew is awake */
         if (e->is_look)
@@ -284,6 +289,37 @@ on_due(struct loop_timer *timer)
     }
 }
 
+static void
+init_asker(struct node_engine *e)
+{
+    asker_init(&e->asker, &asker_fn, e->at->kind, e->at->slots > 0 ? (float)e->at->slots : NAN);
+    loop_timer_set(e->node->loop, &e->timer, loop_now_ns(e->node->loop) + 1, on_due);
+}
+
+void
+node_engine_begin(struct node_engine *e)
+{
+    e->kind = adapter_of(e->at->kind);
+    init_asker(e);
+}
+
+void
+node_engine_again(struct node_engine *e)
+{
+    if (e->at->kind != ENGINE_UNKNOWN) /* else it is that until it says another one */
+        e->kind = adapter_of(e->at->kind);
+    asker_stop(&e->asker);
+    init_asker(e);
+}
+
+void
+node_engine_stop(struct node_engine *e)
+{
+    loop_timer_stop(&e->timer);
+    asker_stop(&e->asker);
+    e->up = e->is_look = e->wants_look = false;
+}
+
 void
 node_engine_doubt(struct node_engine *e)
 {
@@ -294,6 +330,8 @@ node_engine_doubt(struct node_engine *e)
 void
 node_engine_look(struct node_engine *e)
 {
+    if (e->life == NODE_ENGINE_LEAVING)
+        return;
     if (e->asker.call == NULL) {
         begin_look(e);
         return;
@@ -358,9 +396,9 @@ node_engine_for(struct node *n, struct span model)
     struct node_place best = {.engine = NULL};
     uint32_t best_state = MODEL_ABSENT;
     bool known = false, unheard = false;
+    struct node_engine *e;
 
-    for (uint32_t i = 0; i < n->engine_count; i++) {
-        struct node_engine *e = &n->engines[i];
+    TAILQ_FOREACH (e, &n->engines, link) {
         uint32_t said = node_engine_state(e, model), state = node_control_state(e, model, said);
 
         known = known || state != MODEL_ABSENT;
@@ -380,73 +418,45 @@ node_engine_for(struct node *n, struct span model)
 bool
 node_engines_heard(const struct node *n)
 {
-    for (uint32_t i = 0; i < n->engine_count; i++) {
-        if (!n->engines[i].heard)
+    const struct node_engine *e;
+
+    TAILQ_FOREACH (e, &n->engines, link) {
+        if (!e->heard)
             return false;
     }
     return true;
 }
 
+static uint32_t
+count_of(const struct node_engines *list)
+{
+    const struct node_engine *e;
+    uint32_t count = 0;
+
+    TAILQ_FOREACH (e, list, link)
+        count++;
+    return count;
+}
+
+uint32_t
+node_engines_count(const struct node *n)
+{
+    return count_of(&n->engines);
+}
+
+uint32_t
+node_engines_leaving(const struct node *n)
+{
+    return count_of(&n->leaving);
+}
+
 uint32_t
 node_engines_up(const struct node *n)
 {
+    const struct node_engine *e;
     uint32_t up = 0;
 
-    for (uint32_t i = 0; i < n->engine_count; i++)
-        up += n->engines[i].up;
+    TAILQ_FOREACH (e, &n->engines, link)
+        up += e->up;
     return up;
-}
-
-/* ---- Life. */
-
-static enum err
-engine_open(struct node *n, const struct roster_node *at, struct node_engine *e)
-{
-    enum err err;
-
-    *e = (struct node_engine){.node = n, .at = at, .kind = adapter_of(at->kind)};
-    if (at->address.bytes == 0)
-        return ERR_NOT_FOUND; /* told when the name was looked up */
-    err = http_target_open(n->client, &at->address.any, at->address.bytes, at->host, NULL, 0,
-                           &e->target);
-    if (err == ERR_OK && at->tls != NULL)
-        err = http_target_use_tls(e->target, at->tls, at->tls_name, at->tls_pin);
-    if (err != ERR_OK)
-        return err;
-    asker_init(&e->asker, &asker_fn, at->kind, at->slots > 0 ? (float)at->slots : NAN);
-    loop_timer_set(n->loop, &e->timer, loop_now_ns(n->loop) + 1, on_due);
-    return ERR_OK;
-}
-
-enum err
-node_engines_open(struct node *n)
-{
-    enum err err = ERR_OK;
-
-    n->models = calloc(NODE_MODELS_MAX, sizeof(*n->models));
-    if (n->models == NULL)
-        return ERR_MEMORY;
-    for (uint32_t i = 0; i < n->first->node_bound && err == ERR_OK; i++) {
-        const struct roster_node *at = roster_node(n->first, i);
-        if (at == NULL)
-            continue;
-        if (n->engine_count == NODE_ENGINES_MAX) {
-            log_error("more than %u engines beside one node", NODE_ENGINES_MAX);
-            return ERR_FULL;
-        }
-        err = engine_open(n, at, &n->engines[n->engine_count++]);
-    }
-    return err;
-}
-
-void
-node_engines_close(struct node *n)
-{
-    for (uint32_t i = 0; i < n->engine_count; i++) {
-        loop_timer_stop(&n->engines[i].timer);
-        asker_stop(&n->engines[i].asker);
-    }
-    free(n->models); /* targets are the client's */
-    n->models = NULL;
-    n->engine_count = 0;
 }

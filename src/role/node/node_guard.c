@@ -45,23 +45,36 @@ at_most(const struct node *n, uint64_t slots)
     return slots < UINT32_MAX ? (uint32_t)slots : UINT32_MAX;
 }
 
+/* At engines that leave: what runs there takes nothing from the others, nor is there room. */
+static uint64_t
+slots_leaving(const struct node *n)
+{
+    const struct node_engine *e;
+    uint64_t slots = 0;
+
+    TAILQ_FOREACH (e, &n->leaving, link)
+        slots += e->running;
+    return slots;
+}
+
 uint32_t
 node_guard_slots(const struct node *n)
 {
-    uint64_t slots = 0;
+    uint64_t slots = slots_leaving(n);
+    const struct node_engine *e;
 
-    for (uint32_t i = 0; i < n->engine_count; i++)
-        slots += node_guard_engine_slots(&n->engines[i]);
+    TAILQ_FOREACH (e, &n->engines, link)
+        slots += node_guard_engine_slots(e);
     return at_most(n, slots);
 }
 
 uint32_t
 node_guard_slots_now(const struct node *n)
 {
-    uint64_t slots = 0;
+    uint64_t slots = slots_leaving(n);
+    const struct node_engine *e;
 
-    for (uint32_t i = 0; i < n->engine_count; i++) {
-        const struct node_engine *e = &n->engines[i];
+    TAILQ_FOREACH (e, &n->engines, link) {
         uint64_t now = slots_of_models(e, true);
         if (slots_of_models(e, false) == 0)
             now = node_guard_engine_slots(e);
@@ -83,14 +96,15 @@ node_guard_waiting_max(const struct node *n)
 uint64_t
 node_guard_tokens_max(const struct node *n)
 {
+    const struct node_engine *e;
     double cap = 0.0;
 
     if (n->config->guard_tokens_max != 0)
         return n->config->guard_tokens_max;
-    for (uint32_t i = 0; i < n->engine_count; i++) {
-        if (!n->engines[i].load_known || !(n->engines[i].load.kv_tokens_cap > 0.0f))
+    TAILQ_FOREACH (e, &n->engines, link) {
+        if (!e->load_known || !(e->load.kv_tokens_cap > 0.0f))
             return 0; /* one that does not say: nobody knows */
-        cap += (double)n->engines[i].load.kv_tokens_cap;
+        cap += (double)e->load.kv_tokens_cap;
     }
     return (uint64_t)cap;
 }
@@ -127,6 +141,8 @@ node_guard_leave(struct node *n, struct node_engine *e, struct node_model *model
     n->running_count--;
     e->running--;
     n->tokens -= tokens;
+    if (e->running == 0)
+        node_engine_idle(e);
 }
 
 float

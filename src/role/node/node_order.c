@@ -200,6 +200,21 @@ node_control_seen(struct node_engine *e)
     }
 }
 
+void
+node_control_leave(struct node_engine *e, const char *words)
+{
+    struct node_order *o, *next;
+
+    LIST_FOREACH_SAFE (o, &e->node->orders->list, link, next) {
+        if (o->engine != e)
+            continue;
+        http_fetch_cancel(&o->fetch);
+        if (o->step != ORDER_OVER)
+            order_over(o, DIRECTIVE_FAILED, words);
+        order_free(o);
+    }
+}
+
 static void
 look_later(struct node *n)
 {

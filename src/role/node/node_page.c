@@ -144,8 +144,10 @@ put_all(FILE *out, const struct node *n)
     put(out, "prefill_tokens_per_second", "gauge", "Speed of reading a prompt, measured.",
         n->prefill.mean);
     put(out, "decode_tokens_per_second", "gauge", "Speed of one answer, measured.", n->decode.mean);
-    put(out, "engines", "gauge", "Engines of this node.", n->engine_count);
+    put(out, "engines", "gauge", "Engines of this node.", node_engines_count(n));
     put(out, "engines_up", "gauge", "Of them, those that answer.", node_engines_up(n));
+    put(out, "engines_leaving", "gauge", "Engines that were taken out, and requests run there.",
+        node_engines_leaving(n));
     put(out, "ready", "gauge", "1 when it takes requests.", n->state == NODE_READY ? 1.0 : 0.0);
     put(out, "epoch", "gauge", "Of this life of the node.", (double)n->epoch);
     put(out, "reports_total", "counter", "Reports that were made.", (double)c->reports);

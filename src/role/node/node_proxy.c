@@ -479,9 +479,9 @@ wait_until(struct node_request *q)
     loop_timer_set(q->node->loop, &q->wait, q->wait_until_ns, on_waited);
 }
 
-/* What is with the model that it waits for? False: it waits on, or is answered. */
+/* At which engine, as it is now? False: at none, and that was answered. */
 static bool
-has_come(struct node_request *q)
+find_place(struct node_request *q, bool *ret_is_coming)
 {
     struct node_place place = node_engine_for(q->node,
                                               (struct span){q->ask.model, q->ask.model_bytes});
@@ -493,11 +493,36 @@ has_come(struct node_request *q)
     }
     q->engine = place.engine;
     q->is_cold = place.is_cold;
-    if (place.is_coming)
+    *ret_is_coming = place.is_coming;
+    return true;
+}
+
+/* What is with the model that it waits for? False: it waits on, or is answered. */
+static bool
+has_come(struct node_request *q)
+{
+    bool is_coming;
+
+    if (!find_place(q, &is_coming) || is_coming)
         return false;
     q->is_coming = false;
     wait_until(q); /* for a place, from now on */
     return true;
+}
+
+void
+node_proxy_leave(struct node_engine *e)
+{
+    struct node_request *q, *next;
+    bool is_coming;
+
+    TAILQ_FOREACH_SAFE (q, &e->node->waiting, link, next) {
+        if (q->engine != e || !find_place(q, &is_coming))
+            continue;
+        if (is_coming && !q->is_coming)
+            wait_until(q); /* for the model, from now on */
+        q->is_coming = is_coming;
+    }
 }
 
 void

@@ -1,7 +1,7 @@
 /* node_reload - the configuration again, while requests run: read and checked on a worker's thread,
- * then swapped in on the loop. What differs is told, and what needs a restart is named: engines,
- * listeners, name, key, region, bus and state stay as they were at the start (n->first). Anything
- * wrong keeps all of the old one. */
+ * then swapped in on the loop; engines come and leave as node_engines.c has it. What differs is
+ * told, and what needs a restart is named: listeners, name, key, region, bus and state stay as they
+ * were at the start (n->first). Anything wrong keeps all of the old one. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +63,7 @@ static bool
 take_over(struct node *n, struct roster *next)
 {
     struct roster *before = n->roster;
+    struct node_engines fresh;
     struct identity identity;
 
     if (!node_self_has_key(n, next)) {
@@ -71,14 +72,18 @@ take_over(struct node *n, struct roster *next)
     }
     if (node_self_identity(n, next, &identity) != ERR_OK)
         return false;
+    if (node_engines_prepare(n, next, &fresh) != ERR_OK)
+        return false;
     if (node_post_change(n, next) != ERR_OK) {
         log_error("reload: out of memory");
+        node_engines_drop(&fresh);
         return false;
     }
     n->roster = next;
     n->config = next->node;
     n->identity = identity;
     node_control_change(n);
+    node_engines_change(n, next, &fresh);
     process_log_reload(n->log, before, next);
     roster_unref(before);
     n->wants_hello = n->wants_full = true;

@@ -61,10 +61,10 @@ fill_load(const struct node *n, struct report_engine *e)
 {
     double foreign = 0.0, used = 0.0, cap = 0.0;
     uint64_t running = n->running_count, slots = node_guard_slots_now(n);
-    const struct adapter *kind = n->engines[0].kind;
+    const struct node_engine *engine = TAILQ_FIRST(&n->engines);
+    const struct adapter *kind = engine != NULL ? engine->kind : NULL;
 
-    for (uint32_t i = 0; i < n->engine_count; i++) {
-        const struct node_engine *engine = &n->engines[i];
+    TAILQ_FOREACH (engine, &n->engines, link) {
         foreign += engine->load_known ? engine->foreign : 0.0;
         used += engine->load_known ? (double)engine->load.kv_tokens_used : (double)NAN;
         cap += engine->load_known ? (double)engine->load.kv_tokens_cap : (double)NAN;

@@ -7,6 +7,7 @@
  *   node_ask.c      what a body asks for, and what its answer used (node_ask.h)
  *   node_guard.c    how much the engines get at once; the waiting room
  *   node_engine.c   what engines say of themselves; models
+ *   node_engines.c  which engines there are
  *   node_self.c     who it is: key, record, epoch
  *   node_report.c   what it says of itself
  *   node_bus.c      what it says, on the bus; what it hears there
@@ -44,9 +45,19 @@
 #define NODE_RETRY_MS            1000.0f /* for who comes while it cannot be */
 #define NODE_OUTPUT_TOKENS_FIRST 256.0   /* of an answer, until some have ended */
 
-struct node_engine {
+enum node_engine_life {
+    NODE_ENGINE_COMING, /* by a reload: asked, and nothing is sent there until it has answered */
+    NODE_ENGINE_SERVING,
+    NODE_ENGINE_LEAVING, /* by a reload: nothing new; forgotten when what runs there has ended */
+};
+
+struct node_engine { /* a malloc of its own: requests and orders point to it */
+    TAILQ_ENTRY(node_engine) link;
     struct node *node;
+    struct roster *roster; /* a reference, for at */
     const struct roster_node *at;
+    enum node_engine_life life;
+    bool is_wanted; /* by the configuration as it is now */
     struct http_target *target;
     struct asker asker;
     struct loop_timer timer;
@@ -64,6 +75,8 @@ struct node_engine {
      */
     bool wants_look, is_look;
 };
+
+TAILQ_HEAD(node_engines, node_engine);
 
 struct node_model {
     char id[REPORT_TEXT_BYTES_MAX + 1];
@@ -104,8 +117,8 @@ struct node {
     struct loop *loop;
     struct http_client *client;
     struct http_server *public_server, *admin_server;
-    struct roster *roster; /* as the configuration is now */
-    struct roster *first;  /* as it was at the start: engines, and what needs a restart */
+    struct roster *roster;            /* as the configuration is now */
+    struct roster *first;             /* as it was at the start: what needs a restart */
     const struct config_node *config; /* the roster's */
     struct node_reload *reload;       /* NULL: there is no file to read again */
     struct log_file *log;
@@ -116,9 +129,8 @@ struct node {
     uint64_t started_ns;
     _Atomic size_t buffers_bytes;
     struct http_addresses *addresses;
-    /* engines */
-    struct node_engine engines[NODE_ENGINES_MAX];
-    uint32_t engine_count;
+    /* engines, each in the list of its life; those that serve are what the node tells of */
+    struct node_engines coming, engines, leaving;
     struct node_model *models; /* NODE_MODELS_MAX */
     uint32_t model_count;
     uint64_t models_seq; /* of the report behind which no model has changed */
@@ -192,6 +204,8 @@ struct span node_gateway_name(const struct node *n, const struct http_request *r
 void node_proxy_gone(struct http_exchange *x);
 void node_proxy_drained(struct http_exchange *x);
 loop_task_fn node_admit; /* let those that wait go, as many as may */
+/* Those that wait for this engine go elsewhere, or wait for another one, or are told. */
+void node_proxy_leave(struct node_engine *e);
 /* Does a request wait at the engine for it to bring this model into memory? */
 bool node_proxy_awaits(const struct node_engine *e, struct span model);
 
@@ -213,9 +227,25 @@ uint64_t node_guard_tokens_max(const struct node *n); /* 0: none */
 /* When to come again, in ms. */
 float node_guard_retry_ms(const struct node *n);
 
-/* ---- node_engine.c */
+/* ---- node_engines.c */
 MUST_USE enum err node_engines_open(struct node *n);
 void node_engines_close(struct node *n);
+/* What a roster has that is not here yet, into *ret_fresh; nothing here changes by that. ERR_FULL,
+ * ERR_NOT_FOUND, ERR_MEMORY, ERR_ARG: logged, and nothing is in it. */
+MUST_USE enum err node_engines_prepare(struct node *n, struct roster *next,
+                                       struct node_engines *ret_fresh);
+void node_engines_drop(struct node_engines *fresh); /* after all not */
+/* From now on those of this roster; fresh: of node_engines_prepare, taken over. */
+void node_engines_change(struct node *n, struct roster *next, struct node_engines *fresh);
+void node_engine_arrived(struct node_engine *e); /* one that comes has answered, or did not */
+void node_engine_idle(struct node_engine *e);    /* nothing of ours runs there any more */
+
+/* ---- node_engine.c */
+void node_engine_begin(struct node_engine *e); /* ask it from now on, from the beginning */
+/* The same of one whose credential, kind or slots are other ones now; what it said last holds until
+ * it says something else. */
+void node_engine_again(struct node_engine *e);
+void node_engine_stop(struct node_engine *e);  /* ask it no more */
 void node_engine_doubt(struct node_engine *e); /* ask it soon: something went wrong */
 /* Ask it everything: something changed. node_control_seen follows when it answered, or did not. */
 void node_engine_look(struct node_engine *e);
@@ -242,6 +272,8 @@ void node_model_took(struct node *n, const char *id, double load_ms); /* its loa
 double node_model_ready_in_ms(const struct node *n, struct span id);
 uint32_t node_engines_loads_max(const struct node *n); /* models that they load at once */
 bool node_engines_heard(const struct node *n);
+uint32_t node_engines_count(const struct node *n);
+uint32_t node_engines_leaving(const struct node *n);
 uint32_t node_engines_up(const struct node *n);
 
 /* ---- node_self.c */
@@ -301,6 +333,8 @@ void node_reload(struct node *n);
 uint32_t node_control_state(const struct node_engine *e, struct span model, uint32_t state);
 /* The engine was looked at after node_engine_look: what it says is true, with all orders done. */
 void node_control_seen(struct node_engine *e);
+/* What is under way there is followed no more; words: why, for whoever wanted it. */
+void node_control_leave(struct node_engine *e, const char *words);
 
 /* ---- node_page.c */
 void node_livez(struct http_exchange *x);

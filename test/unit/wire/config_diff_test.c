@@ -76,11 +76,10 @@ static const struct {
      "listen.public: a:1 -> a:2 (with the next process: restart)\n"
      "bus.nats: none -> nats://b (with the next process: restart)\n"},
     {"engines, of which nothing is shown", "engines: [{url: \"http://a:1\", key: sesame}]\n",
-     "engines: [{url: \"http://a:1\", key: other}]\n",
-     "engines: changed (with the next process: restart)\n"},
+     "engines: [{url: \"http://a:1\", key: other}]\n", "engines: changed\n"},
     {"no engines any more", "engines: [{url: \"http://a:1\"}]\n", "name: a\n",
      "name: none -> a (with the next process: restart)\n"
-     "engines: changed (with the next process: restart)\n"},
+     "engines: changed\n"},
 };
 
 struct lines {
