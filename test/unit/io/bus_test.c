@@ -6,6 +6,8 @@
 
 #include "bus_box.h"
 #include "bus_local.h"
+#include "io/bus_core.h"
+#include "patience.h"
 #include "tap.h"
 
 #define SHORT_NS 20000000u
@@ -127,7 +129,8 @@ check_requests(struct bus *bus)
           "nobody listens, and that is said at once");
     CHECK(bus_request(bus, SPAN_LIT("iso.ctl.mute"), SPAN_LIT(""), SHORT_NS, bus_box_answer,
                       &asker) == ERR_OK &&
-              BUS_BOX_WAIT(&asker, asker.answers == 3 && asker.err == ERR_TIMEOUT),
+              BUS_BOX_WAIT(&asker, asker.answers == 3 && asker.err == ERR_TIMEOUT) &&
+              BUS_BOX_WAIT(&mute, mute.messages == 1),
           "no answer in time");
     CHECK(bus_reply(bus, span_of(mute.reply), SPAN_LIT("late")) == ERR_OK, "it comes too late");
     CHECK(bus_reply(bus, SPAN_LIT("iso.report.eu.a"), SPAN_LIT("{}")) == ERR_ARG &&
@@ -222,6 +225,7 @@ check_close(void)
 {
     struct bus_box box = BUS_BOX_INIT;
     struct closing c = {.bus = NULL};
+    uint64_t until_s = 0;
     pthread_t thread;
 
     must(bus_local_open(&c.bus) == ERR_OK);
@@ -231,7 +235,8 @@ check_close(void)
          bus_publish(c.bus, SPAN_LIT("a"), SPAN_LIT("2")) == ERR_OK);
     CHECK(BUS_BOX_WAIT(&box, box.inside), "a callback runs");
     must(pthread_create(&thread, NULL, close_it, &c) == 0);
-    usleep(20000);
+    while (!atomic_load(&c.bus->is_closing) && patience(&until_s))
+        usleep(1000); /* when it is, nothing more is called; before, the second may be */
     CHECK(!atomic_load(&c.closed), "the bus is not closed before it returns");
     bus_box_lock(&box);
     box.held = false;
