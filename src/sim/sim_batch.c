@@ -265,7 +265,8 @@ progress(const struct batch *b)
         done += k->share * cost(&b->jobs[k->job]);
         p.virtual_s += k->share * b->jobs[k->job].options.duration_ms / 1000.0;
     }
-    p.share = b->work > 0.0 ? done / b->work : 1.0;
+    /* Summed in the order in which runs end, so not to the last bit what it was in that of jobs. */
+    p.share = b->done < b->count && b->work > 0.0 ? fmin(1.0, done / b->work) : 1.0;
     p.left_s = p.share > 0.0 ? elapsed_s(b) * (1.0 - p.share) / p.share : NAN;
     b->options->progress(b->options->user, &p);
 }

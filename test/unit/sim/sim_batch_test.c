@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/must.h"
 #include "sim/trace_synthetic.h"
 #include "tap.h"
 
@@ -14,7 +15,15 @@
 #define DYING 2u
 #define WRONG 3u
 
+/* The order in which runs end: each waits at the end until it is told. */
+struct turns {
+    size_t order[JOBS];
+    int pipes[JOBS][2]; /* by job */
+};
+
 struct seen {
+    const struct turns *turns; /* NULL: they end as they like */
+    size_t told;               /* whose turn it is, or has been */
     size_t calls, done;
     double share, virtual_s;
     bool went_back;
@@ -30,6 +39,8 @@ look(void *user, const struct sim_progress *p)
     s->done = p->done;
     s->share = p->share;
     s->virtual_s = p->virtual_s;
+    if (s->turns != NULL && s->told == p->done && s->told < JOBS)
+        must(write(s->turns->pipes[s->turns->order[s->told++]][1], "", 1) == 1);
 }
 
 static void
@@ -37,6 +48,16 @@ measure(const struct sim_job *job, struct sim_world *w, double *ret_extras)
 {
     ret_extras[0] = (double)job->options.seed;
     ret_extras[1] = (double)sim_world_stats(w)->count;
+}
+
+static void
+measure_in_turn(const struct sim_job *job, struct sim_world *w, double *ret_extras)
+{
+    const struct turns *t = job->user;
+    char byte;
+
+    measure(job, w, ret_extras);
+    must(read(t->pipes[job->options.seed - 1][0], &byte, 1) == 1);
 }
 
 static void
@@ -101,6 +122,31 @@ check_good(struct sim_job *jobs, struct sim_result *alone, struct sim_result *to
     CHECK(seen.virtual_s > 44.9 && seen.virtual_s < 45.1, "seconds simulated");
 }
 
+/* In this order the parts of the work do not sum up to the whole, by a rounding. */
+static void
+check_order(struct sim_job *jobs, const struct sim_result *good, struct sim_result *results)
+{
+    struct turns turns = {.order = {4, 1, 3, 0, 2}};
+    struct seen seen = {.turns = &turns};
+    struct sim_batch_options all = {JOBS, look, &seen};
+
+    for (uint32_t i = 0; i < JOBS; i++) {
+        must(pipe(turns.pipes[i]) == 0);
+        jobs[i].measure = measure_in_turn;
+        jobs[i].user = &turns;
+    }
+    CHECK(sim_batch_run(jobs, JOBS, &all, results) == ERR_OK, "each in its turn");
+    CHECK(same(&results[0], &good[0]) && same(&results[JOBS - 1], &good[JOBS - 1]),
+          "the same in any order");
+    CHECK(seen.done == JOBS && seen.share == 1.0 && !seen.went_back,
+          "and progress comes to its very end");
+    for (uint32_t i = 0; i < JOBS; i++) {
+        close(turns.pipes[i][0]);
+        close(turns.pipes[i][1]);
+        jobs[i].measure = measure;
+    }
+}
+
 static void
 check_bad(struct sim_job *jobs, const struct sim_result *good, struct sim_result *results)
 {
@@ -136,6 +182,7 @@ main(void)
     CHECK(rtt_data_builtin(&error, &rtt) == ERR_OK, "places");
     jobs_init(jobs, &trace, &rtt);
     check_good(jobs, alone, together);
+    check_order(jobs, together, alone);
     check_bad(jobs, together, alone);
     trace_close(&trace);
     rtt_data_close(&rtt);
