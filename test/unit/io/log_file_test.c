@@ -4,19 +4,22 @@
 #include "io/log_file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/must.h"
 #include "io/log.h"
+#include "patience.h"
 #include "tap.h"
 
-#define PASSES_MAX 20000 /* of at most 1 ms: a test that waits longer has failed */
+#define FULL_LINES_MAX 10000 /* far above what a ring and a pipe can hold of them */
 
 static char directory[64], paths[3][128];
 
@@ -53,9 +56,10 @@ put(struct log_file *log, uint32_t ring, const char *text)
 static bool
 comes(const char *path, const char *wanted)
 {
+    uint64_t until_s = 0;
     size_t bytes;
 
-    for (int i = 0; i < PASSES_MAX; i++) {
+    while (patience(&until_s)) {
         if (strcmp(contents(path, &bytes), wanted) == 0)
             return true;
         moment();
@@ -68,7 +72,9 @@ comes(const char *path, const char *wanted)
 static bool
 exists(const char *path)
 {
-    for (int i = 0; i < PASSES_MAX && access(path, F_OK) != 0; i++)
+    uint64_t until_s = 0;
+
+    while (access(path, F_OK) != 0 && patience(&until_s))
         moment();
     return access(path, F_OK) == 0;
 }
@@ -82,34 +88,15 @@ counts(const struct log_file *log, uint64_t lines, uint64_t dropped)
     return got_lines == lines && got_dropped == dropped;
 }
 
-/* More than the ring has room for, faster than anybody writes. */
-static void
-test_full_ring(struct log_file *log)
+/* Wait until they are these. */
+static bool
+counts_come(const struct log_file *log, uint64_t lines, uint64_t dropped)
 {
-    uint64_t lines = 0, dropped = 0;
-    size_t bytes, wanted;
-    char line[4097];
-    const char *text;
+    uint64_t until_s = 0;
 
-    memset(line, 'x', sizeof(line));
-    line[4095] = '\n';
-    line[4096] = '\0';
-    for (int i = 0; i < PASSES_MAX && dropped == 0; i++) {
-        put(log, 1, line);
-        log_file_counts(log, &lines, &dropped);
-    }
-    CHECK(dropped == 1 && lines > 3 + LOG_FILE_RING_BYTES / 4096,
-          "a full ring costs lines, and no time");
-    wanted = 9 + (size_t)(lines - dropped - 3) * 4096;
-    for (int i = 0; i < PASSES_MAX && contents(paths[0], &bytes) != NULL && bytes < wanted; i++)
+    while (!counts(log, lines, dropped) && patience(&until_s))
         moment();
-    text = contents(paths[0], &bytes);
-    CHECK(bytes == wanted && strcmp(text + bytes - 4096, line) == 0,
-          "what was in it is written whole");
-    put(log, 1, "after\n");
-    for (int i = 0; i < PASSES_MAX && strstr(contents(paths[0], &bytes), "after\n") == NULL; i++)
-        moment();
-    CHECK(strcmp(contents(paths[0], &bytes) + wanted, "after\n") == 0, "and it goes on");
+    return counts(log, lines, dropped);
 }
 
 static enum err
@@ -118,6 +105,59 @@ open_log(const char *path, struct log_file **ret_log)
     const struct log_file_options o = {.name = "test log", .path = path, .ring_count = 2};
 
     return log_file_open(&o, ret_log);
+}
+
+/* So many bytes of a pipe; false: they do not come. */
+static bool
+read_whole(int fd, char *text, size_t bytes)
+{
+    while (bytes > 0) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        ssize_t n = poll(&p, 1, (int)PATIENCE_S * 1000) == 1 ? read(fd, text, bytes) : 0;
+        if (n <= 0)
+            return false;
+        text += n;
+        bytes -= (size_t)n;
+    }
+    return true;
+}
+
+/* More than the ring has room for, while the file takes nothing: it is a pipe that nobody reads, so
+ * what is taken is a ring's worth and what the kernel keeps. */
+static void
+test_full_ring(void)
+{
+    uint64_t lines = 0, dropped = 0, until_s = 0;
+    struct log_file *log = NULL;
+    char line[4097], got[4096];
+    bool whole = true;
+    int fd;
+
+    memset(line, 'x', sizeof(line));
+    line[4095] = '\n';
+    line[4096] = '\0';
+    must(mkfifo(paths[0], 0600) == 0);
+    fd = open(paths[0], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    must(fd >= 0 && open_log(paths[0], &log) == ERR_OK);
+    while (dropped == 0 && lines < FULL_LINES_MAX) {
+        put(log, 1, line);
+        log_file_counts(log, &lines, &dropped);
+    }
+    CHECK(dropped == 1 && lines > LOG_FILE_RING_BYTES / 4096,
+          "a full ring costs lines, and no time");
+    for (uint64_t i = 0; i < lines - dropped; i++)
+        whole = whole && read_whole(fd, got, sizeof(got)) && memcmp(got, line, sizeof(got)) == 0;
+    CHECK(whole, "what was in it is written whole");
+    /* It can be read before the ring knows that it went, so there may be no room yet. */
+    for (uint64_t before = 0; before != dropped && patience(&until_s); moment()) {
+        before = dropped;
+        put(log, 1, "after\n");
+        log_file_counts(log, &lines, &dropped);
+    }
+    CHECK(read_whole(fd, got, 6) && memcmp(got, "after\n", 6) == 0, "and it goes on");
+    log_file_close(log);
+    close(fd);
+    unlink(paths[0]);
 }
 
 static void
@@ -133,7 +173,6 @@ test_files(void)
     CHECK(comes(paths[0], "a1\na2\n"), "lines come into it in order");
     put(log, 1, "b1\n");
     CHECK(comes(paths[0], "a1\na2\nb1\n"), "those of another ring, too");
-    test_full_ring(log);
     must(rename(paths[0], paths[2]) == 0);
     log_file_reopen(log, NULL);
     CHECK(exists(paths[0]), "opened anew under its name");
@@ -154,7 +193,9 @@ test_files(void)
 static bool
 becomes(struct log_file *log, bool on)
 {
-    for (int i = 0; i < PASSES_MAX && log_file_is_on(log) != on; i++)
+    uint64_t until_s = 0;
+
+    while (log_file_is_on(log) != on && patience(&until_s))
         moment();
     return log_file_is_on(log) == on;
 }
@@ -172,9 +213,7 @@ test_trouble(void)
     CHECK(becomes(log, true), "one later");
     put(log, 0, "e1\n");
     put(log, 0, "e2\n");
-    for (int i = 0; i < PASSES_MAX && !counts(log, 2, 2); i++)
-        moment();
-    CHECK(counts(log, 2, 2), "what a full disk does not take is counted");
+    CHECK(counts_come(log, 2, 2), "what a full disk does not take is counted");
     log_file_reopen(log, "");
     CHECK(becomes(log, false), "none again");
     log_file_reopen(log, paths[2]);
@@ -195,8 +234,7 @@ test_torn_line(void)
     must(open_log(paths[0], &log) == ERR_OK);
     must(setrlimit(RLIMIT_FSIZE, &small) == 0);
     put(log, 0, "123456789\n");
-    for (int i = 0; i < PASSES_MAX && !counts(log, 1, 1); i++)
-        moment();
+    must(counts_come(log, 1, 1));
     must(setrlimit(RLIMIT_FSIZE, &large) == 0);
     put(log, 0, "next\n");
     CHECK(comes(paths[0], "123456\nnext\n"), "a line that is cut is ended");
@@ -218,19 +256,22 @@ test_own_log(void)
     const struct log_file_options o = {
         .name = "log", .path = "/dev/full", .ring_count = 1, .is_log = true};
     int before = dup(STDERR_FILENO), fd = open(paths[1], O_RDWR | O_CREAT | O_TRUNC, 0600);
-    uint64_t lines, dropped = 0;
+    uint64_t lines, dropped = 0, until_s = 0;
     struct log_file *log = NULL;
     const char *text;
-    size_t bytes;
+    size_t bytes = 0;
 
     must(log_file_open(&o, &log) == ERR_OK);
     must(before >= 0 && fd >= 0 && dup2(fd, STDERR_FILENO) >= 0);
     log_divert(into_file, log, false);
-    for (int i = 0; i < PASSES_MAX && dropped < 3; i++) {
-        log_info("line %d", i); /* beside it the complaint is lost, too */
+    /* Lines are counted as lost before that is told; they go there until it was, or the complaint
+     * that is meant for the log comes out beside the other. */
+    while ((dropped < 3 || bytes == 0) && patience(&until_s)) {
+        log_info("a line"); /* beside it the complaint is lost, too */
         log_file_wake(log);
         moment();
         log_file_counts(log, &lines, &dropped);
+        (void)contents(paths[1], &bytes);
     }
     log_divert(NULL, NULL, false);
     log_file_close(log);
@@ -251,6 +292,7 @@ main(void)
     must(mkdtemp(directory) != NULL);
     for (int i = 0; i < 3; i++)
         snprintf(paths[i], sizeof(paths[i]), "%s/%d", directory, i);
+    test_full_ring();
     test_files();
     test_trouble();
     test_torn_line();
