@@ -106,7 +106,11 @@ tune: all
 deps:
 	@packaging/deps.sh build test engine
 
+# `make install PREFIX=/usr`; DESTDIR=... for packages. The units start the program where it is installed.
+PREFIX ?= /usr/local
 install: release
+	@meson configure build/release --prefix=$(PREFIX)
+	@ninja -C build/release src/cli/isochrone >/dev/null
 	@meson install -C build/release --no-rebuild
 
 clean:

@@ -9,7 +9,7 @@ release=build/release
 log=$release.log
 say() { [ -t 1 ] && printf '\r\033[K%s' "$*" || echo "$*"; }
 
-if [ -f $release/trained ] && [ -z "$(find src meson.build -newer $release/trained -type f | head -n 1)" ]; then
+if [ -f $release/trained ] && [ -z "$(find src packaging meson.build -newer $release/trained -type f | head -n 1)" ]; then
     exit 0
 fi
 fail() { echo "release: $* (see $log)" >&2; tail -n 3 "$log" >&2; exit 1; }
