@@ -12,6 +12,7 @@
 #define INDEXED_COST     (VALUE_BYTES + 3u + 32u)
 
 #define CONNECTION_BYTES_MAX 262144u /* of our memory, for one connection beside its bodies */
+#define TURN_BYTES           (HTTP2_READS_MAX * HTTP_INPUT_BYTES) /* that it may send in one */
 
 struct frames { /* bytes to send */
     char *data;
@@ -97,9 +98,10 @@ static bool
 push(struct fixture *f, struct client *c, struct frames *b)
 {
     struct span rest = {b->data, b->bytes};
+    uint64_t until_s = 0;
 
     b->bytes = 0;
-    for (unsigned i = 0; i < PASSES_MAX && rest.bytes > 0; i++) {
+    while (rest.bytes > 0 && patience(&until_s)) {
         ssize_t n = send(c->fd, rest.data, rest.bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno != EAGAIN)
             return false;
@@ -108,15 +110,6 @@ push(struct fixture *f, struct client *c, struct frames *b)
         loop_pass(f->loop, n > 0 ? 0 : 100000);
     }
     return rest.bytes == 0;
-}
-
-/* Has the server no connection any more? */
-static bool
-await_none(struct fixture *f)
-{
-    for (unsigned i = 0; i < 2000 && http_server_connections(f->server) > 0; i++)
-        loop_pass(f->loop, 1000000);
-    return http_server_connections(f->server) == 0;
 }
 
 /* A dozen requests whose answers are 15,000 bytes of a header, which no window holds back. */
@@ -156,7 +149,7 @@ test_unread(bool with_resets)
     limits.write_idle_ns = SECOND_NS;
     open_fixture(&f, limits);
     c = connect_to(&f);
-    turn(&f, 10);
+    must(await_connections(&f, 1));
     measure(&b);
     for (unsigned i = 0; i < 30; i++)
         put_much(&b, &id);
@@ -169,54 +162,79 @@ test_unread(bool with_resets)
     }
     (void)push(&f, &c, &b);
     printf("# %zu bytes at most\n", b.peak_bytes - b.before_bytes);
-    CHECK(b.peak_bytes - b.before_bytes <= CONNECTION_BYTES_MAX, "what it costs is bounded");
-    CHECK(await_none(&f), "and the connection ends");
+    /* Before it is known that nobody reads, a turn is answered, with as much as it asked. */
+    CHECK(b.peak_bytes - b.before_bytes <= CONNECTION_BYTES_MAX + TURN_BYTES,
+          "what it costs is bounded");
+    CHECK(await_connections(&f, 0), "and the connection ends");
     close_client(&c);
     close_fixture(&f);
     free(b.data);
 }
 
-/* An answer that is whole and in frames, but not with the kernel, is cut off: too late for the
- * client to see, and nobody is told that it was done. */
+/* A connection whose "/later" is answered, and the answer is whole and in frames, but not with the
+ * kernel, which has too much of others that nobody reads. How much it takes is its own affair:
+ * false: this time it took all. */
+static bool
+answer_late(struct fixture *f, struct client *c, struct frames *b, uint32_t *ret_id)
+{
+    int listener, room_bytes = 65536;
+    struct http2_stream *later;
+    uint64_t until_s = 0;
+
+    *ret_id = 3;
+    open_fixture(f, usual_limits());
+    must(http_server_listeners(f->server, &listener, 1) == 1);
+    must(setsockopt(listener, SOL_SOCKET, SO_SNDBUF, &room_bytes, sizeof(room_bytes)) == 0);
+    *c = connect_to(f); /* to a socket that takes little at once */
+    put_frame(b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1,
+              SPAN_LIT("\x82\x86\x04\x06/later\x01\x01"
+                       "a"));
+    must(push(f, c, b) && await_log(f, "request;"));
+    later = CONTAINER_OF(f->waiting, struct http2_stream, exchange);
+    while (!later->session->blocked)
+        ask_much(f, c, b, ret_id);
+    http_respond(f->waiting, 204, NULL, 0, SPAN_LIT(""));
+    for (unsigned i = 0; i < 4; i++)
+        ask_much(f, c, b, ret_id);
+    while (f->waiting != NULL && later->state != HTTP2_FINISHED && patience(&until_s)) {
+        char some[4096];
+        must(recv(c->fd, some, sizeof(some), MSG_DONTWAIT) > 0 || errno == EAGAIN);
+        loop_pass(f->loop, 100000);
+    }
+    return f->waiting != NULL && later->state == HTTP2_FINISHED && later->session->blocked;
+}
+
+/* Such an answer is cut off: too late for the client to see, and nobody is told that it was done.
+ */
 static void
 test_late_abort(void)
 {
-    struct frames b = begin_frames();
-    struct http2_stream *later;
+    struct frames b = begin_frames(), begin = {.data = malloc(FRAMES_BYTES_MAX)};
+    uint64_t until_s = 0, until_done_s = 0;
     struct fixture f;
     struct client c;
-    uint32_t id = 3;
-    int listener, room_bytes = 65536;
+    bool is_late;
+    uint32_t id;
 
-    open_fixture(&f, usual_limits());
-    must(http_server_listeners(f.server, &listener, 1) == 1);
-    must(setsockopt(listener, SOL_SOCKET, SO_SNDBUF, &room_bytes, sizeof(room_bytes)) == 0);
-    c = connect_to(&f); /* to a socket that takes little at once */
-    put_frame(&b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1,
-              SPAN_LIT("\x82\x86\x04\x06/later\x01\x01"
-                       "a"));
-    must(push(&f, &c, &b) && await_log(&f, "request;"));
-    later = CONTAINER_OF(f.waiting, struct http2_stream, exchange);
-    while (!later->session->blocked)
-        ask_much(&f, &c, &b, &id);
-    http_respond(f.waiting, 204, NULL, 0, SPAN_LIT(""));
-    for (unsigned i = 0; i < 4; i++)
-        ask_much(&f, &c, &b, &id);
-    for (unsigned i = 0; i < PASSES_MAX && later->state != HTTP2_FINISHED; i++) {
-        char some[4096];
-        must(recv(c.fd, some, sizeof(some), MSG_DONTWAIT) > 0 || errno == EAGAIN);
-        loop_pass(f.loop, 100000);
+    must(begin.data != NULL);
+    put(&begin, (struct span){b.data, b.bytes});
+    while (!(is_late = answer_late(&f, &c, &b, &id)) && patience(&until_s)) {
+        close_client(&c);
+        close_fixture(&f);
+        b.bytes = 0;
+        put(&b, (struct span){begin.data, begin.bytes});
     }
-    CHECK(later->state == HTTP2_FINISHED && later->session->blocked, "in frames, and not sent");
-    memset(f.log, 0, sizeof(f.log));
+    CHECK(is_late, "in frames, and not sent");
     http_response_abort(f.waiting);
-    for (unsigned i = 0, quiet = 0; i < PASSES_MAX && quiet < 10; i++) {
-        size_t before = c.bytes = 0;
+    while ((f.requests < (id - 1) / 2 || http_server_exchanges(f.server) > 0) && !c.ended &&
+           patience(&until_done_s)) {
+        c.bytes = 0;
         receive(&c);
-        quiet = c.bytes == before && http_server_exchanges(f.server) == 0 ? quiet + 1 : 0;
         loop_pass(f.loop, 100000); /* what it did not listen to before comes now */
     }
-    CHECK(http_server_exchanges(f.server) == 0 && !c.ended, "all others are done");
+    CHECK(f.requests == (id - 1) / 2 && http_server_exchanges(f.server) == 0 && !c.ended,
+          "all others are done");
+    CHECK(f.dones == f.requests - 1, "and who was too late hears nothing");
     memset(f.log, 0, sizeof(f.log));
     put_frame(&b, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, id,
               SPAN_LIT("\x82\x86\x84\x01\x01"
@@ -226,6 +244,7 @@ test_late_abort(void)
     close_client(&c);
     close_fixture(&f);
     free(b.data);
+    free(begin.data);
 }
 
 /* Many heads by their indexes, all open: 60 KB each for 30 bytes. */
@@ -267,6 +286,7 @@ test_no_window(void)
                               "\0\x01x\x7f\xc8\x0a"; /* 127 + 72 + 10 * 128 = 1479 */
     const size_t begin = 15, filler = 1479;
     struct frames b = {.data = malloc(FRAMES_BYTES_MAX)};
+    uint64_t until_s = 0;
     uint32_t id = 1;
     struct fixture f;
     struct client c;
@@ -275,7 +295,7 @@ test_no_window(void)
     memset(block + begin, 'x', filler);
     open_fixture(&f, usual_limits());
     c = connect_to(&f);
-    turn(&f, 10);
+    must(await_connections(&f, 1));
     measure(&b);
     put(&b, SPAN_LIT(NGHTTP2_CLIENT_MAGIC));
     put_frame(&b, NGHTTP2_SETTINGS, 0, 0, SPAN_LIT("\0\x4\0\0\0\0"));
@@ -285,6 +305,8 @@ test_no_window(void)
         put_frame(&b, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id, (struct span){block, 300});
     }
     must(push(&f, &c, &b));
+    while (http_server_exchanges(f.server) < HTTP2_STREAMS_MAX && patience(&until_s))
+        loop_pass(f.loop, 1000000);
     turn(&f, 10);
     measure(&b);
     printf("# %zu bytes at most\n", b.peak_bytes - b.before_bytes);
@@ -316,8 +338,8 @@ test_bomb(bool as_trailers)
         free(block);
     }
     (void)push(&f, &c, &b);
-    CHECK(await_none(&f), as_trailers ? "a bomb of trailers ends the connection"
-                                      : "a bomb of headers ends the connection");
+    CHECK(await_connections(&f, 0), as_trailers ? "a bomb of trailers ends the connection"
+                                                : "a bomb of headers ends the connection");
     CHECK(f.log[0] == '\0' || strcmp(f.log, "share;") == 0, "no request came of it");
     close_client(&c);
     close_fixture(&f);

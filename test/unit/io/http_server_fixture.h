@@ -14,6 +14,7 @@
 
 #include "base/must.h"
 #include "io/http_server.h"
+#include "patience.h"
 #include "tap.h"
 
 #define PASSES_MAX   20000 /* of at most 1 ms: a test that waits longer has failed */
@@ -28,7 +29,7 @@ struct fixture {
     struct http_exchange *waiting; /* of "/later", until the test answers it */
     char log[4096];                /* what the callbacks were */
     size_t stream_left;            /* of "/stream" */
-    size_t requests;
+    size_t requests, dones;
     size_t pending_max;
     struct http_server_limits limits;
     struct http_share *share; /* of whoever sends a body; NULL: none */
@@ -164,8 +165,13 @@ on_drained(struct http_exchange *x, void *user)
 __attribute__((unused)) static void
 on_done(struct http_exchange *x, void *user)
 {
-    note(user, "done");
+    struct fixture *f = user;
+
+    note(f, "done");
+    f->dones++;
     http_response_abort(x); /* too late: does nothing */
+    if (f->waiting == x)
+        f->waiting = NULL;
 }
 
 static bool
@@ -309,7 +315,9 @@ count_byte(const struct client *c, char byte)
 __attribute__((unused)) static bool
 await(struct fixture *f, struct client *c, const char *text, size_t times)
 {
-    for (int i = 0; i < PASSES_MAX; i++) {
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
         receive(c);
         if (text == NULL ? c->ended : count(c, text) >= times)
             return true;
@@ -320,11 +328,24 @@ await(struct fixture *f, struct client *c, const char *text, size_t times)
     return false;
 }
 
+/* Turn until the server has so many connections. */
+__attribute__((unused)) static bool
+await_connections(struct fixture *f, size_t wanted)
+{
+    uint64_t until_s = 0;
+
+    while (http_server_connections(f->server) != wanted && patience(&until_s))
+        loop_pass(f->loop, 1000000);
+    return http_server_connections(f->server) == wanted;
+}
+
 /* Turn until the callbacks were these. */
 __attribute__((unused)) static bool
 await_log(struct fixture *f, const char *log)
 {
-    for (int i = 0; i < PASSES_MAX && strcmp(f->log, log) != 0; i++)
+    uint64_t until_s = 0;
+
+    while (strcmp(f->log, log) != 0 && patience(&until_s))
         loop_pass(f->loop, 1000000);
     if (strcmp(f->log, log) != 0)
         printf("# log: %s, wanted: %s\n", f->log, log);
