@@ -4,7 +4,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -12,7 +11,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +18,7 @@
 #include "base/must.h"
 #include "cli/cli.h"
 #include "cli/cli_edit.h"
+#include "cli/cli_keep.h"
 #include "cli/cli_options.h"
 #include "wire/nats_config.h"
 #include "wire/signature.h"
@@ -34,24 +33,6 @@
 #define COMPLAIN(...) cli_complain(CLI_FAILED, COMMAND, __VA_ARGS__)
 
 /* ---- Keys. */
-
-int
-cli_nats_write_secret(const char *command, const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool good;
-
-    if (fd < 0 && errno == EEXIST)
-        return cli_complain(CLI_FAILED, command,
-                            "%s is there already, and a seed cannot be made again", path);
-    if (fd < 0)
-        return cli_complain(CLI_FAILED, command, "%s: %s", path, strerror(errno));
-    good = write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fsync(fd) == 0;
-    if (close(fd) == 0 && good)
-        return CLI_OK;
-    unlink(path);
-    return cli_complain(CLI_FAILED, command, "%s: %s", path, strerror(errno));
-}
 
 static void
 public_of(const unsigned char seed[NKEY_BYTES], char ret_public[NKEY_PUBLIC_TEXT_BYTES + 1])
@@ -77,7 +58,7 @@ cli_nats_make_nkey(const char *command, const char *path,
     text[NKEY_SEED_TEXT_BYTES] = '\n';
     text[NKEY_SEED_TEXT_BYTES + 1] = '\0';
     public_of(seed, ret_public);
-    result = cli_nats_write_secret(command, path, text);
+    result = cli_keep_secret(command, path, text);
     signature_forget(seed, sizeof(seed));
     signature_forget(text, sizeof(text));
     return result;
@@ -106,29 +87,6 @@ keep_nkey(const char *path, struct arena *arena, char ret_public[NKEY_PUBLIC_TEX
     return CLI_OK;
 }
 
-/* The key that the node signs with. */
-static int
-keep_node_key(const char *path)
-{
-    struct signature_file file = {
-        .owner = SIGNATURE_OWNER_NODE, .name = CLI_NATS_NODE, .is_secret = true};
-    unsigned char seed[SIGNATURE_SEED_BYTES];
-    char text[SIGNATURE_FILE_BYTES_MAX];
-    int result;
-
-    if (access(path, F_OK) == 0)
-        return CLI_OK;
-    randombytes_buf(seed, sizeof(seed));
-    signature_secret_of_seed(seed, &file.secret);
-    signature_key_of_secret(&file.secret, &file.key);
-    (void)signature_file_text(&file, true, text);
-    result = cli_nats_write_secret(COMMAND, path, text);
-    signature_forget(seed, sizeof(seed));
-    signature_forget(text, sizeof(text));
-    signature_file_forget(&file);
-    return result;
-}
-
 /* ---- Its configuration. */
 
 /* A path in its folder. NULL: no memory, told. */
@@ -153,24 +111,14 @@ make_folder(const char *state_path, struct arena *arena, struct cli_nats *n)
     if (arena_printf(arena, &folder, "%s/bus", state_path) != ERR_OK)
         return COMPLAIN("no memory");
     n->folder = folder.data;
-    for (char *at = (char *)(uintptr_t)folder.data + 1;; at++) { /* each folder on the way */
-        char c = *at;
-
-        if (c != '/' && c != '\0')
-            continue;
-        *at = '\0';
-        if (mkdir(folder.data, 0700) != 0 && errno != EEXIST)
-            return COMPLAIN("%s: %s", folder.data, strerror(errno));
-        *at = c;
-        if (c == '\0')
-            return CLI_OK;
-    }
+    return cli_keep_folder(COMMAND, n->folder, arena);
 }
 
 static int
 make_keys(struct cli_nats *n, struct arena *arena, char ret_gateway[NKEY_PUBLIC_TEXT_BYTES + 1],
           char ret_node[NKEY_PUBLIC_TEXT_BYTES + 1])
 {
+    char key[SIGNATURE_KEY_TEXT_SIZE];
     int result;
 
     n->gateway_nkey = path_of(n, CLI_NATS_GATEWAY ".nkey", arena);
@@ -181,7 +129,10 @@ make_keys(struct cli_nats *n, struct arena *arena, char ret_gateway[NKEY_PUBLIC_
     result = keep_nkey(n->gateway_nkey, arena, ret_gateway);
     if (result == CLI_OK)
         result = keep_nkey(n->node_nkey, arena, ret_node);
-    return result == CLI_OK ? keep_node_key(n->node_key) : result;
+    if (result == CLI_OK)
+        result = cli_keep_key(COMMAND, n->node_key, SIGNATURE_OWNER_NODE, CLI_NATS_NODE, arena,
+                              key);
+    return result;
 }
 
 /* Ours and those of users.txt, if there is one. */

@@ -23,10 +23,8 @@ struct cli_nats { /* texts in the arena */
     const char *folder;
 };
 
-/* Write a new secret to a file that was not there, for its owner only. CLI_OK, or CLI_FAILED: told
- * for the command. */
-int cli_nats_write_secret(const char *command, const char *path, const char *text);
-/* Make a user's key: its seed in this file, its public half in ret_public. As above. */
+/* Make a user's key: its seed in this file, its public half in ret_public. CLI_OK, or CLI_FAILED:
+ * told for the command. */
 int cli_nats_make_nkey(const char *command, const char *path,
                        char ret_public[NKEY_PUBLIC_TEXT_BYTES + 1]);
 

@@ -27,7 +27,8 @@ const char cmd_node_help[] =
     "  --identity FILE    the record that its operator signed,\n"
     "  --listen ADDRESS   where gateways come in (127.0.0.1:4143; loopback only without a file),\n"
     "  --bus URL          where the bus is, nats://HOST:PORT, and\n"
-    "  --nkey FILE        the seed to sign in with there\n"
+    "  --nkey FILE        the seed to sign in with there,\n"
+    "  --gateway NAME=KEY the gateway that it obeys, and answers nobody else\n"
     "  --drain            have the node at --admin finish what it has, and end\n"
     "  --admin URL        its admin side (http://127.0.0.1:4144)\n"
     "  --token file:PATH  its admin token, where one is needed\n"
@@ -63,7 +64,7 @@ drain(struct cli_admin *admin)
 
 /* What stands in the file when there is none. */
 struct node_words {
-    const char *engine, *key, *name, *identity, *listen, *bus, *nkey;
+    const char *engine, *key, *name, *identity, *listen, *bus, *nkey, *gateway;
 };
 
 /* A line `before"value"after`; nothing for a value that was not given. */
@@ -97,6 +98,30 @@ put_bus(struct arena *arena, struct span *text, const struct node_words *w)
                          : err;
 }
 
+/* gateways: [{name: ..., key: ..., may: [...]}] */
+static enum err
+put_gateway(struct arena *arena, struct span *text, const struct node_words *w)
+{
+    const char *key = w->gateway != NULL ? strchr(w->gateway, '=') : NULL;
+    struct span name;
+    enum err err;
+
+    if (w->gateway == NULL)
+        return ERR_OK;
+    if (key == NULL) {
+        fputs("isochrone node: --gateway NAME=KEY, as `isochrone up` and `isochrone key gateway` "
+              "show it\n",
+              stderr);
+        return ERR_ARG;
+    }
+    err = arena_copy(arena, (struct span){w->gateway, (size_t)(key - w->gateway)}, &name);
+    if (err == ERR_OK)
+        err = put_line(arena, text, "gateways: [{name: ", name.data, ",");
+    return err == ERR_OK
+               ? put_line(arena, text, "  key: ", key + 1, ", may: [infer, load, drain]}]")
+               : err;
+}
+
 static enum err
 make_yaml(const struct node_words *w, struct arena *arena, struct span *ret_yaml)
 {
@@ -122,6 +147,8 @@ make_yaml(const struct node_words *w, struct arena *arena, struct span *ret_yaml
         err = put_line(arena, &text, "listen: {public: ", w->listen, "}");
     if (err == ERR_OK)
         err = put_bus(arena, &text, w);
+    if (err == ERR_OK)
+        err = put_gateway(arena, &text, w);
     *ret_yaml = text;
     return err;
 }
@@ -166,6 +193,7 @@ cmd_node(int argc, char **argv)
                                          {"listen", 0, NULL, &words.listen},
                                          {"bus", 0, NULL, &words.bus},
                                          {"nkey", 0, NULL, &words.nkey},
+                                         {"gateway", 0, NULL, &words.gateway},
                                          {"drain", 0, &is_drain, NULL},
                                          {"admin", 0, NULL, &admin.url_text},
                                          {"token", 0, NULL, &admin.token_text}};

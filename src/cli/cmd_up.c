@@ -8,6 +8,7 @@
 #include "base/must.h"
 #include "cli/cli.h"
 #include "cli/cli_engine.h"
+#include "cli/cli_keep.h"
 #include "cli/cli_nats.h"
 #include "cli/cli_table.h"
 #include "role/gateway/gateway.h"
@@ -33,7 +34,11 @@ const char cmd_up_help[] =
     "users\n"
     "                 can be listed in users.txt there (isochrone bus config)\n"
     "  --nats URL     use this bus, nats://HOST:PORT\n"
-    "  --nkey FILE    sign in there with this seed, as the gateway `up`\n";
+    "  --nkey FILE    sign in there with this seed, as the gateway `up`\n"
+    "\n"
+    "With a bus it has a key, kept in ~/.local/state/isochrone/gateway.key: nodes that name it "
+    "obey\n"
+    "`isochrone load`, `drain` and the like. Its public half is printed.\n";
 
 #define ENGINES_MAX    64u
 #define ASK_NS         1000000000u /* an engine on this machine answers at once */
@@ -129,6 +134,7 @@ struct up {
     char model[ADAPTER_MODEL_BYTES_MAX]; /* the first one found; for the snippet */
     const char *nats, *nkey;             /* "start" or a URL, and a file; NULL: none */
     struct cli_nats server;              /* with "start" */
+    char key[SIGNATURE_KEY_TEXT_SIZE];   /* with a bus: its own, the public half; "": none */
 };
 
 /* Add an engine. False: its URL is none, which was told. */
@@ -238,6 +244,35 @@ have_bus(struct up *up, const char *state_path, struct config_bus *bus)
     return CLI_OK;
 }
 
+/* With a bus nodes come by themselves: have a key that they can name, so that it may ask things of
+ * them. CLI_OK, or told. */
+static int
+have_key(struct up *up, const char *state_path, struct config *config)
+{
+    struct arena *arena = &up->asker.arena;
+    struct span path;
+    int result;
+
+    if (up->nats == NULL)
+        return CLI_OK;
+    if (state_path == NULL) {
+        fputs(
+            "isochrone up: no node can be asked to load a model: there is no place to keep a key; "
+            "set HOME, or XDG_STATE_HOME\n",
+            stderr);
+        return CLI_OK;
+    }
+    result = cli_keep_folder("up", state_path, arena);
+    if (result == CLI_OK && arena_printf(arena, &path, "%s/gateway.key", state_path) != ERR_OK)
+        result = CLI_FAILED;
+    if (result == CLI_OK)
+        result = cli_keep_key("up", path.data, SIGNATURE_OWNER_GATEWAY, CLI_NATS_GATEWAY, arena,
+                              up->key);
+    if (result == CLI_OK)
+        config->key_file = path;
+    return result;
+}
+
 static void
 print_bus(const struct up *up)
 {
@@ -246,8 +281,14 @@ print_bus(const struct up *up)
     if (n->pid != 0)
         printf("\nThe bus is at %s. A node comes by itself:\n\n"
                "  isochrone node --engine http://127.0.0.1:8000 --key %s \\\n"
-               "      --bus %s --nkey %s\n",
-               n->url, n->node_key, n->url, n->node_nkey);
+               "      --bus %s --nkey %s \\\n"
+               "      --gateway " CLI_NATS_GATEWAY "=%s\n",
+               n->url, n->node_key, n->url, n->node_nkey, up->key);
+    if (up->key[0] != '\0')
+        printf("\nA node obeys this gateway where its file names its key:\n\n"
+               "  gateways: [{name: " CLI_NATS_GATEWAY
+               ", key: \"%s\", may: [infer, load, drain]}]\n",
+               up->key);
 }
 
 static int
@@ -276,7 +317,8 @@ serve(struct up *up)
         return CLI_FAILED;
     }
     config.name = SPAN_LIT(CLI_NATS_GATEWAY);
-    if (have_bus(up, options.state_path, &config.bus) != CLI_OK)
+    if (have_key(up, options.state_path, &config) != CLI_OK ||
+        have_bus(up, options.state_path, &config.bus) != CLI_OK)
         return CLI_FAILED;
     if (roster_make(&config, &options.roster) == ERR_OK &&
         gateway_open(&options, &gateway) == ERR_OK) {

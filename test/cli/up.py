@@ -130,10 +130,51 @@ def start_with_bus():
     base, words = "http://127.0.0.1:%d" % port, ""
     for line in up.stdout:
         words += line.strip().rstrip("\\") + " " if words or line.startswith("  isochrone node") else ""
-        if "--nkey" in words or "Serving on" in line:
+        if "--gateway" in words or "Serving on" in line:
             break
     words = words.split()
     return up, base, words, int(words[words.index("--bus") + 1].rpartition(":")[2])
+
+
+def check_obeys(base, words):
+    """The node obeys the gateway that the printed command names, whose key is kept."""
+    path = os.path.join(os.environ["XDG_STATE_HOME"], "isochrone", "gateway.key")
+    check(os.stat(path).st_mode & 0o777 == 0o600, "the gateway's key is its owner's only")
+    code, text = fails("key", "show", path)
+    name, _, key = words[words.index("--gateway") + 1].partition("=")
+    check(code == 0 and name == "up" and key in text, "and is what the command names", text)
+    for word, state in (("drain", "drain"), ("ready", "ready")):
+        code, text = fails(word, "--node", "node-1", "--admin", base)
+        check(code == 0 and wait_state(base, state), "the node obeys: %s" % word, text)
+
+
+def wait_state(base, state):
+    """node-1 has it, or comes to have it."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        nodes = json.loads(get(base + "/network/v1/nodes")[1])["nodes"]
+        if [node["state"] for node in nodes if node["node"] == "node-1"] == [state]:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def check_bad_key():
+    """What is no key of a gateway is not written over."""
+    path = os.path.join(os.environ["XDG_STATE_HOME"], "isochrone", "gateway.key")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="ascii") as file:
+        file.write("not a key\n")
+    code, text = fails("up", "--nats", "nats://127.0.0.1:1", "--engine", "http://127.0.0.1:1", "--listen",
+                       "127.0.0.1:%d" % free_port())
+    check(code == 1 and "gateway.key is not the secret key of a gateway" in text, "a file that is no key", text)
+    os.unlink(path)
+    state, home = os.environ.pop("XDG_STATE_HOME"), os.environ.pop("HOME", None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, text = fails("up", "--nats", "nats://127.0.0.1:1", "--engine", "http://127.0.0.1:1", "--listen",
+                           "127.0.0.1:%d" % taken.getsockname()[1])
+    check(code == 1 and "no place to keep a key" in text, "without a place for it there is none", text)
+    os.environ.update({"XDG_STATE_HOME": state, **({"HOME": home} if home else {})})
 
 
 def check_bus(engine):
@@ -141,6 +182,9 @@ def check_bus(engine):
                        (("--nats", "start", "--nkey", "f"), "--nats URL"), (("--nats",), "a value is missing")):
         code, text = fails("up", *words)
         check(code == 2 and why in text, "up %s" % " ".join(words))
+    check_bad_key()
+    code, text = fails("node", "--engine", engine, "--key", "k", "--gateway", "up")
+    check(code == 2 and "NAME=KEY" in text, "a node's gateway without its key", text)
     if found() is None:
         code, text = fails("up", "--nats", "start", "--listen", "127.0.0.1:%d" % free_port())
         check(code == 1 and "install" in text, "without nats-server it says what to install")
@@ -155,6 +199,7 @@ def check_bus(engine):
     status, body = get(base + "/v1/chat/completions", json.dumps(
         {"model": "tiny-1b", "messages": [{"role": "user", "content": "hi"}]}).encode())
     check(status == 200, "and answers: " + body)
+    check_obeys(base, words)
     node.send_signal(signal.SIGTERM)
     check(node.wait(timeout=PATIENCE) == 0 and wait_page(base, "/network/v1/nodes", '"nodes":[{"node":"engine-1"'),
           "it goes")
@@ -162,7 +207,9 @@ def check_bus(engine):
     check(up.wait(timeout=PATIENCE) == 0 and wait_closed(bus), "the server ends with the gateway")
     with open(words[words.index("--nkey") + 1], encoding="ascii") as file:
         seed = file.read()
+    key = words[words.index("--gateway") + 1]
     up, base, words, bus = start_with_bus()
+    check(words[words.index("--gateway") + 1] == key, "its own key is kept")
     check(wait_page(base, "/network/v1/bus", '"connected":true'), "again")
     with open(words[words.index("--nkey") + 1], encoding="ascii") as file:
         check(file.read() == seed, "with the same keys")
