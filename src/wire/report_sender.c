@@ -24,6 +24,12 @@ allows(struct bucket *b, uint64_t per_minute, uint64_t now_ns)
     return bucket_take(b, per_minute, 1, now_ns, &wait_ns);
 }
 
+bool
+report_sender_may_be_read(struct report_sender *s, uint64_t now_ns)
+{
+    return allows(&s->read, REPORT_READ_PER_MINUTE_MAX, now_ns);
+}
+
 /* ---- Reports. */
 
 static enum report_verdict

@@ -14,6 +14,7 @@
 #define REPORT_PER_MINUTE_MAX        1200u /* reports: 20 a second, and bursts of a minute's worth */
 #define REPORT_SIGNED_PER_MINUTE_MAX 60u   /* signatures looked at: hello, gone and chain */
 #define REPORT_LIVES_PER_MINUTE_MAX  6u    /* a node that starts more often flaps */
+#define REPORT_READ_PER_MINUTE_MAX   1500u /* of all kinds: what else is said is not even read */
 
 struct report_sender { /* zero it: nothing heard */
     struct signature_key key, operator_key;
@@ -24,7 +25,7 @@ struct report_sender { /* zero it: nothing heard */
     uint64_t hello_issued_s, record_issued_s; /* of the newest hello, and of its record */
     struct signature hello_signature;         /* of the newest hello */
     unsigned char head[REPORT_HASH_BYTES];    /* of the chain, when head_known */
-    struct bucket reports, signed_checks, lives;
+    struct bucket reports, signed_checks, lives, read;
     uint32_t page, pages; /* of a full report that is coming in; 0: none */
     bool head_known;
     bool proven;     /* its key is one that a trusted operator signed */
@@ -53,6 +54,12 @@ enum report_verdict {
     REPORT_VERDICT_COUNT
 };
 
+/* Something came under this name: is it to be read? Asked before anything of it is parsed, so that
+ * a flood does not cost even that; and only where the way by which it came says whose it is, as the
+ * subject does on a bus: where a sender writes the name himself he would use up by it what the node
+ * may say, and what is signed has to tell first. (A bus without users takes any subject from
+ * anybody, but there reports are anybody's as well.) */
+bool report_sender_may_be_read(struct report_sender *s, uint64_t now_ns);
 /* A report that came under this name; bytes: as it was published, at most MESSAGE_BYTES_MAX. */
 enum report_verdict report_sender_take(struct report_sender *s, struct span name,
                                        const struct report *report, struct span bytes,

@@ -156,6 +156,10 @@ def check_flood(bus, look, url):
                                     for i in range(1000, 1000 + FLOOD)])
     t.check(known <= hello["epoch"] and t.wait_for(lambda: look.refused("too_often") > before, "a flood"),
             "a flood of reports: so many are listened to")
+    before, read = look.refused("too_often"), look.refused("malformed")
+    bus.say("iso.report.local.c", *["{"] * FLOOD)
+    t.check(t.wait_for(lambda: look.refused("too_often") - before + look.refused("malformed") - read >= FLOOD, "garbage") and
+            look.refused("malformed") - read < FLOOD, "of what comes then most is not even read")
 
 
 def check_death(server, load, look):

@@ -294,8 +294,11 @@ take(struct bus_node *n, enum members_kind kind, struct span body)
 {
     static const char *const words[MEMBERS_KIND_COUNT] = {"report", "hello", "gone", "chain"};
     static const unsigned char pin[TLS_PIN_BYTES] = {0x22, 0x22};
-    struct members_message message = {
-        .kind = kind, .name = span_of(n->name), .body = body, .is_public = f.way != WAY_BUS};
+    struct members_message message = {.kind = kind,
+                                      .name = span_of(n->name),
+                                      .body = body,
+                                      .is_by_subject = f.way == WAY_BUS,
+                                      .is_public = f.way != WAY_BUS};
     char text[MESSAGE_PROOF_TEXT_SIZE];
     struct members_answer answer;
     struct signature signature;

@@ -424,20 +424,27 @@ admit(struct members *m, struct span name, const struct report_sender *sender)
     return member;
 }
 
+/* May one more be looked at of those that are not known by their key? All of them share it. */
+static bool
+may_be_strange(struct members *m, uint64_t now_ns)
+{
+    uint64_t wait_ns;
+
+    return bucket_take(&m->strangers_heard, MEMBERS_STRANGERS_PER_MINUTE_MAX, 1, now_ns, &wait_ns);
+}
+
 /* May a hello be looked at, which is dear? Of who has the key of the name as often as a node may
  * say it; over the bus all others share what there is. (Over HTTP they have the allowance of their
- * address.) */
+ * address.) Of a name that a subject says nobody has it was asked already. */
 static bool
 may_look(struct members *m, const struct member *member, const struct members_message *message,
          const struct report_hello *h, uint64_t now_ns)
 {
-    uint64_t wait_ns;
-
     if (member != NULL && signature_key_eq(&member->sender.key, &h->identity.key))
         return bucket_look(&member->sender.signed_checks, REPORT_SIGNED_PER_MINUTE_MAX, now_ns)
                    .left > 0;
-    return message->is_public ||
-           bucket_take(&m->strangers_heard, MEMBERS_STRANGERS_PER_MINUTE_MAX, 1, now_ns, &wait_ns);
+    return message->is_public || (member == NULL && message->is_by_subject) ||
+           may_be_strange(m, now_ns);
 }
 
 /* Is it the node of the configuration that it says to be, as far as anything shows? Its key alone
@@ -708,6 +715,26 @@ is_of_now(uint64_t issued_s, char ret_words[MEMBERS_WORDS_BYTES])
     return false;
 }
 
+/* Before it is read: REPORT_NEWS, or what is thought of it already. Where a subject says whose it
+ * is a flood is not parsed; and of a name that nobody has only a hello is of use. */
+static uint32_t
+before_reading(struct members *m, const struct members_message *message)
+{
+    uint64_t now_ns = clock_now_ns();
+    struct member *member;
+
+    if (!message->is_by_subject) { /* anybody's word: what is signed tells whom it costs */
+        member_expect(&m->table, message->name);
+        return REPORT_NEWS;
+    }
+    member = member_find(&m->table, message->name);
+    if (member != NULL)
+        return report_sender_may_be_read(&member->sender, now_ns) ? REPORT_NEWS : REPORT_TOO_OFTEN;
+    if (message->kind != MEMBERS_HELLO)
+        return REPORT_UNANNOUNCED;
+    return may_be_strange(m, now_ns) ? REPORT_NEWS : REPORT_TOO_OFTEN;
+}
+
 void
 members_take(struct members *m, const struct members_message *message,
              struct members_answer *ret_answer)
@@ -721,10 +748,12 @@ members_take(struct members *m, const struct members_message *message,
     uint32_t verdict;
     enum err err;
 
-    if (message->kind == MEMBERS_REPORT) {
-        members_lock(m);
-        member_expect(&m->table, message->name);
-        members_unlock(m);
+    members_lock(m);
+    verdict = before_reading(m, message);
+    members_unlock(m);
+    if (verdict != REPORT_NEWS) {
+        members_refuse(m, message->kind, message->name, verdict, NULL, ret_answer);
+        return;
     }
     err = parse(message->kind, message->body, &said, &error);
     if (err != ERR_OK) {
@@ -783,8 +812,10 @@ static void
 on_message(const struct bus_message *message, enum members_kind kind, struct members *m)
 {
     struct members_answer answer;
-    const struct members_message said = {
-        .kind = kind, .name = name_of(message->subject), .body = message->body};
+    const struct members_message said = {.kind = kind,
+                                         .name = name_of(message->subject),
+                                         .body = message->body,
+                                         .is_by_subject = true};
 
     if (config_is_name(said.name))
         members_take(m, &said, &answer);

@@ -64,6 +64,7 @@ struct members_message {
     enum members_kind kind;
     struct span name; /* under which it came */
     struct span body;
+    bool is_by_subject; /* the bus says so; else it is the message's own word */
     /* It came over HTTP from anybody: a report, which is not signed itself, is taken only with one
      * of these two. */
     bool is_public;

@@ -306,6 +306,100 @@ test_strangers(void)
     leave(&known);
 }
 
+/* ---- A flood, which is not even read where a subject says whose it is. */
+
+static uint32_t
+say_on_bus(enum members_kind kind, const struct bus_node *n, struct span body)
+{
+    struct members_answer answer;
+    const struct members_message message = {
+        .kind = kind, .name = span_of(n->name), .body = body, .is_by_subject = true};
+
+    members_take(members(), &message, &answer);
+    return answer.verdict;
+}
+
+static uint32_t
+report_on_bus(struct bus_node *n)
+{
+    char text[MESSAGE_BYTES_MAX];
+
+    return say_on_bus(MEMBERS_REPORT, n, (struct span){text, bus_node_report_text(n, false, text)});
+}
+
+static void
+test_flood(void)
+{
+    struct bus_node loud = new_node(60), other = new_node(61), named = new_node(62);
+    const struct span garbage = SPAN_LIT("{\"v\":1");
+    uint32_t read = 0, unread = 0, public = 0;
+
+    join(&loud);
+    join(&other);
+    join(&named);
+    for (uint32_t i = 0; i < 2 * REPORT_READ_PER_MINUTE_MAX; i++) {
+        uint32_t verdict = say_on_bus(i % 4 /* each kind */, &loud, garbage);
+        read += verdict == MEMBERS_MALFORMED;
+        unread += verdict == REPORT_TOO_OFTEN;
+        public += say_public(i % 4, &named, garbage.data, garbage.bytes) == MEMBERS_MALFORMED;
+    }
+    CHECK(read == REPORT_READ_PER_MINUTE_MAX && unread == REPORT_READ_PER_MINUTE_MAX,
+          "so much is read under a name, and no more");
+    CHECK(report_on_bus(&loud) == REPORT_TOO_OFTEN && look(&loud).refused >= read + unread,
+          "nor what would be good");
+    CHECK(report_on_bus(&other) == REPORT_NEWS, "others are heard");
+    CHECK(public == 2 * REPORT_READ_PER_MINUTE_MAX && report_on_bus(&named) == REPORT_NEWS,
+          "a name over HTTP is anybody's word: it uses up nothing of the node's");
+    pass(SECOND_NS);
+    CHECK(report_verdict_is_taken(report_on_bus(&loud)), "a second later it is heard again");
+    leave(&loud);
+    leave(&other);
+    leave(&named);
+}
+
+static uint64_t
+strangers_left(void)
+{
+    return bucket_look(&members()->strangers_heard, MEMBERS_STRANGERS_PER_MINUTE_MAX,
+                       clock_now_ns())
+        .left;
+}
+
+/* The same under names that nobody has. */
+static void
+test_flood_of_names(void)
+{
+    struct bus_node n = new_node(63), late = new_node(64);
+    const struct span garbage = SPAN_LIT("{\"v\":1");
+    char text[MESSAGE_BYTES_MAX];
+    uint32_t read = 0;
+    uint64_t wait_ns, before, left;
+
+    for (enum members_kind kind = 0; kind < MEMBERS_KIND_COUNT; kind++)
+        read += say_on_bus(kind, &n, garbage) == MEMBERS_MALFORMED;
+    CHECK(read == 1 && report_on_bus(&n) == REPORT_UNANNOUNCED,
+          "of who is unknown nothing but a hello is read");
+    pass(60 * SECOND_NS);
+    must(bucket_take(&members()->strangers_heard, MEMBERS_STRANGERS_PER_MINUTE_MAX,
+                     MEMBERS_STRANGERS_PER_MINUTE_MAX - 11, clock_now_ns(), &wait_ns));
+    before = strangers_left();
+    CHECK(say_on_bus(MEMBERS_HELLO, &late, (struct span){text, bus_node_hello_text(&late, text)}) ==
+              REPORT_NEWS,
+          "a hello");
+    left = strangers_left();
+    CHECK(left == before - 1, "is counted once");
+    for (uint32_t i = read = 0; i < 20; i++) {
+        snprintf(n.name, sizeof(n.name), "garbage-%u", i);
+        read += say_on_bus(MEMBERS_HELLO, &n, garbage) == MEMBERS_MALFORMED;
+    }
+    CHECK(left < 20 && read == left, "so many of all of them together");
+    CHECK(report_verdict_is_taken(report_on_bus(&late)), "who is known by then is heard");
+    leave(&late);
+    pass(60 * SECOND_NS);
+}
+
+/* ---- Strangers take all the room there is: who is there. */
+
 static void
 fill(uint32_t count)
 {
@@ -386,6 +480,8 @@ main(void)
     reload();
     test_address();
     test_strangers();
+    test_flood();
+    test_flood_of_names();
     test_room();
     gateway_close(gateway);
     return tap_done();

@@ -244,6 +244,13 @@ check_floods(void)
         taken += say_gone(&double_secret, 5) == REPORT_BAD_SIGNATURE;
     CHECK(taken == REPORT_SIGNED_PER_MINUTE_MAX - 1, "forgeries cost so many checks, not more");
     CHECK(say(5, 1) == REPORT_NEWS, "and the reports go on");
+    taken = 0;
+    for (uint32_t i = 0; i < 2 * REPORT_READ_PER_MINUTE_MAX; i++)
+        taken += report_sender_may_be_read(&s, now_ns);
+    CHECK(taken == REPORT_READ_PER_MINUTE_MAX, "no more than that is read, whatever it is");
+    CHECK(taken >= REPORT_PER_MINUTE_MAX + REPORT_SIGNED_PER_MINUTE_MAX, "all that may be said is");
+    now_ns += SECOND_NS;
+    CHECK(report_sender_may_be_read(&s, now_ns), "a second later it is again");
 }
 
 static void
