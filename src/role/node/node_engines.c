@@ -61,7 +61,7 @@ engine_open(struct node *n, struct roster *roster, const struct roster_node *at,
 
 /* ---- From one configuration to the next. */
 
-/* Is it the same engine? One whose name cannot be looked up now is where it was. */
+/* Is it the same engine? One whose name cannot be looked up now is taken to be where it was. */
 static bool
 is_at(const struct node_engine *e, const struct roster_node *at)
 {
@@ -133,8 +133,6 @@ stay(struct node_engine *e, struct roster *next, const struct roster_node *at)
                    !span_eq(e->at->authorization, at->authorization);
 
     e->is_wanted = true;
-    if (at->address.bytes == 0)
-        return; /* what it was says where it is */
     e->roster = roster_ref(next);
     e->at = at;
     if (differs) {
