@@ -174,6 +174,7 @@ capacity_node(struct core *core, const struct event_node *e)
     if (e->epoch != cold->epoch) { /* it restarted */
         prefix_forget_node(core, e->node);
         claim_life(core, e->node);
+        isolation_life(core, e->node);
     }
     cold->epoch = e->epoch;
     cold->identity = e->identity != 0 ? e->identity : e->node + 1;

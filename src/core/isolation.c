@@ -56,6 +56,24 @@ eject(struct core *core, uint32_t node, uint32_t failure)
     index_node(core, node);
 }
 
+/* Out since it could not even be reached, or was somebody else? */
+static bool
+is_out_of_reach(const struct core *core, uint32_t node)
+{
+    return (core->hot[node].flags & NODE_FLAG_EJECTED) != 0 &&
+           (core->cold[node].ejected_for == FAILURE_CONNECT ||
+            core->cold[node].ejected_for == FAILURE_TLS);
+}
+
+void
+isolation_life(struct core *core, uint32_t node)
+{
+    if (!is_out_of_reach(core, node))
+        return;
+    core->hot[node].flags &= (uint8_t)~NODE_FLAG_EJECTED;
+    core->hot[node].p_fail = to_fixed(FAIL_PRIOR, SHARE_ONE);
+}
+
 void
 isolation_result(struct core *core, uint32_t node, uint32_t failure, float detect_ms)
 {
@@ -67,8 +85,7 @@ isolation_result(struct core *core, uint32_t node, uint32_t failure, float detec
         p += FAIL_DOWN * (FAIL_PRIOR - p);
         cold->blame = max_f(0.0f, cold->blame + BLAME_SUCCESS);
         /* It answers again where before it could not even be reached, or was somebody else. */
-        if ((hot->flags & NODE_FLAG_EJECTED) != 0 &&
-            (cold->ejected_for == FAILURE_CONNECT || cold->ejected_for == FAILURE_TLS)) {
+        if (is_out_of_reach(core, node)) {
             hot->flags &= (uint8_t)~NODE_FLAG_EJECTED;
             p = FAIL_PRIOR;
             index_node(core, node);

@@ -12,6 +12,9 @@
 void isolation_reset(struct core *core, uint32_t node);
 /* One attempt or probe at the node ended so. detect_ms: how long it took to know; NAN unknown. */
 void isolation_result(struct core *core, uint32_t node, uint32_t failure, float detect_ms);
+/* A new life of the node began: that it could not be reached, or was somebody else, was said of the
+ * last one. What it failed in otherwise may well come again. The caller re-indexes the node. */
+void isolation_life(struct core *core, uint32_t node);
 /* The node said it is full: none of ours until it asked for, 1 s when it did not say. */
 void isolation_busy(struct core *core, uint32_t node, float retry_after_ms);
 /* Ejections and busy times that are over end; the caller re-indexes the node. */

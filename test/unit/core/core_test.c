@@ -196,6 +196,28 @@ test_reach(uint32_t failure)
     world_close(&w);
 }
 
+/* A node that was out starts again: it is back at once if it could not be reached, for it is there
+ * now; not if it failed, or it would have to start again only. */
+static void
+test_new_life(uint32_t failure, uint32_t node)
+{
+    struct event event = {.kind = EVENT_NODE, .node = {.epoch = 1, .slots = 64, .rtt_ms = 1.0f}};
+    struct world w;
+
+    world_open(&w, 8, RULE_NEAREST, 1);
+    world_node(&w, 0, 0, 1.0f, 0, MODEL_READY);
+    world_node(&w, 1, 1, 50.0f, 0, MODEL_READY);
+    for (int i = 0; i < 4; i++)
+        world_step(&w,
+                   (struct event){.kind = EVENT_PROBE, .probe = {.node = 0, .failure = failure}});
+    world_step(&w, event);
+    CHECK(world_arrive(&w, 1, 0) == 1, "told of again in the same life: it is out still");
+    event.node.epoch = 2;
+    world_step(&w, event);
+    CHECK(world_arrive(&w, 2, 0) == node, "its next life begins as why it was out has it");
+    world_close(&w);
+}
+
 static void
 test_blame(void)
 {
@@ -555,6 +577,9 @@ main(void)
     test_refusals();
     test_reach(FAILURE_CONNECT);
     test_reach(FAILURE_TLS);
+    test_new_life(FAILURE_CONNECT, 0);
+    test_new_life(FAILURE_TLS, 0);
+    test_new_life(FAILURE_STATUS_5XX, 1);
     test_blame();
     test_learning();
     test_absurd_prompt();
