@@ -235,6 +235,7 @@ bus_watch(struct bus_command *c)
 struct found { /* what check found out */
     struct bus_state state;
     double round_trip_ms; /* below 0: none */
+    bool is_other;        /* the server does not let us ask under this name */
     struct {
         char subject[SUBJECT_ROOM];
         bool says, may; /* says: else it is heard */
@@ -308,18 +309,22 @@ print_found(const struct bus_command *c, const struct found *f, const char *name
 {
     cJSON *json, *rows[2];
 
+    int result = f->is_other ? CLI_FAILED : CLI_OK;
+
     if (!c->json) {
         printf("connected to %s\n", f->state.server);
         if (f->state.warning[0] != '\0')
             printf("warning: %s\n", f->state.warning);
-        if (f->round_trip_ms < 0)
-            printf("a word to it and back: no answer; is `%s` our name there (--name)?\n", name);
+        if (f->is_other)
+            printf("not permitted as `%s`: is that our name there (--name)?\n", name);
+        else if (f->round_trip_ms < 0)
+            puts("a word to it and back: no answer; somebody hears all (isochrone bus watch?)");
         else
             printf("a word to it and back: %.1f ms\n", f->round_trip_ms);
         for (size_t i = 0; i < f->count; i++)
             printf("may %s %-28s %s\n", f->rows[i].says ? "say " : "hear", f->rows[i].subject,
                    f->rows[i].may ? "yes" : "no");
-        return fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
+        return fflush(stdout) == 0 ? result : CLI_FAILED;
     }
     json = cJSON_CreateObject();
     cJSON_AddBoolToObject(json, "connected", true);
@@ -327,11 +332,13 @@ print_found(const struct bus_command *c, const struct found *f, const char *name
     cJSON_AddStringToObject(json, "warning", f->state.warning);
     if (f->round_trip_ms >= 0)
         cJSON_AddNumberToObject(json, "round_trip_ms", f->round_trip_ms);
+    if (f->is_other)
+        cJSON_AddStringToObject(json, "error", f->state.error);
     rows[0] = cJSON_AddObjectToObject(json, "hears");
     rows[1] = cJSON_AddObjectToObject(json, "says");
     for (size_t i = 0; i < f->count; i++)
         cJSON_AddBoolToObject(rows[f->rows[i].says], f->rows[i].subject, f->rows[i].may);
-    return print_json(json) ? CLI_OK : CLI_FAILED;
+    return print_json(json) ? result : CLI_FAILED;
 }
 
 /* The state, connected or with its first error. */
@@ -361,6 +368,26 @@ print_unconnected(const struct bus_command *c, const struct bus_state *state)
     return CLI_FAILED;
 }
 
+/* Where the server does not permit even the question, its complaint is of that, and nothing is
+ * known of any subject. Where there is no answer and no complaint, somebody listens. */
+static void
+ask_back(struct bus_command *c, struct found *f, const char *name)
+{
+    uint64_t errors = f->state.errors;
+
+    for (size_t i = 0; i < ROUND_TRIPS; i++) {
+        double ms = round_trip(c, name);
+
+        if (ms < 0)
+            break;
+        f->round_trip_ms = i == 0 || ms < f->round_trip_ms ? ms : f->round_trip_ms;
+    }
+    bus_read_state(c->bus, &f->state);
+    f->is_other = f->round_trip_ms < 0 && f->state.errors > errors &&
+                  (strstr(f->state.error, "iso.check.") != NULL ||
+                   strstr(f->state.error, "_INBOX.") != NULL);
+}
+
 static int
 bus_check(struct bus_command *c)
 {
@@ -382,21 +409,15 @@ bus_check(struct bus_command *c)
     wait_connected(c, &f.state);
     if (!f.state.connected)
         return print_unconnected(c, &f.state);
-    for (size_t i = 0; i < ROUND_TRIPS; i++) {
-        double ms = round_trip(c, name);
-
-        if (ms < 0)
-            break;
-        f.round_trip_ms = i == 0 || ms < f.round_trip_ms ? ms : f.round_trip_ms;
-    }
-    for (size_t i = 0; i < sizeof(heard) / sizeof(heard[0]); i++) {
+    ask_back(c, &f, name);
+    for (size_t i = 0; !f.is_other && i < sizeof(heard) / sizeof(heard[0]); i++) {
         bool named = strchr(heard[i], '%') != NULL;
 
         snprintf(subject, sizeof(subject), "%.*s%s", (int)strcspn(heard[i], "%"), heard[i],
                  named ? name : "");
         try_subject(c, &f, name, subject, false);
     }
-    if (c->publish != NULL)
+    if (!f.is_other && c->publish != NULL)
         try_subject(c, &f, name, c->publish, true);
     return print_found(c, &f, name);
 }

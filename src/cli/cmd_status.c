@@ -269,6 +269,11 @@ print_bus(const struct status *s)
                cli_json_number(s->bus, "in_fleet") == 1.0 ? "" : "s",
                cli_json_number(s->bus, "proven"), cli_json_number(s->bus, "silent"));
         print_peers(s);
+        if (bus != NULL && cli_json_text(bus, "error")[0] != '\0') {
+            cli_print_coloured(CLI_WARN, "bus: ");
+            cli_print(stdout, cli_json_text(bus, "error"));
+            putchar('\n');
+        }
         return;
     }
     cli_print_coloured(CLI_WARN, "bus: not connected");

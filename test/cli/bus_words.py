@@ -15,6 +15,7 @@ import time
 
 from life_tools import PROGRAM, check, finish
 from nats_server import Server, found
+from ports import free_port
 
 PATIENCE = 60  # seconds, a guard
 
@@ -79,6 +80,10 @@ def check_check(url):
     code, out, err = run("check", "--json", "--bus", url, "--nkey", "gw1.nkey", "--name", "gw1")
     hears = json.loads(out)["hears"]
     check(code == 0 and all(hears[s] for s in hears if not s.startswith("iso.ctl")), "a gateway hears all", out, err)
+    for extra in ([], ["--json"]):
+        code, out, err = run("check", "--bus", url, "--nkey", "a.nkey", "--name", "gw1", *extra)
+        check(code == 1 and "yes" not in out and "true}" not in out and (extra or "not permitted as `gw1`: is that our name there" in out),
+              "under another's name nothing is known, and that is told", out, err)
     code, out, err = run("check", "--bus", url)
     check(code == 1 and out == "" and "wants credentials" in err, "nobody comes in without a key", err)
     run("key", "stranger.nkey")
@@ -128,6 +133,22 @@ def check_watch(url, server, config):
     check(child.returncode == 0, "it ends when it is told to", child.stderr.read())
 
 
+def check_status(url):
+    """A gateway with a node's key may hear nothing: whoever asks how it is has to be told."""
+    admin = "127.0.0.1:%d" % free_port()
+    with open("gw1.yaml", "w", encoding="utf-8") as file:
+        file.write("name: a\nlisten: {public: \"127.0.0.1:%d\", admin: \"%s\"}\n"
+                   "bus: {nats: \"%s\", nkey: file:a.nkey}\n" % (free_port(), admin, url))
+    gateway = subprocess.Popen([PROGRAM, "gateway", "-f", "gw1.yaml"], stderr=subprocess.DEVNULL)
+    out, until = "", time.monotonic() + PATIENCE
+    while "bus: the server does not permit it" not in out and time.monotonic() < until:
+        out = subprocess.run([PROGRAM, "status", "--admin", "http://" + admin], capture_output=True, text=True,
+                             timeout=PATIENCE, check=False).stdout
+    gateway.kill()
+    gateway.wait()
+    check("Permissions Violation" in out and "bus: 0 nodes" in out, "status says what the server does not permit", out)
+
+
 def main():
     if found() is None:
         print("1..0 # SKIP there is no nats-server (Debian: nats-server)")
@@ -143,6 +164,7 @@ def main():
         server.start(config)
         try:
             check_check(url)
+            check_status(url)
             check_watch(url, server, config)
         finally:
             server.stop()

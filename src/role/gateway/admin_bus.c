@@ -19,7 +19,9 @@ put_state(cJSON *json, const struct bus_state *s)
     cJSON_AddNumberToObject(json, "refused_in", (double)s->refused_in);
     cJSON_AddStringToObject(json, "server", s->server);
     cJSON_AddStringToObject(json, "warning", s->warning);
-    cJSON_AddStringToObject(json, "error", s->connected ? "" : s->error);
+    /* An error of an earlier connection is over. */
+    cJSON_AddStringToObject(json, "error",
+                            s->connected && s->error_ms < s->since_ms ? "" : s->error);
 }
 
 /* Whose messages were refused lately, and why. */
