@@ -443,6 +443,8 @@ check_node(struct check *c)
         show(c, name, 0, 0, identity_is_unproven(verdict), words);
     else if (has_key && !signature_key_eq(&key, &record.key))
         show(c, name, 0, 0, false, "the operator signed another key than this node has");
+    else if (identity_ends(&record, now_s, words))
+        show(c, name, 0, 0, true, words);
 }
 
 /* ---- The command. */

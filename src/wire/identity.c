@@ -9,6 +9,9 @@
 
 _Static_assert(IDENTITY_PIN_BYTES == CONFIG_PIN_BYTES, "one kind of pin");
 
+#define HOUR_S UINT64_C(3600)
+#define DAY_S  UINT64_C(86400)
+
 #define AT(member_) .offset = offsetof(struct identity, member_)
 
 const struct message_field identity_fields[] = {
@@ -207,4 +210,27 @@ identity_words(enum identity_verdict verdict, const struct identity *identity, u
     } else {
         snprintf(ret_text, IDENTITY_WORDS_BYTES, "%s", words);
     }
+}
+
+bool
+identity_ends(const struct identity *identity, uint64_t now_s, char ret_text[IDENTITY_WORDS_BYTES])
+{
+    uint64_t left_s = identity->expires_s > now_s ? identity->expires_s - now_s : 0;
+    char when[32] = "within an hour";
+
+    if (identity->expires_s == MESSAGE_UNKNOWN || left_s > IDENTITY_SOON_S)
+        return false;
+    if (left_s >= 2 * DAY_S)
+        snprintf(when, sizeof(when), "in %u days", (unsigned)(left_s / DAY_S));
+    else if (left_s >= 2 * HOUR_S)
+        snprintf(when, sizeof(when), "in %u hours", (unsigned)(left_s / HOUR_S));
+    if (left_s == 0)
+        snprintf(ret_text, IDENTITY_WORDS_BYTES,
+                 "the record has expired, and vouches for nothing any more: have its operator "
+                 "sign it anew (`isochrone key sign`)");
+    else
+        snprintf(ret_text, IDENTITY_WORDS_BYTES,
+                 "the record expires %s: have its operator sign it anew (`isochrone key sign`)",
+                 when);
+    return true;
 }

@@ -16,6 +16,7 @@
 #define IDENTITY_PIN_BYTES      32u
 #define IDENTITY_HASH_BYTES     SIGNATURE_KEY_BYTES /* one room for both in lists */
 #define IDENTITY_LIFETIME_S_MAX (10u * 366u * 86400u)
+#define IDENTITY_SOON_S         (7u * 86400u)
 #define IDENTITY_TRUST_MAX      256u
 #define IDENTITY_WORDS_BYTES    200u
 
@@ -93,4 +94,7 @@ const char *identity_verdict_name(enum identity_verdict verdict);
 /* And for people: "expired 3600 s ago". */
 void identity_words(enum identity_verdict verdict, const struct identity *identity, uint64_t now_s,
                     char ret_text[IDENTITY_WORDS_BYTES]);
+/* Does a record end within IDENTITY_SOON_S, or did it? Then in words, with what to do. */
+bool identity_ends(const struct identity *identity, uint64_t now_s,
+                   char ret_text[IDENTITY_WORDS_BYTES]);
 #endif

@@ -78,13 +78,20 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         key, path = os.path.join(folder, "node.key"), os.path.join(folder, "node.yaml")
         config = ("listen: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\n"
-                  "key: file:node.key\nstate: .\nauth: none\n"
+                  "key: file:node.key\nidentity: file:node.identity\nstate: .\nauth: none\n"
                   "engines: [{url: \"http://127.1.0.1:%d\"}]\n" % (public, admin, engine))
         t.write(path, config)
         done = run("node", "-f", path)
         t.check(done.returncode == 1 and "node.key" in done.stderr, "without its key it says so",
                 done.stderr)
         t.check(run("key", "node", "--name", "ams1-gpu0", "-o", key).returncode == 0, "a key")
+        operator, record = os.path.join(folder, "acme.key"), os.path.join(folder, "node.identity")
+        run("key", "operator", "--name", "acme", "-o", operator)
+        sign = ("key", "sign", "--operator", operator, "--node", key[:-3] + "pub", "-o", record)
+        run(*sign, "--url", "http://127.0.0.1:%d" % public, "--expires", "4d")
+        done = run("check", "-f", path)
+        t.check(done.returncode == 0 and re.search("warning: the record expires in [34] days", done.stdout),
+                "that its record ends soon is a warning", done.stdout, done.stderr)
         emulate = subprocess.Popen([t.PROGRAM, "emulate", "--nodes", "6", "--regions", "1",
                                     "--only-vllm", "--background", "0", "--listen-port", str(engine)],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -97,6 +104,9 @@ def main():
             report = json.loads(ask(public, "GET", "/network/v1/report")[1])
             t.check(report["node"] == "ams1-gpu0" and report["full"] and report["state"] == "ready",
                     "and reports", report)
+            t.check(len(re.findall("the record expires in [34] days: have its operator sign it anew", read(log))) == 1 and
+                    "isochrone_node_identity_expires_seconds " in ask(admin, "GET", "/metrics")[1],
+                    "and told while it runs", read(log))
             models = MODEL.findall(ask(public, "GET", "/v1/models")[1])
             body = json.dumps({"model": models[0], "max_tokens": 4,
                                "messages": [{"role": "user", "content": "hello"}]})

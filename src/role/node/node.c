@@ -220,6 +220,8 @@ setup(struct node *n, const struct node_options *o)
         err = node_post_open(n);
     if (err == ERR_OK)
         err = node_report_open(n);
+    if (err == ERR_OK)
+        node_self_tell_end(n);
     return err;
 }
 

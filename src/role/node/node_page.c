@@ -150,6 +150,9 @@ put_all(FILE *out, const struct node *n)
         node_engines_leaving(n));
     put(out, "ready", "gauge", "1 when it takes requests.", n->state == NODE_READY ? 1.0 : 0.0);
     put(out, "epoch", "gauge", "Of this life of the node.", (double)n->epoch);
+    if (n->identity.expires_s != MESSAGE_UNKNOWN)
+        put(out, "identity_expires_seconds", "gauge", "When the time of its record is over.",
+            (double)n->identity.expires_s);
     put(out, "reports_total", "counter", "Reports that were made.", (double)c->reports);
     put(out, "directives_total", "counter", "Directives that were carried out.",
         (double)c->directives);

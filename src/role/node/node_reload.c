@@ -82,6 +82,8 @@ take_over(struct node *n, struct roster *next)
     n->roster = next;
     n->config = next->node;
     n->identity = identity;
+    n->end_told_s = 0;
+    node_self_tell_end(n);
     node_control_change(n);
     node_engines_change(n, next, &fresh);
     process_log_reload(n->log, before, next);

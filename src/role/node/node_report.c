@@ -350,6 +350,7 @@ on_report(struct loop_timer *timer)
     if (n->reported_ns - n->chain_ns >= CHAIN_NS) {
         n->chain_ns = n->reported_ns;
         publish_chain(n);
+        node_self_tell_end(n);
     }
     plan(n);
 }

@@ -13,6 +13,7 @@
 
 #define PATH_BYTES_MAX  4096u
 #define EPOCH_TEXT_SIZE 32u
+#define END_TOLD_S      86400u /* between two times that the end of the record is told */
 
 static enum err
 take_key(struct node *n)
@@ -130,6 +131,21 @@ node_self_identity(const struct node *n, struct roster *r, struct identity *ret_
 {
     return r->node_identity.bytes > 0 ? take_record(n, r, ret_identity)
                                       : make_unsigned(n, r, ret_identity);
+}
+
+void
+node_self_tell_end(struct node *n)
+{
+    struct span path = n->config->identity_file;
+    uint64_t now_s = clock_wall_s();
+    char words[IDENTITY_WORDS_BYTES];
+    bool ended = n->end_told_s < n->identity.expires_s && n->identity.expires_s <= now_s;
+
+    if (!identity_ends(&n->identity, now_s, words) ||
+        (!ended && n->end_told_s != 0 && now_s - n->end_told_s < END_TOLD_S))
+        return;
+    n->end_told_s = now_s;
+    log_warn("%.*s: %s", (int)path.bytes, path.data, words);
 }
 
 struct span

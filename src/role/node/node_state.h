@@ -152,6 +152,7 @@ struct node {
     size_t obey_count;
     struct signature_secret secret;
     struct identity identity;
+    uint64_t end_told_s; /* wall clock: when it was told last that the record ends; 0: not yet */
     uint64_t epoch, seq;
     unsigned char head[REPORT_HASH_BYTES];
     uint64_t epoch_ns; /* when it began */
@@ -282,6 +283,8 @@ MUST_USE enum err node_self_open(struct node *n, const char *state_path);
  * spans are the roster's, and the node's. ERR_PARSE, ERR_ARG: logged. */
 MUST_USE enum err node_self_identity(const struct node *n, struct roster *r,
                                      struct identity *ret_identity);
+/* In the log, once a day and when it is so, that the record ends soon, or has ended. */
+void node_self_tell_end(struct node *n);
 /* Where it is: as its operator signed, else as the configuration has it. */
 struct span node_self_region(const struct node *n);
 /* Is the key that was read there ours? It is wiped. */

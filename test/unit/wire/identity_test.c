@@ -264,6 +264,34 @@ check_verdicts(void)
           "a verdict's name");
 }
 
+/* What a node and `check` say before gateways refuse the record. */
+static void
+check_end(void)
+{
+    static const struct {
+        uint64_t left_s;
+        const char *words; /* NULL: nothing */
+    } ends[] = {{8 * 86400, NULL},
+                {7 * 86400 + 1, NULL},
+                {7 * 86400, "expires in 7 days"},
+                {2 * 86400 - 1, "expires in 47 hours"},
+                {60, "expires within an hour"},
+                {0, "has expired"}};
+    char text[IDENTITY_WORDS_BYTES];
+
+    good_record();
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        bool ended = identity_ends(&identity, identity.expires_s - ends[i].left_s, text);
+
+        CHECK(ended == (ends[i].words != NULL), "told when the end is near, not before");
+        CHECK(!ended || strstr(text, ends[i].words) != NULL, text);
+    }
+    CHECK(identity_ends(&identity, identity.expires_s + 99, text) && strstr(text, "has expired"),
+          text);
+    identity.expires_s = MESSAGE_UNKNOWN;
+    CHECK(!identity_ends(&identity, NOW, text), "no operator, no end");
+}
+
 /* Whatever is called back of a record, it is refused, well signed or not. */
 static void
 check_revoked(void)
@@ -370,6 +398,7 @@ main(void)
     check_texts();
     check_limits();
     check_verdicts();
+    check_end();
     check_revoked();
     check_vector();
     return tap_done();
