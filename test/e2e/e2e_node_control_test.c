@@ -4,14 +4,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/must.h"
 #include "e2e_fleet.h"
 #include "e2e_node.h"
 #include "e2e_page.h"
 #include "io/clock.h"
+#include "patience.h"
 #include "tap.h"
 #include "wire/directive.h"
 
-#define TRIES   3000u
 #define WAITERS 4u
 
 enum { GATEWAY = 3, DRAINER = 4, STRANGER = 9 }; /* first bytes of seeds */
@@ -61,10 +62,23 @@ post(struct directive *d, const struct signature_secret *secret, const char *ver
     return good;
 }
 
+/* Make it and post it. */
+static bool
+tell(enum directive_action action, const char *model, const char *result)
+{
+    struct signature_secret secret;
+    struct directive d;
+
+    make(GATEWAY, action, model, &d, &secret);
+    return post(&d, &secret, "good", result);
+}
+
 static bool
 state_comes(enum node_state state)
 {
-    for (unsigned i = 0; i < TRIES; i++) {
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
         if (e2e_node_report(&node)->state == (uint32_t)state)
             return true;
         usleep(10000);
@@ -142,19 +156,11 @@ test_refused(void)
 static void
 test_models(void)
 {
-    struct signature_secret secret;
-    struct directive d;
-
-    make(GATEWAY, DIRECTIVE_PIN, "m", &d, &secret);
-    CHECK(post(&d, &secret, "good", "done"), "a model is pinned");
-    make(GATEWAY, DIRECTIVE_UNLOAD, "m", &d, &secret);
-    CHECK(post(&d, &secret, "good", "refused"), "and is not unloaded then");
-    make(GATEWAY, DIRECTIVE_UNPIN, "m", &d, &secret);
-    CHECK(post(&d, &secret, "good", "done"), "until it is free again");
-    make(GATEWAY, DIRECTIVE_PIN, "nobodys", &d, &secret);
-    CHECK(post(&d, &secret, "good", "refused"), "a model that is not there");
-    make(GATEWAY, DIRECTIVE_LOAD, "m", &d, &secret);
-    CHECK(post(&d, &secret, "good", "refused"), "what a plain server cannot do is said");
+    CHECK(tell(DIRECTIVE_PIN, "m", "done"), "a model is pinned");
+    CHECK(tell(DIRECTIVE_UNLOAD, "m", "refused"), "and is not unloaded then");
+    CHECK(tell(DIRECTIVE_UNPIN, "m", "done"), "until it is free again");
+    CHECK(tell(DIRECTIVE_PIN, "nobodys", "refused"), "a model that is not there");
+    CHECK(tell(DIRECTIVE_LOAD, "m", "refused"), "what a plain server cannot do is said");
 }
 
 /* A node before this engine, which may be told by two gateways. guard: its key of that name. */
@@ -175,20 +181,40 @@ start_node(const char *url, const char *kind, const char *guard)
     epoch = e2e_node_report(&node)->epoch;
 }
 
-/* The model comes to be in this state, as reports have it. */
+/* The model is in this state, as the report has it. */
 static bool
-model_comes(const char *model, enum model_state state)
+model_is(const struct report *r, const char *model, enum model_state state)
 {
-    for (unsigned i = 0; i < TRIES; i++) {
+    for (size_t i = 0; i < r->model_count; i++) {
+        if (span_eq_text(r->models[i].id, model) && r->models[i].state == (uint32_t)state)
+            return true;
+    }
+    return false;
+}
+
+/* It comes to be in this state; false: never, or it is in the other one, behind which it is not
+ * coming any more. */
+static bool
+model_comes_before(const char *model, enum model_state state, enum model_state other)
+{
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
         const struct report *r = e2e_node_report(&node);
 
-        for (size_t k = 0; k < r->model_count; k++) {
-            if (span_eq_text(r->models[k].id, model) && r->models[k].state == (uint32_t)state)
-                return true;
-        }
+        if (model_is(r, model, state))
+            return true;
+        if (other != state && model_is(r, model, other))
+            return false;
         usleep(20000);
     }
     return false;
+}
+
+static bool
+model_comes(const char *model, enum model_state state)
+{
+    return model_comes_before(model, state, state);
 }
 
 static bool
@@ -237,47 +263,92 @@ tells_slots(const char *model, uint64_t slots)
     return has_slots && has_requests && r->engine.slots % slots == 0;
 }
 
+/* A model that is ready is unloaded, and while it is loaded again somebody else gives orders about
+ * it. False also if it was loaded before he could. */
+static bool
+orders_meanwhile(const char *model)
+{
+    return tell(DIRECTIVE_UNLOAD, model, "begun") && model_comes(model, MODEL_ON_DISK) &&
+           tell(DIRECTIVE_LOAD, model, "begun") &&
+           model_comes_before(model, MODEL_LOADING, MODEL_READY) &&
+           tell(DIRECTIVE_LOAD, model, "begun") && tell(DIRECTIVE_UNLOAD, model, "refused");
+}
+
 /* A real order: a router lets a model go, and loads it again. */
 static void
 test_load(void)
 {
     struct e2e_fleet *fleet = e2e_fleet_start_routers();
-    struct signature_secret secret;
-    struct directive d;
     char url[64], model[128];
+    uint64_t until_s = 0;
+    bool harmless;
 
     e2e_fleet_url(fleet, 0, url, sizeof(url));
     start_node(url, "llama-server", "{}");
     CHECK(ready_model(model, sizeof(model)), "a router has a model ready");
     CHECK(tells_slots(model, 16), "its server has slots of its own");
-    make(GATEWAY, DIRECTIVE_UNLOAD, model, &d, &secret);
-    CHECK(post(&d, &secret, "good", "begun"), "an unload begins");
-    CHECK(model_comes(model, MODEL_ON_DISK), "and the model is on disk only");
-    make(GATEWAY, DIRECTIVE_LOAD, model, &d, &secret);
-    CHECK(post(&d, &secret, "good", "begun"), "a load begins");
-    CHECK(model_comes(model, MODEL_LOADING), "reports say that it comes");
-    make(GATEWAY, DIRECTIVE_LOAD, model, &d, &secret);
-    CHECK(post(&d, &secret, "good", "begun"), "who asks for it once more");
-    make(GATEWAY, DIRECTIVE_UNLOAD, model, &d, &secret);
-    CHECK(post(&d, &secret, "good", "refused"), "does no harm, nor who wants the opposite");
+    while (!(harmless = orders_meanwhile(model)) && patience(&until_s)) {
+        (void)tell(DIRECTIVE_LOAD, model, "begun");
+        must(model_comes(model, MODEL_READY));
+    }
+    CHECK(harmless, "it is unloaded and loaded again: who asks for that once more, or for the "
+                    "opposite meanwhile, does no harm");
     CHECK(chat(model, "") == 200, "who asks for it meanwhile waits at the engine");
     CHECK(model_comes(model, MODEL_READY), "and it is ready again");
-    make(GATEWAY, DIRECTIVE_LOAD, model, &d, &secret);
-    CHECK(post(&d, &secret, "good", "done"), "what is so already is done");
-    make(GATEWAY, DIRECTIVE_LOAD, "nobodys", &d, &secret);
-    CHECK(post(&d, &secret, "good", "begun"), "only the engine knows whether it has a model");
+    CHECK(tell(DIRECTIVE_LOAD, model, "done"), "what is so already is done");
+    CHECK(tell(DIRECTIVE_LOAD, "nobodys", "begun"), "only the engine knows whether it has a model");
     e2e_node_stop(&node);
     e2e_fleet_stop(fleet);
 }
 
+/* It sleeps, and is being woken. */
 static bool
-all_wait(void)
+is_woken(const char *model)
 {
-    for (unsigned i = 0; i < TRIES; i++) {
-        if (e2e_node_report(&node)->engine.waiting == WAITERS)
-            return true;
+    return tell(DIRECTIVE_SLEEP, "", "begun") && model_comes(model, MODEL_DORMANT) &&
+           tell(DIRECTIVE_WAKE, "", "begun");
+}
+
+/* False: never, or the model was there before all had asked. */
+static bool
+all_wait(const char *model)
+{
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
+        const struct report *r = e2e_node_report(&node);
+
+        if (r->engine.waiting == WAITERS || model_is(r, model, MODEL_READY))
+            return r->engine.waiting == WAITERS;
         usleep(10000);
     }
+    return false;
+}
+
+static void
+close_all(const int open[WAITERS])
+{
+    for (size_t i = 0; i < WAITERS; i++)
+        close(open[i]);
+}
+
+/* A model is woken, and several wait for it, each on a connection. */
+static bool
+wait_together(const char *model, int open[WAITERS])
+{
+    char body[256];
+
+    snprintf(body, sizeof(body),
+             "{\"model\":\"%s\",\"max_tokens\":2,\"stream\":true,\"messages\":[{\"role\":"
+             "\"user\",\"content\":\"hello\"}]}",
+             model);
+    if (!is_woken(model))
+        return false;
+    for (size_t i = 0; i < WAITERS; i++)
+        open[i] = e2e_open_request(node.port, "/v1/chat/completions", "", body);
+    if (all_wait(model))
+        return true;
+    close_all(open);
     return false;
 }
 
@@ -285,60 +356,50 @@ all_wait(void)
 static void
 test_one_place(const char *model)
 {
-    struct signature_secret secret;
-    struct directive d;
+    uint64_t until_s = 0;
     int open[WAITERS];
     unsigned answered = 0;
-    char body[256];
+    bool together;
 
-    snprintf(body, sizeof(body),
-             "{\"model\":\"%s\",\"max_tokens\":2,\"stream\":true,\"messages\":[{\"role\":"
-             "\"user\",\"content\":\"hello\"}]}",
-             model);
-    make(GATEWAY, DIRECTIVE_SLEEP, "", &d, &secret);
-    CHECK(post(&d, &secret, "good", "begun") && model_comes(model, MODEL_DORMANT), "it sleeps");
-    make(GATEWAY, DIRECTIVE_WAKE, "", &d, &secret);
-    CHECK(post(&d, &secret, "good", "begun"), "it is woken");
+    while (!(together = wait_together(model, open)) && patience(&until_s))
+        must(model_comes(model, MODEL_READY));
+    CHECK(together, "it is woken, and several wait for it");
+    if (!together)
+        return;
     for (size_t i = 0; i < WAITERS; i++)
-        open[i] = e2e_open_request(node.port, "/v1/chat/completions", "", body);
-    CHECK(all_wait(), "several wait for it");
-    for (size_t i = 0; i < WAITERS; i++) {
         answered += e2e_read_until(open[i], "[DONE]");
-        close(open[i]);
-    }
+    close_all(open);
     CHECK(answered == WAITERS,
           "and one after the other is answered, however short others may wait");
 }
 
-/* An engine that lets nobody wait: they wait here. */
+/* An engine that lets nobody wait: they wait here. It wakes within seconds; who was too late to
+ * wait tries again. */
 static void
 test_wake(void)
 {
     struct e2e_fleet *fleet = e2e_fleet_start_sleepers();
-    struct signature_secret secret;
-    struct directive d;
     char url[64], model[128];
+    uint64_t until_s = 0;
+    bool refused;
 
     e2e_fleet_url(fleet, e2e_fleet_find(fleet, NULL, 0), url, sizeof(url));
     start_node(url, "vllm", "{}");
     CHECK(ready_model(model, sizeof(model)), "a server has a model ready");
-    make(GATEWAY, DIRECTIVE_SLEEP, "", &d, &secret);
-    CHECK(post(&d, &secret, "good", "begun") && model_comes(model, MODEL_DORMANT),
+    CHECK(tell(DIRECTIVE_SLEEP, "", "begun") && model_comes(model, MODEL_DORMANT),
           "it is put to sleep");
     CHECK(chat(model, "model_not_ready") == 503, "and who asks for it is refused");
-    make(GATEWAY, DIRECTIVE_WAKE, "", &d, &secret);
-    CHECK(post(&d, &secret, "good", "begun"), "it is woken");
+    CHECK(tell(DIRECTIVE_WAKE, "", "begun"), "it is woken");
     CHECK(chat(model, "") == 200, "who asks meanwhile waits, and is answered");
     e2e_node_stop(&node);
     start_node(url, "vllm", "{requests_max: 1, waiting: 1ms}");
     test_one_place(model);
     e2e_node_stop(&node);
     start_node(url, "vllm", "{loading: 1ms}");
-    make(GATEWAY, DIRECTIVE_SLEEP, "", &d, &secret);
-    CHECK(post(&d, &secret, "good", "begun") && model_comes(model, MODEL_DORMANT), "once more");
-    make(GATEWAY, DIRECTIVE_WAKE, "", &d, &secret);
-    CHECK(post(&d, &secret, "good", "begun"), "it is woken");
-    CHECK(chat(model, "guard.loading") == 503, "nobody waits for longer than is allowed");
+    while (!(refused = is_woken(model) && chat(model, "guard.loading") == 503) &&
+           patience(&until_s))
+        must(model_comes(model, MODEL_READY));
+    CHECK(refused, "nobody waits for longer than is allowed");
     CHECK(model_comes(model, MODEL_READY) && chat(model, "") == 200, "until it is there");
     e2e_node_stop(&node);
     e2e_fleet_stop(fleet);
