@@ -17,11 +17,11 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "patience.h"
 #include "scratch.h"
 
 #define CONNECTIONS_MAX      512u
 #define E2E_BODY_BYTES_FIRST 65536u
-#define LONG_TRIES           1500u /* of 20 ms: a guard, not a promise */
 
 static void
 nap(void)
@@ -427,7 +427,9 @@ e2e_engine_last(struct e2e_engine *e, char *head, char *body, size_t size)
 bool
 e2e_wait_count(uint32_t (*value)(struct e2e_engine *), struct e2e_engine *e, uint32_t count)
 {
-    for (unsigned i = 0; i < LONG_TRIES; i++) {
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
         if (value(e) >= count)
             return true;
         nap();
@@ -504,10 +506,11 @@ e2e_gateway_stop(struct e2e_gateway *g)
 bool
 e2e_wait_ready(const struct e2e_gateway *g, unsigned placements)
 {
+    uint64_t until_s = 0;
     char wanted[64];
 
     snprintf(wanted, sizeof(wanted), "\"ready_placements\":%u}", placements);
-    for (unsigned i = 0; i < LONG_TRIES; i++) {
+    while (patience(&until_s)) {
         struct e2e_reply reply;
         bool good;
         e2e_ask(g->port, "GET", "/readyz", "", "", &reply);

@@ -10,12 +10,12 @@
 
 #include "base/must.h"
 #include "e2e_page.h"
+#include "patience.h"
 #include "role/emulate/emulate.h"
 #include "role/emulate/emulate_fleet.h"
 
 #define NODES        60u
 #define MODEL        0u /* of emulate_fleet_models: the 8B */
-#define TRIES        1500u
 #define YAML_BYTES   8192u
 #define FRAME_BYTES  512u /* of a body, around its prompt */
 #define NODE_ADDRESS "127.%u.%u.%u"
@@ -167,10 +167,11 @@ e2e_fleet_fault(const struct e2e_fleet *f, uint32_t node, const char *fault)
 bool
 e2e_fleet_has(const struct e2e_fleet *f, uint32_t node, unsigned requests)
 {
+    uint64_t until_s = 0;
     char name[160];
 
     snprintf(name, sizeof(name), "\"name\":\"%s\"", f->plan.nodes[node].name);
-    for (unsigned i = 0; i < TRIES; i++) {
+    while (patience(&until_s)) {
         struct e2e_reply reply;
         const char *at;
         double there;

@@ -9,10 +9,10 @@
 
 #include "e2e.h"
 #include "e2e_page.h"
+#include "patience.h"
 #include "tap.h"
 
 #define ENGINES      3u
-#define TRIES        1000u
 #define PROMPT_BYTES 40000u /* earns enough for all that is hedged here */
 #define CONTENT(text)                                                                              \
     "data: {\"id\":\"c1\",\"model\":\"engine-name\",\"choices\":[{\"index\":0,\"delta\":{"         \
@@ -33,7 +33,9 @@ order(void)
 static void
 wait_asked(unsigned count)
 {
-    for (unsigned i = 0; i < TRIES && atomic_load(&asked) < count; i++)
+    uint64_t until_s = 0;
+
+    while (atomic_load(&asked) < count && patience(&until_s))
         usleep(10000);
 }
 
@@ -127,7 +129,9 @@ hangups(void)
 static bool
 hangups_come(uint32_t count)
 {
-    for (unsigned i = 0; i < TRIES && hangups() < count; i++)
+    uint64_t until_s = 0;
+
+    while (hangups() < count && patience(&until_s))
         usleep(10000);
     return hangups() == count;
 }

@@ -11,9 +11,9 @@
 #include "base/must.h"
 #include "e2e.h"
 #include "e2e_page.h"
+#include "patience.h"
 #include "tap.h"
 
-#define TRIES     1000u
 #define CALLS_MAX 256u
 
 static struct e2e_engine *slow, *spare;
@@ -55,9 +55,10 @@ gated(struct e2e_call *call)
 static bool
 came(const char *letters)
 {
+    uint64_t until_s = 0;
     bool same;
 
-    for (unsigned i = 0; i < TRIES; i++) {
+    while (patience(&until_s)) {
         must(pthread_mutex_lock(&lock) == 0);
         same = strcmp(order, letters) == 0;
         must(pthread_mutex_unlock(&lock) == 0);

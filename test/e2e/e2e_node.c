@@ -11,8 +11,6 @@
 #include "base/must.h"
 #include "e2e_page.h"
 
-#define TRIES 1000u
-
 static void *
 run(void *argument)
 {

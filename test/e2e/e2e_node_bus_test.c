@@ -11,11 +11,12 @@
 #include "io/bus_nats.h"
 #include "io/clock.h"
 #include "nats_server.h"
+#include "patience.h"
 #include "tap.h"
 #include "wire/directive.h"
 
-#define TRIES 3000u
-#define NODES "/network/v1/nodes"
+#define NODES     "/network/v1/nodes"
+#define ANSWER_NS 60000000000u
 
 enum { GATEWAY = 3 }; /* first byte of its seed */
 
@@ -28,7 +29,9 @@ static struct e2e_node node;
 static bool
 goes(uint16_t port, const char *path, const char *text)
 {
-    for (unsigned i = 0; i < TRIES; i++) {
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
         if (!e2e_page_has(port, path, text))
             return true;
         usleep(10000);
@@ -90,17 +93,18 @@ test_asked(void)
     const struct bus_nats_options o = {.name = SPAN_LIT("gw"), .url = span_of(server.url)};
     const struct span hello = SPAN_LIT("{\"v\":1,\"want\":\"hello\"}");
     static struct heard h;
+    uint64_t until_s = 0, until_hello_s = 0;
     struct bus *bus;
     uint32_t asked = 0;
 
     must(bus_nats_open(&o, &bus) == ERR_OK);
     must(bus_subscribe(bus, SPAN_LIT("iso.hello.*"), on_said, &h) == ERR_OK);
     must(bus_subscribe(bus, SPAN_LIT("iso.report.>"), on_said, &h) == ERR_OK);
-    for (unsigned i = 0; i < TRIES && asked < ASKS; i++) {
+    while (asked < ASKS && patience(&until_s)) {
         asked += bus_publish(bus, SPAN_LIT("iso.ctl.n1"), hello) == ERR_OK;
         usleep(ASK_WAIT_US);
     }
-    for (unsigned i = 0; i < TRIES && atomic_load(&h.hellos) == 0; i++)
+    while (atomic_load(&h.hellos) == 0 && patience(&until_hello_s))
         usleep(10000);
     CHECK(atomic_load(&h.hellos) > 0 && atomic_load(&h.fulls) > 0, "who asks for all gets it");
     CHECK(4 * atomic_load(&h.hellos) < 3 * atomic_load(&h.reports) &&
@@ -141,16 +145,16 @@ test_directive(void)
     char key[SIGNATURE_KEY_TEXT_SIZE], text[MESSAGE_BYTES_MAX];
     struct signature_secret secret;
     struct answer a = {.err = ERR_IO};
+    uint64_t until_s = 0;
     struct bus *bus;
     size_t bytes;
 
     must(sem_init(&a.came, 0, 0) == 0 && bus_nats_open(&o, &bus) == ERR_OK);
     e2e_node_key(GATEWAY, &secret, key);
     must(directive_sign(&d, &secret) == ERR_OK && directive_write(&d, text, &bytes) == ERR_OK);
-    for (unsigned i = 0; i < TRIES; i++) { /* until this bus is connected */
-        if (bus_request(bus, SPAN_LIT("iso.ctl.n1"), (struct span){text, bytes}, 5000000000u,
-                        on_reply, &a) == ERR_OK)
-            break;
+    while (bus_request(bus, SPAN_LIT("iso.ctl.n1"), (struct span){text, bytes}, ANSWER_NS, on_reply,
+                       &a) != ERR_OK) { /* until this bus is connected */
+        must(patience(&until_s));
         usleep(10000);
     }
     while (sem_wait(&a.came) != 0)

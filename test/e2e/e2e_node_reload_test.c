@@ -12,12 +12,12 @@
 #include "e2e_node.h"
 #include "e2e_page.h"
 #include "io/clock.h"
+#include "patience.h"
 #include "tap.h"
 #include "wire/directive.h"
 
 #define ENGINE "{url: \"http://127.0.0.1:%u\", kind: openai, slots: 2}"
 #define ASKERS 4u
-#define TRIES  3000u
 
 enum { GATEWAY = 3 }; /* the first byte of its seed */
 
@@ -155,6 +155,7 @@ static void
 test_no_gap(struct e2e_engine *first, struct e2e_engine *second)
 {
     pthread_t askers[ASKERS];
+    uint64_t until_s = 0;
     unsigned before;
 
     e2e_engine_script(first, e2e_good);
@@ -172,7 +173,7 @@ test_no_gap(struct e2e_engine *first, struct e2e_engine *second)
     before = atomic_load(&answers);
     for (unsigned i = 0; i < 10; i++) /* one after the other, without waiting for what they do */
         reload();
-    for (unsigned i = 0; i < TRIES && atomic_load(&answers) < before + 10; i++)
+    while (atomic_load(&answers) < before + 10 && patience(&until_s))
         usleep(10000);
     atomic_store(&is_over, true);
     for (unsigned i = 0; i < ASKERS; i++)
@@ -248,7 +249,9 @@ test_mistakes(struct e2e_engine *engine)
 static bool
 model_comes(const char *model, enum model_state state)
 {
-    for (unsigned i = 0; i < TRIES; i++) {
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
         const struct report *r = e2e_node_report(&node);
         for (size_t k = 0; k < r->model_count; k++) {
             if (span_eq_text(r->models[k].id, model) && r->models[k].state == (uint32_t)state)

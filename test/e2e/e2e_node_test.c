@@ -7,12 +7,12 @@
 
 #include "e2e_node.h"
 #include "e2e_page.h"
+#include "patience.h"
 #include "tap.h"
 #include "wire/keys.h"
 
 #define YAML                                                                                       \
     "auth: none\nengines: [{url: \"http://127.0.0.1:%u\", name: e1, kind: openai, slots: 2}]\n"
-#define TRIES 1000u
 
 static struct e2e_engine *engine;
 static struct e2e_node node;
@@ -20,7 +20,9 @@ static struct e2e_node node;
 static bool
 comes(bool (*is)(const struct report *r))
 {
-    for (unsigned i = 0; i < TRIES; i++) {
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
         if (is(e2e_node_report(&node)))
             return true;
         usleep(10000);

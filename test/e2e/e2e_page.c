@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TRIES 1500u /* of 20 ms: a guard, not a promise */
+#include "patience.h"
 
 bool
 e2e_page_has(uint16_t port, const char *path, const char *text)
@@ -23,7 +23,9 @@ e2e_page_has(uint16_t port, const char *path, const char *text)
 bool
 e2e_page_comes(uint16_t port, const char *path, const char *text)
 {
-    for (unsigned i = 0; i < TRIES; i++) {
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
         if (e2e_page_has(port, path, text))
             return true;
         usleep(20000);
@@ -57,7 +59,9 @@ bool
 e2e_explain_comes(const struct e2e_gateway *g, const char *headers, const char *body,
                   const char *text)
 {
-    for (unsigned i = 0; i < TRIES; i++) {
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
         struct e2e_reply reply;
         bool has;
 
