@@ -386,6 +386,8 @@ test_wake(void)
     e2e_fleet_url(fleet, e2e_fleet_find(fleet, NULL, 0), url, sizeof(url));
     start_node(url, "vllm", "{}");
     CHECK(ready_model(model, sizeof(model)), "a server has a model ready");
+    CHECK(tell(DIRECTIVE_SLEEP, "nobodys", "refused") && chat(model, "") == 200,
+          "a mistyped name puts no other model to sleep");
     CHECK(tell(DIRECTIVE_SLEEP, "", "begun") && model_comes(model, MODEL_DORMANT),
           "it is put to sleep");
     CHECK(chat(model, "model_not_ready") == 503, "and who asks for it is refused");

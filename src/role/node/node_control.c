@@ -26,10 +26,12 @@ refuse(struct control_words *words, const char *text)
 /* ---- What is asked. */
 
 /* At which engine: one that has the model; for a load one where it is not ready yet; without a
- * model, or where nobody has it, the one that there is. NULL: words say why not. */
+ * model, or where nobody has it, the one that there is, but for what an engine does as a whole: a
+ * mistyped name is not to put another model to sleep. NULL: words say why not. */
 static struct node_engine *
 engine_for(struct node *n, const struct directive *d, struct control_words *words)
 {
+    bool is_whole = d->action == DIRECTIVE_SLEEP || d->action == DIRECTIVE_WAKE;
     struct node_engine *found = NULL, *e;
 
     TAILQ_FOREACH (e, &n->engines, link) {
@@ -39,7 +41,7 @@ engine_for(struct node *n, const struct directive *d, struct control_words *word
             (found == NULL || (d->action == DIRECTIVE_LOAD && state != MODEL_READY)))
             found = e;
     }
-    if (found == NULL && node_engines_count(n) == 1)
+    if (found == NULL && node_engines_count(n) == 1 && (d->model.bytes == 0 || !is_whole))
         return TAILQ_FIRST(&n->engines);
     if (found == NULL)
         (void)refuse(words, d->model.bytes > 0 ? "no engine of this node knows this model"
