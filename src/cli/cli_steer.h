@@ -5,7 +5,7 @@
 
 #include "wire/directive.h"
 
-/* Is --node among the options? */
+/* Is it for a node: is --node among the options, or, without --engine, where the gateway is? */
 bool cli_steer_is_meant(int argc, char **argv);
 /* The command, for a node. Returns its exit code. */
 int cli_steer(int argc, char **argv, enum directive_action action);

@@ -8,6 +8,8 @@
 #include "cli/cli_options.h"
 #include "cli/cli_table.h"
 
+#define WORDS_MAX 16u /* lines of what was said; --json has all */
+
 const char cmd_plan_help[] =
     "What nodes were asked to load and unload, by whom, why, and what came of it.\n"
     "\n"
@@ -18,7 +20,7 @@ const char cmd_plan_help[] =
     "headroom: more is expected than the copies take; ready_nowhere; gives_way: another model is\n"
     "worth more there; asked: a person wanted it. WORTH: waiting that it saves (of what gives "
     "way:\n"
-    "costs), in ms a second.\n"
+    "costs), in ms a second. Below: what nodes and engines said, the last first.\n"
     "Exit status: 0 done, 1 no answer, 2 wrong use.\n";
 
 static enum cli_colour
@@ -32,7 +34,7 @@ colour_of(const char *state)
 static void
 print_row(struct cli_table *t, const cJSON *d)
 {
-    const char *state = cli_json_text(d, "state"), *words = cli_json_text(d, "words");
+    const char *state = cli_json_text(d, "state");
     bool is_open = strcmp(state, "begun") == 0;
     char took[CLI_NUMBER_BYTES] = "-";
     double took_ms = cli_json_number(d, is_open ? "ready_in_ms" : "took_ms");
@@ -47,7 +49,46 @@ print_row(struct cli_table *t, const cJSON *d)
     cli_table_number(t, CLI_PLAIN, floor(cli_json_number(d, "asked_ago_ms") / 1e3 + 0.5));
     cli_table_printf(t, CLI_PLAIN, "%s%s", is_open && isfinite(took_ms) ? "left: " : "", took);
     cli_table_number(t, CLI_PLAIN, cli_json_number(d, "worth_ms_s"));
-    cli_table_text(t, CLI_FAINT, words);
+}
+
+static bool
+is_same(const cJSON *a, const cJSON *b)
+{
+    static const char *const keys[] = {"node", "model", "action", "words"};
+    bool same = true;
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        same = same && strcmp(cli_json_text(a, keys[i]), cli_json_text(b, keys[i])) == 0;
+    return same;
+}
+
+/* What nodes and engines said, whole, each once: the last first. */
+static void
+print_words(const cJSON *list)
+{
+    const cJSON *d, *before;
+    unsigned count = 0;
+
+    cJSON_ArrayForEach(d, list)
+    {
+        bool is_told = cli_json_text(d, "words")[0] == '\0' || count == WORDS_MAX;
+
+        for (before = list->child; before != d && !is_told; before = before->next)
+            is_told = is_same(before, d);
+        if (is_told)
+            continue;
+        cli_print(stdout, cli_json_text(d, "node"));
+        fputs(": ", stdout);
+        cli_print(stdout, cli_json_text(d, "action"));
+        fputs(cli_json_text(d, "model")[0] != '\0' ? " " : "", stdout);
+        cli_print(stdout, cli_json_text(d, "model"));
+        fputs(": ", stdout);
+        cli_print(stdout, cli_json_text(d, "words"));
+        putchar('\n');
+        count++;
+    }
+    if (count > 0)
+        putchar('\n');
 }
 
 static void
@@ -58,7 +99,6 @@ print_plan(struct cli_admin *a, const cJSON *json)
         {"WHAT", "", 0, true, false, 0},  {"WHY", "", 0, true, false, 0},
         {"STATE", "", 0, true, false, 0}, {"ASKED", "s ago", 0, false, false, 0},
         {"TOOK", "", 0, true, true, 0},   {"WORTH", "ms/s", 0, false, true, 1},
-        {"", "", 24, true, true, 0},
     };
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "directives"), *d;
     double steered = cli_json_number(json, "nodes_steered");
@@ -72,6 +112,7 @@ print_plan(struct cli_admin *a, const cJSON *json)
         }
         cli_table_print(&t);
         putchar('\n');
+        print_words(list);
     }
     if (steered > 0.0) {
         printf("%.0f node%s steered by this gateway%s\n", steered, steered == 1.0 ? " is" : "s are",

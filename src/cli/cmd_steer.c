@@ -19,7 +19,9 @@
 #define LOOK_NS           200000000 /* between two looks */
 #define TIMEOUT_S_DEFAULT 600u
 #define TIMEOUT_S_MAX     86400u
-#define LINE_BYTES        400u
+#define LINE_BYTES        800u
+#define NAME_BYTES        256u
+#define MODELS_MAX        1024u /* of a node, looked at for a name that was meant */
 
 #define OPTIONS_HELP                                                                               \
     "      --node NAME        the node\n"                                                          \
@@ -192,11 +194,39 @@ print_json(const cJSON *d)
     cJSON_free(text);
 }
 
+/* The model there that was meant, if the node knows none of this name; "": nothing comes near. */
+static void
+guess(struct steering *s, char ret_name[NAME_BYTES])
+{
+    const char *names[MODELS_MAX], *nearest;
+    char path[CLI_ADMIN_PATH_BYTES_MAX];
+    bool is_known = false;
+    size_t count = 0;
+    cJSON *node, *m;
+
+    ret_name[0] = '\0';
+    snprintf(path, sizeof(path), "/network/v1/nodes/%s", s->node);
+    node = s->model[0] != '\0' ? cli_admin_json(&s->admin, path, (struct span){NULL, 0}, NULL)
+                               : NULL;
+    cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(node, "models"))
+    {
+        is_known = is_known || strcmp(cli_json_text(m, "model"), s->model) == 0 ||
+                   strcmp(cli_json_text(m, "engine_name"), s->model) == 0;
+        if (count < MODELS_MAX)
+            names[count++] = cli_json_text(m, "model");
+    }
+    nearest = config_nearest(span_of(s->model), names, count);
+    if (!is_known && nearest != NULL)
+        snprintf(ret_name, NAME_BYTES, "%s", nearest);
+    cJSON_Delete(node);
+}
+
 /* What the last look showed decides; CLI_OK or CLI_FAILED. */
 static int
 conclude(struct steering *s, const cJSON *d, bool in_time)
 {
     const char *state = cli_json_text(d, "state"), *words = cli_json_text(d, "words");
+    char nearest[NAME_BYTES], hinted[LINE_BYTES];
 
     if (s->admin.json)
         print_json(d);
@@ -204,7 +234,10 @@ conclude(struct steering *s, const cJSON *d, bool in_time)
         return succeed(s, d);
     if (!in_time)
         return fail(s, "not within the time; it goes on (--timeout SECONDS)", words);
-    return fail(s, strcmp(state, "silent") == 0 ? "it may have been done" : state, words);
+    guess(s, nearest);
+    snprintf(hinted, sizeof(hinted), "%s%s%s%s", words,
+             nearest[0] != '\0' ? "; did you mean `" : "", nearest, nearest[0] != '\0' ? "`?" : "");
+    return fail(s, strcmp(state, "silent") == 0 ? "it may have been done" : state, hinted);
 }
 
 /* d: the directive as it was when it was asked; freed. */
@@ -261,11 +294,17 @@ ask(struct steering *s)
 bool
 cli_steer_is_meant(int argc, char **argv)
 {
+    bool is_gateways = false; /* where a gateway is makes sense with a node only */
+
     for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--engine") == 0 || strncmp(argv[i], "--engine=", 9) == 0)
+            return false;
         if (strcmp(argv[i], "--node") == 0 || strncmp(argv[i], "--node=", 7) == 0)
             return true;
+        is_gateways = is_gateways || strcmp(argv[i], "--admin") == 0 ||
+                      strncmp(argv[i], "--admin=", 8) == 0;
     }
-    return false;
+    return is_gateways;
 }
 
 static int

@@ -162,6 +162,11 @@ def test_by_hand(world):
     done = run(admin, "load", "nobodys:1b", "--node", "o1")
     t.check(done.returncode == 1 and says(done, "failed", "not found"),
             "what the engine does not have fails in the engine's words", done.stderr)
+    done = run(admin, "unload", "llama3.1:8d", "--node", "o1")
+    t.check(done.returncode == 1 and says(done, "did you mean `%s`?" % OLLAMA), "a mistyped model gets the nearest",
+            done.stderr)
+    done = run(admin, "load", OLLAMA)
+    t.check(done.returncode == 2 and says(done, "which node? --node NAME"), "of which node is asked", done.stderr)
     done = run(admin, "wake", "--node", "o1")
     t.check(done.returncode == 1 and says(done, "refused", "Ollama"), "what it cannot is said",
             done.stderr)
@@ -171,7 +176,12 @@ def test_by_hand(world):
             done.stderr, state)
     t.check(run(admin, "ready", "--node", "o2").returncode == 0, "and its end")
     done = run(admin, "plan")
-    t.check(says(done, "nobodys:1b", "asked", "not found"), "plan shows all of it", done.stdout)
+    t.check(says(done, "nobodys:1b", "asked", "o1: load nobodys:1b: ", "not found"), "plan shows all of it", done.stdout)
+    os.environ["COLUMNS"] = "80"
+    done = run(admin, "plan")
+    t.check(says(done, "o1: unload %s: the model is pinned: unpin it first\n" % OLLAMA),
+            "what was said is whole in a narrow window, too", done.stdout)
+    del os.environ["COLUMNS"]
     t.check(run(admin, "load", "--node", "o1").returncode == 2 and
             run(admin, "load", OLLAMA, "--node", "O 1").returncode == 2 and
             run(admin, "drain", "x", "--node", "o1").returncode == 2, "wrong use is told")
