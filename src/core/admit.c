@@ -110,8 +110,8 @@ retry_ms(float wait_ms)
 }
 
 /* How long those that go before a newcomer of this class will take, itself counted. That nothing
- * was released for long says of the next release alone that it takes long: while a model is loaded,
- * or a full node works off its queue, nothing is, and then all are soon. */
+ * was released for long says of the next release alone that it takes long: a full node works off
+ * its queue, and then all are soon. While the model is being loaded it says nothing. */
 static float
 wait_ms(const struct core *core, const struct request *r)
 {
@@ -119,7 +119,7 @@ wait_ms(const struct core *core, const struct request *r)
     uint32_t ahead = fair_ahead(&core->fair, r->arrived.model, r->arrived.priority);
     float next_ms = m->release_ms;
 
-    if (fair_ahead(&core->fair, r->arrived.model, PRIORITIES_MAX - 1) > 0)
+    if (m->loading_count == 0 && fair_ahead(&core->fair, r->arrived.model, PRIORITIES_MAX - 1) > 0)
         next_ms = max_f(next_ms, ns_to_ms(core->now_ns - m->released_ns));
     return next_ms + (float)ahead * m->release_ms;
 }

@@ -573,7 +573,8 @@ keeps_pace(const struct pool *pool, const struct candidate *c, const struct pred
 }
 
 /* May the request go there now? Those in the buckets of ready ones are not at their limits: it
- * remains to be seen whether its KV fits. */
+ * remains to be seen whether its KV fits. Where the model is being loaded no more may wait than
+ * where it is ready: who is held can still go to the copy that comes first. */
 static bool
 has_room(const struct pool *pool, const struct candidate *c, const struct predict_node *node)
 {
@@ -583,7 +584,7 @@ has_room(const struct pool *pool, const struct candidate *c, const struct predic
         return true;
     if (pool->pace_ms == pool->pace_ms && !keeps_pace(pool, c, node))
         return false;
-    if (pool->room.part == 1.0f &&
+    if (pool->room.part == 1.0f && pool->core->placements[c->placement].state == MODEL_READY &&
         (node->kv_tokens_cap <= 0.0f ||
          node->kv_tokens_used + pool->need_tokens <= node->kv_tokens_cap))
         return true;

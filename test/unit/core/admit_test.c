@@ -319,6 +319,44 @@ test_stall(void)
     world_close(&w);
 }
 
+static void
+is_now(struct world *w, uint32_t node, enum model_state state)
+{
+    world_step(
+        w, (struct event){
+               .kind = EVENT_MODEL,
+               .model = {.node = node, .model = 0, .state = (uint16_t)state, .ready_in_ms = NAN}});
+}
+
+/* A model that is ready nowhere: as many go to where it is loaded as could run there, and one more.
+ * Who is held waits as long as the load takes, and goes to whichever copy comes first. */
+static void
+test_coming(void)
+{
+    struct world w;
+    uint64_t id;
+    bool good = true;
+
+    world_small(&w);
+    is_now(&w, 0, MODEL_ON_DISK);
+    id = fill(&w);
+    is_now(&w, 0, MODEL_LOADING);
+    for (uint32_t i = 0; i < 25; i++) {
+        w.now_ns += 4000 * WORLD_MS;
+        arrive(&w, id + i, plain);
+        good = good && kind(&w, id + i) == ACTION_HOLD;
+    }
+    CHECK(good, "no more go there, and none is turned away in 100 s of loading");
+    is_now(&w, 1, MODEL_READY);
+    for (uint32_t i = 0; i < 2; i++) {
+        w.actions.count = 0;
+        tick_for(&w, 1000);
+        CHECK(kind(&w, id + i) == ACTION_DISPATCH && about(&w, id + i)->dispatch.node == 1,
+              "another copy comes first: those that are held go there in their order");
+    }
+    world_close(&w);
+}
+
 /* While the highest class is about, others leave it room. */
 static void
 test_room_for_higher(void)
@@ -481,6 +519,7 @@ main(void)
     test_held_retry();
     test_shed();
     test_stall();
+    test_coming();
     test_room_for_higher();
     test_pace_for_higher();
     test_left_out();
