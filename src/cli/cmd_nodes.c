@@ -425,7 +425,8 @@ print_models(struct arena *arena, const cJSON *models)
         char requests[CLI_NUMBER_BYTES], slots[CLI_NUMBER_BYTES];
 
         cli_table_printf(&t, CLI_PLAIN, "  %s", cli_json_text(m, "model"));
-        cli_table_text(&t, strcmp(state, "ready") == 0 ? CLI_GOOD : CLI_WARN, state);
+        cli_table_printf(&t, strcmp(state, "ready") == 0 ? CLI_GOOD : CLI_WARN, "%s%s", state,
+                         cli_json_true(m, "pinned") ? ", pinned" : "");
         cli_number(cli_json_number(m, "requests"), requests);
         cli_number(cli_json_number(m, "slots"), slots);
         cli_table_text(&t, CLI_PLAIN, requests);

@@ -32,7 +32,8 @@
  *   GET  /network/v1/nodes            {"nodes": [node], "next": index or null};
  *                                     ?from=INDEX&limit=N
  *
- *   GET  /network/v1/nodes/NAME       a node with "models": [{"model", "engine_name", "state"}]
+ *   GET  /network/v1/nodes/NAME       a node with "models": [{"model", "engine_name", "state",
+ * "pinned"}]
  *
  *   GET  /network/v1/bus              {"configured", "bus": {"connected", "since_ms", ...},
  * "members", "in_fleet", "proven", "silent", "reports", "piggybacks", "hellos", "refused": {reason:

@@ -154,6 +154,7 @@ admin_node(struct admin_call *call)
         admin_put_span(model, "model", fleet->models[s->model].name);
         admin_put_span(model, "engine_name", fleet->names[s->name].text);
         cJSON_AddStringToObject(model, "state", metrics_model_state_name(s->state));
+        cJSON_AddBoolToObject(model, "pinned", s->pinned);
         for (uint32_t p = 0; p < placed_count; p++)
             put_slots(model, &placed[p], n->index, s->model);
         admin_append(models, model);
