@@ -140,6 +140,8 @@ def test_by_hand(world):
     admin = world.admin("gw1")
     done = run(admin, "pin", OLLAMA, "--node", "o1")
     t.check(done.returncode == 0 and says(done, "pinned on o1"), "a model is pinned", done.stderr)
+    done = run(admin, "nodes", "o1")
+    t.check(says(done, "ready, pinned"), "and shown so", done.stdout)
     done = run(admin, "unload", OLLAMA, "--node", "o1")
     t.check(done.returncode == 1 and says(done, "refused", "the model is pinned: unpin it first"),
             "and not unloaded then, in the node's words", done.stdout, done.stderr)
@@ -185,6 +187,26 @@ def test_by_hand(world):
     t.check(run(admin, "load", "--node", "o1").returncode == 2 and
             run(admin, "load", OLLAMA, "--node", "O 1").returncode == 2 and
             run(admin, "drain", "x", "--node", "o1").returncode == 2, "wrong use is told")
+
+
+def test_rival(world, url):
+    """Two nodes with one name hear what is asked of it; without users a NATS server lets both answer."""
+    run(None, "key", "node", "--name", "o1", "-o", world.path("rival.key"))
+    t.write(world.path("rival.yaml"),
+            "key: file:rival.key\nauth: none\nlisten: {public: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\n"
+            "bus: {nats: \"nats://127.0.0.1:%d\"}\nengines: [{url: \"%s\"}]\n"
+            % (t.free_port(), t.free_port(), world.nats, url))
+    world.start("rival", t.PROGRAM, "node", "-f", "rival.yaml")
+    t.check(t.wait_for(lambda: says(run(world.admin("gw1"), "nodes", "o1"), "another node says that it has this name"),
+                       "the other"), "the other one is refused, and shown")
+    seen = []
+
+    def answered():
+        seen.append(run(world.admin("gw1"), "unpin", OLLAMA, "--node", "o1"))
+        return says(seen[-1], "it may have been done", "another node that says it has this name")
+    t.check(t.wait_for(answered, "its answer") and not any(says(done, "another life") for done in seen),
+            "what it answers in the name of the first is not taken", [done.stderr for done in seen])
+    world.end("rival")
 
 
 def test_refused(world):
@@ -310,6 +332,7 @@ def main():
                     "agents come to all gateways")
             test_refused(world)
             test_by_hand(world)
+            test_rival(world, ollamas[0])
             run(world.admin("gw1"), "sleep", "--node", "v3")
             test_who(world)
             test_plan(world)

@@ -13,6 +13,8 @@
 #include "role/gateway/members.h"
 #include "role/gateway/upstream.h"
 
+#define RIVAL_MS 60000.0 /* another node with a name that was heard since */
+
 struct way { /* one on its way: made and freed on the first lane, while the bus has it not its own
               */
     LIST_ENTRY(way) link;
@@ -57,6 +59,17 @@ give_up(struct way *w, bool is_silent, const char *words)
 
 /* ---- The answer. */
 
+/* Did another node that says it has this name answer, first? Then the one that is meant got it,
+ * too. */
+static bool
+is_rivals(const struct way *w, const struct directive_reply *reply)
+{
+    struct member_look look;
+
+    members_look(w->send->gateway->members, span_of(w->node_name), &look);
+    return reply->epoch != look.epoch && look.rival_ago_ms < RIVAL_MS;
+}
+
 static void
 read_answer(struct way *w)
 {
@@ -78,6 +91,8 @@ read_answer(struct way *w)
                (reply.verdict != DIRECTIVE_MALFORMED &&
                 memcmp(reply.nonce, w->nonce, sizeof(w->nonce)) != 0)) {
         give_up(w, true, "what came back is the answer to something else");
+    } else if (is_rivals(w, &reply)) {
+        give_up(w, true, "another node that says it has this name answered for it");
     } else {
         steer_answered(w->send->steer, w->id, &reply);
         way_free(w);
