@@ -195,12 +195,30 @@ on_message(const struct bus_message *m, void *user)
         atomic_store(&w->done, true);
 }
 
+/* Until enough was shown, or somebody ends it, or the server does not let us hear: that it says so
+ * is logged, on standard error. */
+static void
+watch(struct bus_command *c, struct watching *w, const char *pattern, const sigset_t *ends)
+{
+    const struct timespec moment = {.tv_nsec = WATCH_NAP_NS};
+    char quoted[SUBJECT_ROOM + 2];
+    struct bus_state state;
+
+    snprintf(quoted, sizeof(quoted), "\"%s\"", pattern);
+    while (!atomic_load(&w->done) && sigtimedwait(ends, NULL, &moment) < 0) {
+        bus_read_state(c->bus, &state);
+        if (state.connected && strstr(state.error, quoted) != NULL) {
+            atomic_store(&w->failed, true);
+            break;
+        }
+    }
+}
+
 static int
 bus_watch(struct bus_command *c)
 {
-    struct span pattern = c->word != NULL ? span_of(c->word) : SPAN_LIT("iso.>");
+    const char *pattern = c->word != NULL ? c->word : "iso.>";
     struct watching w = {.json = c->json, .left = UINT64_MAX};
-    const struct timespec moment = {.tv_nsec = WATCH_NAP_NS};
     struct bus_state state;
     sigset_t ends;
     int result;
@@ -208,7 +226,7 @@ bus_watch(struct bus_command *c)
     if (c->count != NULL &&
         (span_u64(span_of(c->count), &w.left) != ERR_OK || w.left == 0 || w.left > COUNT_MAX))
         return COMPLAIN(CLI_USAGE, "--count is a number of messages, from 1 to %u", COUNT_MAX);
-    if (!bus_is_pattern(pattern))
+    if (!bus_is_pattern(span_of(pattern)))
         return COMPLAIN(CLI_USAGE,
                         "`%s` is no pattern: words with dots between, * for any word, > "
                         "for all the rest",
@@ -218,9 +236,8 @@ bus_watch(struct bus_command *c)
     result = open_bus(c);
     if (result != CLI_OK)
         return result;
-    must(bus_subscribe(c->bus, pattern, on_message, &w) == ERR_OK);
-    while (!atomic_load(&w.done) && sigtimedwait(&ends, NULL, &moment) < 0)
-        continue;
+    must(bus_subscribe(c->bus, span_of(pattern), on_message, &w) == ERR_OK);
+    watch(c, &w, pattern, &ends);
     bus_read_state(c->bus, &state);
     bus_close(c->bus);
     c->bus = NULL;

@@ -109,6 +109,9 @@ def say(url, subject):
 
 
 def check_watch(url, server, config):
+    code, out, err = run("watch", "--bus", url, "--nkey", "a.nkey", "--name", "a")
+    check(code == 1 and out == "" and 'Permissions Violation for Subscription to "iso.>"' in err,
+          "who may not hear does not wait for ever", out, err)
     child = watch(url, "iso.report.>", "--json", "--count", "1")
     until = time.monotonic() + PATIENCE
     while child.poll() is None and time.monotonic() < until:
