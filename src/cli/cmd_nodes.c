@@ -316,6 +316,12 @@ print_figures(const cJSON *node)
     line("round trip", text);
     cli_milliseconds(cli_json_number(node, "report_age_ms"), text);
     line("report's age", text);
+    if (cli_json_number(node, "ejected_left_ms") >= 0.0) {
+        cli_milliseconds(cli_json_number(node, "ejected_left_ms"), text);
+        printf("  %-12s it failed too often, the last time with `", "ejected");
+        cli_print(stdout, cli_json_text(node, "ejected_for"));
+        printf("`: out for %s more, or less\n", text);
+    }
     if (cli_json_number(node, "silent_ms") >= 0.0) {
         cli_milliseconds(cli_json_number(node, "silent_ms"), text);
         printf("  %-12s for %s, and it does not answer\n", "silent", text);

@@ -105,6 +105,8 @@ struct node_view {
     float running, waiting, queue_tokens, kv_tokens_used, kv_tokens_cap;
     float rtt_ms, residual, spread, p_fail; /* residual: learned factor on times */
     uint32_t ejected;                       /* 1: out for failures */
+    uint32_t ejected_for;                   /* the last of them, an enum failure */
+    float ejected_left_ms;                  /* at most so long; NAN: it is not out */
     float silent_ms;         /* nothing is heard of it, and it does not answer; NAN: something is */
     uint32_t changes;        /* times that its speed changed at once */
     float changed_ago_ms;    /* since the last of them; NAN: never */

@@ -64,6 +64,16 @@ ago_ms(uint64_t then_ns, uint64_t now_ns)
 }
 
 static void
+view_ejected(const struct node_cold *cold, uint64_t now_ns, struct node_view *v)
+{
+    v->ejected = 1;
+    v->ejected_for = cold->ejected_for;
+    v->ejected_left_ms = 0.0f;
+    if (cold->ejected_until_ns > now_ns)
+        v->ejected_left_ms = ns_to_ms(cold->ejected_until_ns - now_ns);
+}
+
+static void
 view_claims(const struct node_cold *cold, uint64_t now_ns, struct node_view *v)
 {
     const struct claim *c = &cold->claim;
@@ -103,10 +113,12 @@ view_node(const struct core *core, uint64_t now_ns, uint32_t node, struct node_v
         .residual = hot->residual,
         .spread = hot->spread,
         .p_fail = (float)hot->p_fail / SHARE_ONE,
+        .ejected_left_ms = NAN,
     };
     view_claims(cold, now_ns, v);
     v->silent_ms = suspicion_silent_ms(core, now_ns, node);
-    v->ejected = (hot->flags & NODE_FLAG_EJECTED) != 0;
+    if ((hot->flags & NODE_FLAG_EJECTED) != 0)
+        view_ejected(cold, now_ns, v);
     v->changes = cold->changes;
     v->changed_ago_ms = cold->changes > 0 && now_ns >= cold->changed_ns
                             ? ns_to_ms(now_ns - cold->changed_ns)

@@ -83,7 +83,7 @@ def candidate(name, why, cost_ms, net_ms=10, queue_ms=0, priced=True):
 
 LONG = "a-node-with-a-very-long-name-in-the-middle-of-nowhere-0001"
 EVIL = "m\x1b[2J\u202e\u9eb7\x9b1m"
-NODES = [node("b-2", "us-east", ejected=True), node("b-1", "us-east", state="drain"),
+NODES = [node("b-2", "us-east", ejected=True, ejected_for="5xx", ejected_left_ms=21000), node("b-1", "us-east", state="drain"),
          node("b-3", "us-east", engine="unknown", models_ready=0),
          node(LONG, "eu-west", report_age_ms=None)]
 REGIONS_READY = [{"region": "us-east", "absent": 0, "downloading": 0, "on_disk": 0, "loading": 2,
@@ -363,7 +363,7 @@ def check_nodes(s):
           "--json joins the pages")
     code, out, _ = run("nodes", "b-2", "--admin", s.url)
     check(code == 0 and out.startswith("b-2: ejected\n") and "http://10.0.0.1:8000" in out
-          and "\x1b" not in out and "tiny" in out, "one node", out)
+          and "\x1b" not in out and "tiny" in out and "with `5xx`: out for 21" in out, "one node", out)
     _, out, _ = run("nodes", "b-2", "--json", "--admin", s.url)
     check(json.loads(out)["node"] == "b-2", "one node as JSON")
     mute = {**NODES[0], "ejected": False, "silent_ms": 41000, "models": []}

@@ -67,8 +67,9 @@
  * "broke_requests_s", "error_percent"} (null: not tested)}.
  *
  * node: {"node", "index", "url", "engine", "region", "operator", "site", "gpu", "state", "ejected",
- * "silent_ms", "slots", "own_outstanding", "report_age_ms", "running", "waiting", "queue_tokens",
- * "kv_tokens_used", "kv_tokens_cap", "rtt_ms", "residual", "p_fail", "word": 0..1, "claims":
+ * "ejected_for" (the last failure, where it is out), "ejected_left_ms", "silent_ms", "slots",
+ * "own_outstanding", "report_age_ms", "running", "waiting", "queue_tokens", "kv_tokens_used",
+ * "kv_tokens_cap", "rtt_ms", "residual", "p_fail", "word": 0..1, "claims":
  * {"tested", "broken": {claim: times}, "first_ago_ms", "last_ago_ms", and of the last that was
  * broken "last": claim, "said", "came"}, "prefill_tok_s", "decode_tok_s", "free_prefill_tok_s",
  * "free_decode_tok_s", "models_ready", "source": "config", "bus" or "config+bus", "proven",

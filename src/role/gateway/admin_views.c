@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "role/failure.h"
 #include "role/gateway/admin.h"
 #include "role/gateway/members.h"
 
@@ -46,6 +47,9 @@ node_json(struct lane *lane, const struct fleet *fleet, const struct node_view *
     admin_put_span(json, "gpu", roster->classes.list[n->class]);
     cJSON_AddStringToObject(json, "state", metrics_node_state_name(v->state));
     cJSON_AddBoolToObject(json, "ejected", v->ejected != 0);
+    if (v->ejected != 0)
+        cJSON_AddStringToObject(json, "ejected_for", failure_name(v->ejected_for));
+    admin_put_number(json, "ejected_left_ms", (double)v->ejected_left_ms);
     admin_put_number(json, "silent_ms", (double)v->silent_ms);
     cJSON_AddNumberToObject(json, "slots", v->slots);
     cJSON_AddNumberToObject(json, "own_outstanding", v->own_outstanding);

@@ -190,6 +190,9 @@ test_reach(uint32_t failure)
         world_step(&w,
                    (struct event){.kind = EVENT_PROBE, .probe = {.node = 0, .failure = failure}});
     CHECK(view(&w, 0).ejected == 1, "four straight failures put a node out");
+    CHECK(view(&w, 0).ejected_for == failure && view(&w, 0).ejected_left_ms == 30000.0f &&
+              isnan(view(&w, 1).ejected_left_ms),
+          "why, and how long, is shown");
     CHECK(world_arrive(&w, 1, 0) == 1, "nobody is sent there");
     world_step(&w, (struct event){.kind = EVENT_PROBE, .probe = {.node = 0}});
     CHECK(world_arrive(&w, 2, 0) == 0, "a node that could not be reached and answers is back");
