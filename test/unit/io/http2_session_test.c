@@ -164,10 +164,23 @@ h2_turn(struct h2 *h)
         h->c.ended = true;
 }
 
+/* Until "/later" waits for its answer. */
+static void
+await_waiting(struct h2 *h)
+{
+    uint64_t until_s = 0;
+
+    while (h->f->waiting == NULL && patience(&until_s))
+        h2_turn(h);
+    must(h->f->waiting != NULL);
+}
+
 static bool
 await_closed(struct h2 *h, int32_t id)
 {
-    for (unsigned i = 0; i < PASSES_MAX && !stream_at(h, id)->closed && !h->c.ended; i++)
+    uint64_t until_s = 0;
+
+    while (!stream_at(h, id)->closed && !h->c.ended && patience(&until_s))
         h2_turn(h);
     return stream_at(h, id)->closed;
 }
@@ -175,7 +188,9 @@ await_closed(struct h2 *h, int32_t id)
 static bool
 await_end(struct h2 *h)
 {
-    for (unsigned i = 0; i < PASSES_MAX && !h->c.ended; i++)
+    uint64_t until_s = 0;
+
+    while (!h->c.ended && patience(&until_s))
         h2_turn(h);
     return h->c.ended;
 }
@@ -390,8 +405,7 @@ test_waiting_answer(void)
     h = open_h2_with(&f, false);
     must(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, &no_window, 1) == 0);
     id = ask(h, "GET", "/later", (struct span){"", 0});
-    for (unsigned i = 0; i < 100 && f.waiting == NULL; i++)
-        h2_turn(h);
+    await_waiting(h);
     http_response_start(f.waiting, 200, NULL, 0);
     for (unsigned i = 0; i < 6; i++)
         http_response_write(f.waiting, (struct span){part, sizeof(part)});
@@ -448,6 +462,7 @@ test_slow_stream(void)
     const nghttp2_settings_entry no_window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0};
     struct http_server_limits limits = usual_limits();
     int32_t id, later;
+    uint64_t until_s = 0;
     struct fixture f;
     struct h2 *h;
 
@@ -458,13 +473,12 @@ test_slow_stream(void)
     must(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, &no_window, 1) == 0);
     f.stream_left = BIG_BYTES;
     later = ask(h, "GET", "/later", (struct span){"", 0});
-    for (unsigned i = 0; i < 100 && f.waiting == NULL; i++)
-        h2_turn(h);
+    await_waiting(h);
     must(nghttp2_submit_window_update(h->session, NGHTTP2_FLAG_NONE, later, 10) == 0);
     http_response_start(f.waiting, 200, NULL, 0);
     http_response_write(f.waiting, SPAN_LIT("p"));
     id = ask(h, "GET", "/stream", (struct span){"", 0});
-    for (unsigned i = 0; i < PASSES_MAX && !stream_at(h, id)->closed && !h->c.ended; i++) {
+    for (unsigned i = 0; !stream_at(h, id)->closed && !h->c.ended && patience(&until_s); i++) {
         if (i % 100 == 99)
             must(nghttp2_submit_window_update(h->session, NGHTTP2_FLAG_NONE, id, 1) == 0);
         h2_turn(h);
@@ -487,6 +501,7 @@ test_slow_connection(void)
 {
     const nghttp2_settings_entry wide = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 20000000};
     struct http_server_limits limits = usual_limits();
+    uint64_t until_s = 0;
     char bytes[100];
     struct fixture f;
     struct h2 *h;
@@ -503,7 +518,7 @@ test_slow_connection(void)
     f.stream_left = 20000000;
     (void)ask(h, "GET", "/later", (struct span){"", 0});
     (void)ask(h, "GET", "/stream", (struct span){"", 0});
-    for (unsigned i = 0; i < PASSES_MAX && http_server_connections(f.server) > 0; i++) {
+    while (http_server_connections(f.server) > 0 && patience(&until_s)) {
         (void)recv(h->c.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
         h2_turn(h);
     }
@@ -560,8 +575,7 @@ test_leaving(void)
     open_fixture(&f, usual_limits());
     h = open_h2(&f);
     id = ask(h, "GET", "/later", (struct span){"", 0});
-    for (unsigned i = 0; i < 100 && f.waiting == NULL; i++)
-        h2_turn(h);
+    await_waiting(h);
     must(nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL) == 0);
     h2_turn(h);
     CHECK(await_log(&f, "request;gone;") && http_server_exchanges(f.server) == 0,
@@ -577,6 +591,7 @@ test_leaving(void)
 static void
 test_drain(void)
 {
+    uint64_t until_s = 0;
     struct fixture f;
     struct h2 *h;
     int32_t id, late;
@@ -584,13 +599,12 @@ test_drain(void)
     open_fixture(&f, usual_limits());
     h = open_h2(&f);
     id = ask(h, "GET", "/later", (struct span){"", 0});
-    for (unsigned i = 0; i < 100 && f.waiting == NULL; i++)
-        h2_turn(h);
+    await_waiting(h);
     http_server_drain(f.server, 0);
     late = ask(h, "POST", "/x", SPAN_LIT("was on its way"));
     CHECK(await_closed(h, late) && stream_at(h, late)->status == 200,
           "what was on its way is answered");
-    for (unsigned i = 0; i < PASSES_MAX && (!h->goaway || h->goaway_last != late); i++)
+    while ((!h->goaway || h->goaway_last != late) && patience(&until_s))
         h2_turn(h);
     CHECK(h->goaway && h->goaway_code == 0 && h->goaway_last == late, "GOAWAY names the last");
     http_respond(f.waiting, 200, NULL, 0, SPAN_LIT("now"));

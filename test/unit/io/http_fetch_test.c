@@ -26,11 +26,12 @@ fetch(struct http_fetch *f, const char *text, enum after after, uint64_t limit)
 {
     const struct step step = {text, after};
     const struct http_call_limits limits = {.body_bytes_max = limit};
+    uint64_t until_s = 0;
 
     begin(&step, 1);
     overs = 0;
     must(http_fetch_start(f, target, &plain, &limits) == ERR_OK);
-    for (unsigned i = 0; i < PASSES_MAX && overs == 0; i++)
+    while (overs == 0 && patience(&until_s))
         pass();
     finish();
 }

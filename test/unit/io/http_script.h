@@ -14,12 +14,12 @@
 #include <unistd.h>
 
 #include "io/http_client.h"
+#include "patience.h"
 
 #define MS         1000000u
 #define PEERS_MAX  128u
 #define STEPS_MAX  6u
 #define BODY_BYTES (1024u * 1024u)
-#define PASSES_MAX 5000u /* of 10 ms at most: a test that hangs ends */
 
 /* ---- The server. */
 
@@ -393,7 +393,9 @@ static const struct http_call_fn probe_fn = {on_sent, on_head, on_data, on_end, 
 static bool
 wait_for(const struct probe *p)
 {
-    for (unsigned i = 0; i < PASSES_MAX && !p->done && !p->cancelled; i++)
+    uint64_t until_s = 0;
+
+    while (!p->done && !p->cancelled && patience(&until_s))
         pass();
     return p->done || p->cancelled;
 }

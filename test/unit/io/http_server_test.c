@@ -395,8 +395,7 @@ test_drain(void)
     busy = connect_to(&f);
     send_to(&f, &busy, SPAN_LIT("GET /later HTTP/1.1\r\n" H "\r\n"));
     CHECK(await_log(&f, "request;"), "one is busy");
-    for (int i = 0; i < PASSES_MAX && http_server_connections(f.server) < 3; i++)
-        loop_pass(f.loop, 1000000);
+    must(await_connections(&f, 3));
     must(send(unread.fd, "GET / HTTP/1.1\r\n" H "\r\n", 27, 0) ==
          27); /* not seen by the loop yet */
     http_server_drain(f.server, 0);
@@ -432,8 +431,7 @@ test_drain_with_grace(void)
     send_to(&f, &streaming, SPAN_LIT("GET /stream HTTP/1.1\r\n" H "\r\n"));
     CHECK(await(&f, &streaming, ALL, 1) && !has(&streaming, "connection: close"),
           "a stream whose head said that the connection is kept");
-    for (int i = 0; i < PASSES_MAX && http_server_connections(f.server) < 3; i++)
-        loop_pass(f.loop, 1000000);
+    must(await_connections(&f, 3));
     http_server_drain(f.server, 60 * (uint64_t)SECOND_NS);
     turn(&f, 20);
     CHECK(http_server_connections(f.server) == 3, "nobody is turned away");
@@ -538,8 +536,7 @@ test_address_limit(void)
           "a third one is told the limit, and closed");
     CHECK(http_server_connections(f.server) == 2, "the two stay");
     close_client(&a);
-    for (int i = 0; i < PASSES_MAX && http_server_connections(f.server) == 2; i++)
-        loop_pass(f.loop, 1000000);
+    must(await_connections(&f, 1));
     close_client(&c);
     c = connect_to(&f);
     CHECK(send_to(&f, &c, SPAN_LIT("GET /a HTTP/1.1\r\n" H "\r\n")) && await(&f, &c, "200 OK", 1),

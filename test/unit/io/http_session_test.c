@@ -197,8 +197,7 @@ test_buffers_limit(void)
     turn(&f, 10);
     CHECK(atomic_load(&counted) == 6000, "an announced length is the most that is taken");
     close_client(&c);
-    for (int i = 0; i < PASSES_MAX && http_server_connections(f.server) > 0; i++)
-        loop_pass(f.loop, 1000000);
+    must(await_connections(&f, 0));
     CHECK(atomic_load(&counted) == 5000, "given back by a client that leaves");
     close_fixture(&f);
 }
@@ -331,6 +330,7 @@ test_pace(void)
 {
     struct http_server_limits limits = usual_limits();
     struct client slow, patient;
+    uint64_t until_s = 0;
     char bytes[1000];
     struct fixture f;
 
@@ -345,7 +345,7 @@ test_pace(void)
     http_response_start(f.waiting, 200, NULL, 0);
     slow = connect_to(&f);
     send_to(&f, &slow, SPAN_LIT("GET /stream HTTP/1.1\r\n" H "\r\n"));
-    for (int i = 0; i < PASSES_MAX && strstr(f.log, "slow") == NULL; i++) {
+    for (int i = 0; strstr(f.log, "slow") == NULL && patience(&until_s); i++) {
         if (i % 20 == 0)
             http_response_write(f.waiting, SPAN_LIT("p"));
         (void)recv(slow.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
@@ -500,8 +500,7 @@ test_share(void)
           "another one that its share has no room for");
     close_client(&c);
     close_client(&d);
-    for (int i = 0; i < PASSES_MAX && http_server_connections(f.server) > 0; i++)
-        loop_pass(f.loop, 1000000);
+    must(await_connections(&f, 0));
     CHECK(share.bytes == 0 && total == 0, "all is given back");
     close_fixture(&f);
 }
