@@ -18,7 +18,7 @@
 
 #define PORT_FROM 20000u
 #define PORTS     12000u
-#define WAIT_MS   30000 /* a guard */
+#define WAIT_MS   60000 /* a guard */
 
 static const char *
 program(void)

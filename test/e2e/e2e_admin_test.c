@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "e2e.h"
+#include "patience.h"
 #include "tap.h"
 
 static struct e2e_engine *engine;
@@ -28,7 +29,9 @@ page_contains(uint16_t port, const char *path, const char *headers, unsigned sta
 static bool
 page_comes(uint16_t port, const char *path, const char *text)
 {
-    for (unsigned i = 0; i < 1000; i++) {
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
         struct e2e_reply reply;
         bool good;
         e2e_ask(port, "GET", path, "", "", &reply);

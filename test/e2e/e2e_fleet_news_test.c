@@ -9,6 +9,7 @@
 
 #include "e2e_fleet.h"
 #include "e2e_page.h"
+#include "patience.h"
 #include "tap.h"
 
 #define NODES      8u
@@ -38,7 +39,9 @@ candidates_now(void)
 static bool
 candidates_become(unsigned count)
 {
-    for (unsigned i = 0; i < 6000 && candidates_now() != count; i++)
+    uint64_t until_s = 0;
+
+    while (candidates_now() != count && patience(&until_s))
         usleep(10000);
     return candidates_now() == count;
 }
@@ -79,7 +82,9 @@ age_ms(void)
 static bool
 ages(void)
 {
-    for (unsigned i = 0; i < 3000 && age_ms() < 6000.0; i++)
+    uint64_t until_s = 0;
+
+    while (age_ms() < 6000.0 && patience(&until_s))
         usleep(20000);
     return age_ms() >= 6000.0;
 }

@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "e2e.h"
 #include "e2e_page.h"
+#include "patience.h"
 #include "tap.h"
 
 #define TURNS_MAX    6000u /* of 10 ms: a client that is served for so long is not cut off */
@@ -107,10 +108,11 @@ static bool
 file_has(const char *path, const char *text)
 {
     char *all = calloc(1, TAKEN_MAX);
+    uint64_t until_s = 0;
     bool has = false;
 
     must(all != NULL);
-    for (unsigned i = 0; i < 500 && !has; i++) { /* it is written by a thread of its own */
+    while (!has && patience(&until_s)) { /* it is written by a thread of its own */
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         must(fd >= 0 && read(fd, all, TAKEN_MAX - 1) >= 0);
         close(fd);

@@ -14,6 +14,7 @@
 #include "e2e_page.h"
 #include "io/bus_nats.h"
 #include "nats_server.h"
+#include "patience.h"
 #include "tap.h"
 
 #define GATEWAY_SEED 3
@@ -307,13 +308,14 @@ test_plan(void)
 static void
 test_stop(void)
 {
-    unsigned before = heard(), i;
+    unsigned before = heard();
+    uint64_t until_s = 0;
 
     set_mode(MUTE);
     bus_node_restart(&node);
     CHECK(e2e_wait_ready(&gateway, 1) && ask("load", LOAD) > 0 && ask("drain", "{}") > 0,
           "two that wait for answers");
-    for (i = 0; i < 100 && heard() < before + 2; i++)
+    while (heard() < before + 2 && patience(&until_s))
         usleep(100000);
     CHECK(heard() == before + 2, "are heard");
     e2e_gateway_stop(&gateway);

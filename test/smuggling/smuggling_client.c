@@ -13,20 +13,19 @@
 
 #include "base/must.h"
 #include "e2e.h"
+#include "patience.h"
 #include "smuggling_case.h"
-
-#define PATIENCE_S 30 /* a guard, not a promise */
 
 void
 smuggling_client_open(struct smuggling_client *c, uint16_t port)
 {
-    const struct timeval patience = {.tv_sec = PATIENCE_S};
+    const struct timeval wait = {.tv_sec = PATIENCE_S};
     const int one = 1;
 
     c->fd = e2e_connect(port);
     c->at = c->bytes = 0;
     must(setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0);
-    must(setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
+    must(setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == 0);
 }
 
 void

@@ -10,11 +10,11 @@
 
 #include "base/must.h"
 #include "e2e.h"
+#include "patience.h"
 #include "smuggling_case.h"
 
 #define OPENING_BYTES_MAX   256u /* preface and SETTINGS */
 #define FIELDS_MAX          (SMUGGLING_FIELDS_MAX + 4u)
-#define PATIENCE_S          30
 #define SEND_HEAD_BYTES_MAX 1048576u
 
 struct client {
@@ -124,7 +124,7 @@ send_frames(struct client *c, enum smuggling_cut cut)
 static void
 open_client(struct client *c, uint16_t port)
 {
-    const struct timeval patience = {.tv_sec = PATIENCE_S};
+    const struct timeval wait = {.tv_sec = PATIENCE_S};
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option;
     char opening[OPENING_BYTES_MAX];
@@ -134,7 +134,7 @@ open_client(struct client *c, uint16_t port)
     const int one = 1;
 
     *c = (struct client){.fd = e2e_connect(port)};
-    must(setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
+    must(setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == 0);
     must(setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0);
     must(nghttp2_session_callbacks_new(&callbacks) == 0 && nghttp2_option_new(&option) == 0);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);

@@ -21,7 +21,7 @@
 #include "tap.h"
 
 #define SECOND_NS     UINT64_C(1000000000)
-#define WAIT_MS       30000               /* a guard: for other threads */
+#define WAIT_MS       60000               /* a guard: for other threads */
 #define POLL_PAUSE_NS (UINT64_C(1) << 60) /* nobody is asked: answers are the test's */
 #define PORT          1u                  /* nobody is there */
 
