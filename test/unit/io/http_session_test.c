@@ -1,6 +1,9 @@
 /* http_session_test - one connection over its life: one request after the other and many at once,
  * requests in pieces, large bodies, clients that leave, do not read, or are slow. Times of limits
  * are small, and only what comes of them is checked, never when. */
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include "http_server_fixture.h"
 
 static void
@@ -50,6 +53,18 @@ test_pipelining(void)
     close_fixture(&f);
 }
 
+/* Until what was sent is with the server's kernel, which may be busy with others. */
+static void
+await_arrival(const struct client *c)
+{
+    uint64_t until_s = 0;
+    int left = 1;
+
+    while (ioctl(c->fd, SIOCOUTQ, &left) == 0 && left > 0 && patience(&until_s))
+        usleep(1000);
+    must(left == 0);
+}
+
 #define CROWD      60u
 #define CROWD_EACH 40u
 #define TURNS_MAX  64u /* of pipelined requests in a pass */
@@ -71,11 +86,13 @@ test_turns(void)
     for (size_t i = 0; i < CROWD; i++) {
         crowd[i] = connect_to(&f);
         must(send(crowd[i].fd, many, bytes, 0) == (ssize_t)bytes);
+        await_arrival(&crowd[i]);
     }
     c = connect_to(&f);
     while (f.requests < CROWD) /* the first of each */
         loop_pass(f.loop, 1000000);
     must(send(c.fd, request, sizeof(request) - 1, 0) > 0);
+    await_arrival(&c);
     for (unsigned i = 0; i < 5; i++) {
         before = f.requests;
         loop_pass(f.loop, 0);
