@@ -15,8 +15,8 @@
 #include "io/log.h"
 #include "role/roster.h"
 #include "wire/json.h"
-#include "wire/message.h"
 #include "wire/message_proof.h"
+#include "wire/notice.h"
 #include "wire/report.h"
 
 #define RING_MAX        256u /* messages: a full report of as many models as there can be fits */
@@ -28,8 +28,7 @@
 #define PAUSE_NS        500000000u /* after the first failure; then twice as long each time */
 #define PAUSE_DOUBLINGS 4u
 #define LOG_NS          10000000000u /* between two words about why one does not hear us */
-#define WORDS_BYTES_MAX 300u
-#define WHY_BYTES       (REPORT_TEXT_BYTES_MAX + WORDS_BYTES_MAX + sizeof(": "))
+#define WHY_BYTES       (NOTICE_VERDICT_BYTES_MAX + NOTICE_WORDS_BYTES_MAX + sizeof(": "))
 
 struct said { /* a message */
     char kind[KIND_BYTES_MAX];
@@ -104,33 +103,6 @@ failed(struct told *t, const char *why)
 
 /* ---- Answers. */
 
-struct answer { /* {"verdict":"unannounced","words":"...","want":"hello"} */
-    struct span verdict;
-    uint32_t want;
-};
-
-enum { WANT_NOTHING, WANT_HELLO, WANT_FULL, WANT_COUNT };
-
-static const char *const want_words[WANT_COUNT] = {"", "hello", "full"};
-static const struct message_field answer_fields[] = {
-    {.name = "verdict",
-     .type = MESSAGE_TEXT,
-     .required = true,
-     .offset = offsetof(struct answer, verdict),
-     .max = REPORT_TEXT_BYTES_MAX},
-    {.name = "want",
-     .type = MESSAGE_WORD,
-     .offset = offsetof(struct answer, want),
-     .min = WANT_COUNT,
-     .words = want_words},
-    {.name = NULL},
-};
-/* The words are for people: where they cannot be read, the rest holds all the same. */
-static const struct message_field words_fields[] = {
-    {.name = "words", .type = MESSAGE_TEXT, .required = true, .max = WORDS_BYTES_MAX},
-    {.name = NULL},
-};
-
 /* What came late or twice is no news to it, and no harm. */
 static bool
 is_late(struct span verdict)
@@ -140,14 +112,13 @@ is_late(struct span verdict)
 
 /* False: why not, in words. */
 static bool
-is_heard(struct told *t, struct answer *ret_answer, char why[WHY_BYTES])
+is_heard(struct told *t, struct notice *ret_answer, char why[WHY_BYTES])
 {
     struct message_error error;
     const struct span text = {t->answer, t->fetch.bytes};
-    struct span words = {NULL, 0};
 
     memset(t->answer + t->fetch.bytes, 0, JSON_PADDING);
-    if (message_read(text, answer_fields, ret_answer, &error) != ERR_OK) {
+    if (notice_read(text, ret_answer, &error) != ERR_OK || ret_answer->verdict.bytes == 0) {
         if (t->fetch.status == 404)
             snprintf(why, WHY_BYTES,
                      "nothing takes messages there (status 404): is it a gateway's public side, "
@@ -157,18 +128,17 @@ is_heard(struct told *t, struct answer *ret_answer, char why[WHY_BYTES])
                      t->fetch.status);
         return false;
     }
-    if (message_read(text, words_fields, &words, &error) != ERR_OK)
-        words.bytes = 0;
     snprintf(why, WHY_BYTES, "%.*s%s%.*s", (int)ret_answer->verdict.bytes, ret_answer->verdict.data,
-             words.bytes > 0 ? ": " : "", (int)words.bytes, words.bytes > 0 ? words.data : "");
-    return t->fetch.status == 200 || ret_answer->want != WANT_NOTHING ||
+             ret_answer->words.bytes > 0 ? ": " : "", (int)ret_answer->words.bytes,
+             ret_answer->words.bytes > 0 ? ret_answer->words.data : "");
+    return t->fetch.status == 200 || ret_answer->want != NOTICE_NOTHING ||
            is_late(ret_answer->verdict);
 }
 
 static void
 answered(struct told *t)
 {
-    struct answer a = {.want = WANT_NOTHING};
+    struct notice a = {.want = NOTICE_NOTHING};
     bool was_greeting = t->is_greeting;
     char why[WHY_BYTES];
 
@@ -176,7 +146,7 @@ answered(struct told *t)
         failed(t, why);
         return;
     }
-    if (was_greeting && a.want == WANT_HELLO) { /* it does not take it: not over and over */
+    if (was_greeting && a.want == NOTICE_HELLO) { /* it does not take it: not over and over */
         failed(t, "it does not take our hello");
         return;
     }
@@ -187,8 +157,8 @@ answered(struct told *t)
     t->is_away = t->is_greeting = false;
     t->was_heard = true;
     t->failures = 0;
-    t->is_greeting = a.want == WANT_HELLO;
-    if ((was_greeting || a.want == WANT_FULL) && t->poster->options.wish != NULL)
+    t->is_greeting = a.want == NOTICE_HELLO;
+    if ((was_greeting || a.want == NOTICE_FULL) && t->poster->options.wish != NULL)
         t->poster->options.wish(t->poster->options.user);
     go_on(t);
 }

@@ -243,8 +243,14 @@ test_asks(void)
           "who was missed is asked for all");
     bus_node_report(&n, true);
     CHECK(wait_page(&gateway, "/network/v1/nodes/n9", "\"seq\":3", true), "and tells it");
+    must(bus_publish(bus, SPAN_LIT("iso.hello.n9"), SPAN_LIT("{\"v\":1}")) == ERR_OK);
+    CHECK(BUS_BOX_WAIT(&box, box.messages == 3) &&
+              strstr(box.body, "{\"words\":\"epoch: it is missing\"") != NULL,
+          "who is refused is told why");
+    must(bus_publish(bus, SPAN_LIT("iso.hello.n9"), SPAN_LIT("{\"v\":1}")) == ERR_OK);
     bus_node_gone(&n);
     CHECK(wait_page(&gateway, "/network/v1/nodes/n9", "node_not_found", true), "it goes");
+    CHECK(BUS_BOX_WAIT(&box, box.messages == 3), "and was told once");
 }
 
 /* ---- Who tells everything by itself is not asked. */
@@ -422,7 +428,7 @@ test_lies(void)
     must(bus_publish(bus, SPAN_LIT("iso.hello.n2"), (struct span){text, bytes}) == ERR_OK);
     CHECK(wait_page(&gateway, "/network/v1/bus", "\"bad_signature\":1", true), "forged");
     must(bus_publish(bus, SPAN_LIT("iso.report.x.n0"), SPAN_LIT("{\"v\":1")) == ERR_OK);
-    CHECK(wait_page(&gateway, "/network/v1/bus", "\"malformed\":1", true), "malformed");
+    CHECK(wait_page(&gateway, "/network/v1/bus", "\"malformed\":3", true), "malformed");
     bytes = bus_node_report_text(&nodes[0], false, text);
     must(bus_publish(bus, SPAN_LIT("iso.report.x.n1"), (struct span){text, bytes}) == ERR_OK);
     CHECK(wait_page(&gateway, "/network/v1/bus", "\"wrong_name\":1", true), "under another's name");

@@ -113,6 +113,31 @@ test_asked(void)
     bus_close(bus);
 }
 
+/* A gateway refuses what the node says: it counts, and its log says why. */
+static void
+test_not_heard(void)
+{
+    const struct bus_nats_options o = {.name = SPAN_LIT("gw"), .url = span_of(server.url)};
+    struct e2e_reply reply;
+    uint64_t until_s = 0;
+    double count = 0.0;
+    struct bus *bus;
+
+    must(bus_nats_open(&o, &bus) == ERR_OK);
+    while (count < 1.0 && patience(&until_s)) {
+        (void)bus_publish(
+            bus, SPAN_LIT("iso.ctl.n1"),
+            SPAN_LIT("{\"words\":\"its record has expired\",\"v\":1,\"gateway\":\"gw\","
+                     "\"verdict\":\"expired\"}"));
+        usleep(20000);
+        e2e_ask(node.admin_port, "GET", "/metrics", "", "", &reply);
+        count = e2e_number(reply.body, "\nisochrone_node_not_heard_total ");
+        e2e_reply_fini(&reply);
+    }
+    CHECK(count >= 1.0, "a gateway that does not hear the node tells it");
+    bus_close(bus);
+}
+
 /* ---- Directives. */
 
 struct answer {
@@ -202,6 +227,7 @@ main(void)
     CHECK(e2e_wait_ready(&gateway, 1), "another life of it is there");
     CHECK(ask() == 200, "and takes requests");
     test_asked();
+    test_not_heard();
     test_directive();
     e2e_node_stop(&node);
     e2e_gateway_stop(&gateway);

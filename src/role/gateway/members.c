@@ -817,8 +817,14 @@ on_message(const struct bus_message *message, enum members_kind kind, struct mem
                                          .body = message->body,
                                          .is_by_subject = true};
 
-    if (config_is_name(said.name))
-        members_take(m, &said, &answer);
+    if (!config_is_name(said.name))
+        return;
+    members_take(m, &said, &answer);
+    if (report_verdict_is_taken((enum report_verdict)answer.verdict))
+        return;
+    members_lock(m);
+    members_tell(m, said.name, &answer);
+    members_unlock(m);
 }
 
 /* Reports, and the chain over them, which alone has a head. */

@@ -8,6 +8,7 @@
 #include "io/clock.h"
 #include "io/log.h"
 #include "role/gateway/members_state.h"
+#include "wire/notice.h"
 
 /* ---- Words. */
 
@@ -73,32 +74,63 @@ members_kind_parse(struct span word, enum members_kind *ret_kind)
 
 /* ---- A message was judged. */
 
+static void
+notify(struct members *m, struct span name, const struct notice *notice)
+{
+    char subject[BUS_SUBJECT_BYTES_MAX], text[MESSAGE_BYTES_MAX];
+    size_t bytes;
+
+    snprintf(subject, sizeof(subject), "iso.ctl.%.*s", (int)name.bytes, name.data);
+    if (notice_write(notice, text, &bytes) != ERR_OK ||
+        bus_publish(m->bus, span_of(subject), (struct span){text, bytes}) != ERR_OK)
+        log_debug("node %.*s was not written to: the bus does not take it", (int)name.bytes,
+                  name.data);
+}
+
 void
 members_ask(struct members *m, struct span name, uint64_t *asked_ns, const char *want,
             uint64_t now_ns)
 {
-    char subject[BUS_SUBJECT_BYTES_MAX], body[64];
+    bool is_hello = strcmp(want, "hello") == 0;
 
     if (m->bus == NULL || (*asked_ns != 0 && now_ns - *asked_ns < MEMBERS_ASK_NS))
         return;
     *asked_ns = now_ns;
-    snprintf(subject, sizeof(subject), "iso.ctl.%.*s", (int)name.bytes, name.data);
-    snprintf(body, sizeof(body), "{\"v\":1,\"want\":\"%s\"}", want);
-    if (bus_publish(m->bus, span_of(subject), span_of(body)) != ERR_OK)
-        log_debug("node %.*s was not asked for %s: the bus does not take it", (int)name.bytes,
-                  name.data, want);
+    notify(m, name,
+           &(struct notice){.v = MESSAGE_VERSION, .want = is_hello ? NOTICE_HELLO : NOTICE_FULL});
 }
 
-/* When this name was asked. Of two with one place each makes the other forgotten. */
-static uint64_t *
-stranger_asked_ns(struct members *m, struct span name)
+/* What is kept of this name. Of two with one place each makes the other forgotten. */
+static struct member_stranger *
+stranger_of(struct members *m, struct span name)
 {
     uint64_t hash = hash_span(m->table.key, name);
     struct member_stranger *s = &m->strangers[hash % MEMBER_TABLE_SLOTS];
 
     if (s->hash != hash)
         *s = (struct member_stranger){.hash = hash};
-    return &s->asked_ns;
+    return s;
+}
+
+void
+members_tell(struct members *m, struct span name, const struct members_answer *answer)
+{
+    uint64_t now_ns = clock_now_ns(), wait_ns;
+    struct member_stranger *s;
+
+    if (answer->verdict <= REPORT_GAP || answer->verdict == REPORT_UNANNOUNCED ||
+        answer->verdict == REPORT_REPEATED || answer->verdict == REPORT_STALE)
+        return; /* it is taken, or will be when it was asked; or it is late */
+    s = stranger_of(m, name);
+    if (m->bus == NULL || (s->told_ns != 0 && now_ns - s->told_ns < MEMBERS_TELL_NS) ||
+        !bucket_take(&m->told, MEMBERS_TELLS_PER_MINUTE_MAX, 1, now_ns, &wait_ns))
+        return;
+    s->told_ns = now_ns;
+    notify(m, name,
+           &(struct notice){.v = MESSAGE_VERSION,
+                            .gateway = span_of(m->gateway->name),
+                            .verdict = span_of(answer->name),
+                            .words = span_of(answer->words)});
 }
 
 /* Where this name is kept, else the row that is longest ago. */
@@ -137,7 +169,7 @@ void
 members_conclude(struct members *m, enum members_kind kind, struct span name, struct member *member,
                  uint32_t verdict, const char *words, struct members_answer *a)
 {
-    uint64_t *asked_ns = member != NULL ? &member->asked_ns : stranger_asked_ns(m, name);
+    uint64_t *asked_ns = member != NULL ? &member->asked_ns : &stranger_of(m, name)->asked_ns;
     uint64_t now_ns = clock_now_ns();
     bool taken = verdict <= REPORT_GAP;
 

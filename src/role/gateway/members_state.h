@@ -25,9 +25,11 @@
 /* Hellos over the bus of who is not known by this key: looked at in a minute, of all together. All
  * that there may be can come at once. */
 #define MEMBERS_STRANGERS_PER_MINUTE_MAX (2 * MEMBERS_MAX)
+#define MEMBERS_TELL_NS                  60000000000u /* to one name, why it is refused */
+#define MEMBERS_TELLS_PER_MINUTE_MAX     600u         /* to all */
 
-struct member_stranger { /* an unknown name that was asked for a hello */
-    uint64_t hash, asked_ns;
+struct member_stranger { /* a name that was asked for a hello, or told that it is refused */
+    uint64_t hash, asked_ns, told_ns;
 };
 
 struct members_refused_row { /* who was refused lately */
@@ -46,7 +48,7 @@ struct members {
     struct member_changes changes;
     uint32_t change_count, change_bytes; /* with the pages of members */
     uint32_t page_bytes;                 /* of those, the pages of unproven members */
-    struct bucket strangers_heard;
+    struct bucket strangers_heard, told;
     bool is_asked;   /* the first lane knows that there is something to gather */
     bool is_changed; /* who is there is not who is in the roster */
     struct members_counts counts;
@@ -109,6 +111,10 @@ void members_drop_pages(struct members *m, struct member *member);
  * message over HTTP says the same. Under the lock. */
 void members_ask(struct members *m, struct span name, uint64_t *asked_ns, const char *want,
                  uint64_t now_ns);
+
+/* What it said over the bus was refused: tell it why, not too often, for nobody answers there.
+ * Under the lock. */
+void members_tell(struct members *m, struct span name, const struct members_answer *answer);
 
 /* ---- members_trust.c. Under the lock. */
 /* May a node be there? Else *ret_words says why not. */

@@ -9,8 +9,10 @@
 #include "role/node/node_control.h"
 #include "role/roster_bus.h"
 #include "wire/json.h"
+#include "wire/notice.h"
 
-#define ASKS_MAX 64u /* on their way from the bus to the loop */
+#define ASKS_MAX         64u /* on their way from the bus to the loop */
+#define NOT_HEARD_LOG_NS UINT64_C(10000000000)
 
 struct node_bus_ask { /* made on the bus's thread, gone on the loop's: no other life fits it */
     struct loop_post post;
@@ -20,28 +22,25 @@ struct node_bus_ask { /* made on the bus's thread, gone on the loop's: no other 
     char reply[BUS_SUBJECT_BYTES_MAX + 1];
 };
 
-/* {"v":1,"want":"hello"}: who missed something. */
-struct want {
-    uint64_t v;
-    uint32_t want;
-};
+/* Who missed something asks for it; who refuses what we say tells us why. Anybody who may write to
+ * us can say so: it is told, seldom, and believed in nothing. */
+static void
+take_notice(struct node *n, const struct notice *notice)
+{
+    uint64_t now_ns = loop_now_ns(n->loop);
 
-static const char *const want_words[] = {"hello", "full"};
-static const struct message_field want_fields[] = {
-    {.name = "v",
-     .type = MESSAGE_U64,
-     .required = true,
-     .offset = offsetof(struct want, v),
-     .min = MESSAGE_VERSION,
-     .max = MESSAGE_NUMBER_MAX},
-    {.name = "want",
-     .type = MESSAGE_WORD,
-     .required = true,
-     .offset = offsetof(struct want, want),
-     .min = 2,
-     .words = want_words},
-    {.name = NULL},
-};
+    if (notice->want != NOTICE_NOTHING)
+        node_report_asked(n, notice->want == NOTICE_HELLO);
+    if (notice->verdict.bytes == 0)
+        return;
+    n->counts.not_heard++;
+    if (n->not_heard_ns != 0 && now_ns - n->not_heard_ns < NOT_HEARD_LOG_NS)
+        return;
+    n->not_heard_ns = now_ns;
+    log_warn("gateway %.*s does not hear us: %.*s%s%.*s", (int)notice->gateway.bytes,
+             notice->gateway.data, (int)notice->verdict.bytes, notice->verdict.data,
+             notice->words.bytes > 0 ? ": " : "", (int)notice->words.bytes, notice->words.data);
+}
 
 static void
 on_ask(struct loop_post *post)
@@ -51,12 +50,12 @@ on_ask(struct loop_post *post)
     struct node *n = a->node;
     char text[MESSAGE_BYTES_MAX];
     struct message_error error;
-    struct want want = {0};
+    struct notice notice;
     size_t bytes;
 
     atomic_fetch_sub(&n->asks, 1);
-    if (message_read(body, want_fields, &want, &error) == ERR_OK) {
-        node_report_asked(n, want.want == 0);
+    if (notice_read(body, &notice, &error) == ERR_OK) {
+        take_notice(n, &notice);
     } else {
         (void)node_control_take(n, body, text, &bytes);
         if (a->reply[0] != '\0' &&

@@ -133,6 +133,9 @@ put_all(FILE *out, const struct node *n)
     put_refusals(out, c);
     put(out, "cancelled_total", "counter", "Requests whose gateway left.", (double)c->cancelled);
     put(out, "failed_total", "counter", "Requests that an engine failed.", (double)c->failed);
+    put(out, "not_heard_total", "counter",
+        "Times that a gateway said over the bus that it does not take what this node says.",
+        (double)c->not_heard);
     put(out, "running", "gauge", "Requests at the engines.", n->running_count);
     put(out, "waiting", "gauge", "Requests in the waiting room.", n->waiting_count);
     put(out, "slots", "gauge", "Requests that the engines get at once.", node_guard_slots(n));

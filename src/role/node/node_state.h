@@ -104,6 +104,7 @@ struct node_speed { /* a mean that forgets */
 struct node_counts {
     uint64_t requests, refused_busy, refused_draining, refused_other, cancelled, failed;
     uint64_t prompt_tokens, output_tokens, reports, directives, directives_refused;
+    uint64_t not_heard; /* times that a gateway said over the bus that it does not take our word */
 };
 
 struct node_control;
@@ -144,6 +145,7 @@ struct node {
     /* what was measured */
     struct node_speed prefill, decode;
     struct node_counts counts;
+    uint64_t not_heard_ns; /* when that was logged last; 0: never */
     struct node_ack acks[REPORT_ACKS_MAX];
     uint32_t ack_count;
     /* who it is */
