@@ -12,8 +12,8 @@
  * with a probability of clamp((U - 0.75)/0.25)^2. U is the part of a request's patience that the
  * queue before it will take: (requests ahead of it, itself counted) * (mean time between two
  * releases of which the second had waited) / (how long it may wait), or the part of the places for
- * held requests that is taken, if that is more. At 0.75 queues begin to hurt, at 1 they cannot be waited out. U is shifted by class, so
- * that the lowest goes first, the highest last.
+ * held requests that is taken, if that is more. At 0.75 queues begin to hurt, at 1 they cannot be
+ * waited out. U is shifted by class, so that the lowest goes first, the highest last.
  *
  * While requests of a higher class come in, lower ones leave it room: a part of each node's bounds,
  * and no queue at a node beyond what keeps it busy.
