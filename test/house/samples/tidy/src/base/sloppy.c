@@ -5,7 +5,7 @@ int
 other_name(const char *text)
 {
     /* TODO: check */
-    return atoi(text);
+	return atoi(text); 
 }
 
 static void
