@@ -215,6 +215,22 @@ test_otherwise(struct e2e_engine *engine)
     CHECK(ends_well(open), "and what ran goes to its end");
 }
 
+/* A stream runs at an engine, which then leaves for another one. */
+static int
+leave_running(struct e2e_engine *from, unsigned from_slots, struct e2e_engine *to)
+{
+    int open;
+
+    atomic_store(&may_end, false);
+    e2e_engine_script(from, until_told);
+    reload_to(from, from_slots);
+    open = open_stream();
+    must(e2e_read_until(open, "content"));
+    e2e_node_write(path, "auth: none\nengines: [" ENGINE "]\n", e2e_engine_port(to));
+    reload();
+    return open;
+}
+
 /* ---- What cannot be. */
 
 static void
@@ -230,13 +246,7 @@ test_mistakes(struct e2e_engine *engine)
           "one that does not answer keeps no other one");
     CHECK(ask("model_not_found") == 404, "nor a model that left with its engine");
 
-    atomic_store(&may_end, false);
-    e2e_engine_script(engine, until_told);
-    reload_to(engine, 5);
-    open = open_stream();
-    must(e2e_read_until(open, "content"));
-    e2e_node_write(path, "auth: none\nengines: [" ENGINE "]\n", e2e_engine_port(other));
-    reload();
+    open = leave_running(engine, 5, other);
     CHECK(metric("engines_leaving", 1), "one leaves");
     close(open);
     CHECK(metric("engines_leaving", 0), "and is forgotten when who asked it is gone");
@@ -341,13 +351,7 @@ main(void)
     test_otherwise(first);
     test_mistakes(first);
 
-    atomic_store(&may_end, false);
-    e2e_engine_script(first, until_told);
-    reload_to(first, 4);
-    open = open_stream();
-    must(e2e_read_until(open, "content"));
-    e2e_node_write(path, "auth: none\nengines: [" ENGINE "]\n", e2e_engine_port(second));
-    reload();
+    open = leave_running(first, 4, second);
     must(metric("engines_leaving", 1));
     e2e_node_stop(&node);
     CHECK(true, "a node ends while an engine leaves");

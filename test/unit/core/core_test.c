@@ -177,18 +177,25 @@ test_refusals(void)
     world_close(&w);
 }
 
+/* Of two nodes the nearer one is asked four times, and fails so. */
+static void
+open_failing(struct world *w, uint32_t failure)
+{
+    world_open(w, 8, RULE_NEAREST, 1);
+    world_node(w, 0, 0, 1.0f, 0, MODEL_READY);
+    world_node(w, 1, 1, 50.0f, 0, MODEL_READY);
+    for (int i = 0; i < 4; i++)
+        world_step(w,
+                   (struct event){.kind = EVENT_PROBE, .probe = {.node = 0, .failure = failure}});
+}
+
 /* Who cannot be reached, or cannot prove who it is: out, and back with the first answer. */
 static void
 test_reach(uint32_t failure)
 {
     struct world w;
 
-    world_open(&w, 8, RULE_NEAREST, 1);
-    world_node(&w, 0, 0, 1.0f, 0, MODEL_READY);
-    world_node(&w, 1, 1, 50.0f, 0, MODEL_READY);
-    for (int i = 0; i < 4; i++)
-        world_step(&w,
-                   (struct event){.kind = EVENT_PROBE, .probe = {.node = 0, .failure = failure}});
+    open_failing(&w, failure);
     CHECK(view(&w, 0).ejected == 1, "four straight failures put a node out");
     CHECK(view(&w, 0).ejected_for == failure && view(&w, 0).ejected_left_ms == 30000.0f &&
               isnan(view(&w, 1).ejected_left_ms),
@@ -207,12 +214,7 @@ test_new_life(uint32_t failure, uint32_t node)
     struct event event = {.kind = EVENT_NODE, .node = {.epoch = 1, .slots = 64, .rtt_ms = 1.0f}};
     struct world w;
 
-    world_open(&w, 8, RULE_NEAREST, 1);
-    world_node(&w, 0, 0, 1.0f, 0, MODEL_READY);
-    world_node(&w, 1, 1, 50.0f, 0, MODEL_READY);
-    for (int i = 0; i < 4; i++)
-        world_step(&w,
-                   (struct event){.kind = EVENT_PROBE, .probe = {.node = 0, .failure = failure}});
+    open_failing(&w, failure);
     world_step(&w, event);
     CHECK(world_arrive(&w, 1, 0) == 1, "told of again in the same life: it is out still");
     event.node.epoch = 2;
