@@ -10,6 +10,7 @@
 #include "cli/cli_engine.h"
 #include "cli/cli_keep.h"
 #include "cli/cli_nats.h"
+#include "cli/cli_options.h"
 #include "cli/cli_table.h"
 #include "role/gateway/gateway.h"
 #include "wire/config_bus.h"
@@ -264,7 +265,7 @@ have_key(struct up *up, const char *state_path, struct config *config)
     }
     result = cli_keep_folder("up", state_path, arena);
     if (result == CLI_OK && arena_printf(arena, &path, "%s/gateway.key", state_path) != ERR_OK)
-        result = CLI_FAILED;
+        result = cli_complain(CLI_FAILED, "up", "no memory");
     if (result == CLI_OK)
         result = cli_keep_key("up", path.data, SIGNATURE_OWNER_GATEWAY, CLI_NATS_GATEWAY, arena,
                               up->key);
