@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/cli_nearest.h"
 #include "cli/cli_options.h"
 #include "cli/cli_table.h"
 #include "io/log.h"
@@ -381,11 +382,65 @@ cli_admin_ask(struct cli_admin *a, const char *path, struct span body, struct sp
     return true;
 }
 
+static bool
+offer_node(const cJSON *node, void *user)
+{
+    cli_nearest_offer(user, cli_json_text(node, "node"));
+    return true;
+}
+
+/* The node or model that was meant, where `code` says that there is none of the name. */
+static void
+guess(struct cli_admin *a, const char *code, struct cli_nearest *nearest)
+{
+    cJSON *json, *m;
+
+    nearest->wanted = a->wanted;
+    a->wanted = NULL; /* what is asked now is about nothing of that name */
+    if (nearest->wanted == NULL)
+        return;
+    if (strcmp(code, "node_not_found") == 0)
+        (void)cli_admin_nodes(a, offer_node, nearest);
+    if (strcmp(code, "model_not_found") != 0)
+        return;
+    json = cli_admin_json(a, "/network/v1/readiness", (struct span){NULL, 0}, NULL);
+    cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(json, "models"))
+    {
+        cli_nearest_offer(nearest, cli_json_text(m, "model"));
+    }
+    cJSON_Delete(json);
+}
+
+/* An answer that is no success, in the gateway's words. */
+static void
+tell_error(struct cli_admin *a, const cJSON *error)
+{
+    const char *message = cli_json_text(error, "message"), *code = cli_json_text(error, "code");
+    struct cli_nearest nearest = {.wanted = NULL};
+    char hint[CLI_NEAREST_HINT_BYTES];
+    unsigned status = a->status;
+
+    guess(a, code, &nearest);
+    fprintf(stderr, "isochrone %s: ", a->command);
+    if (message[0] != '\0')
+        cli_print(stderr, message);
+    else if (status == 200)
+        fprintf(stderr, "%s answers something that is not JSON", a->host_port);
+    else
+        fprintf(stderr, "%s answers with status %u; is it a gateway's admin side?", a->host_port,
+                status);
+    cli_print(stderr, cli_nearest_hint(&nearest, hint));
+    if (status == 401)
+        fputs("; here: --token file:PATH", stderr);
+    if (strcmp(code, "unknown_url") == 0)
+        fprintf(stderr, ": is %s a gateway's admin side?", a->host_port);
+    fputc('\n', stderr);
+}
+
 cJSON *
 cli_admin_json(struct cli_admin *a, const char *path, struct span body, struct span *ret_text)
 {
     struct span text;
-    const char *message;
     const cJSON *error;
     cJSON *json;
 
@@ -399,20 +454,7 @@ cli_admin_json(struct cli_admin *a, const char *path, struct span body, struct s
             *ret_text = text;
         return json;
     }
-    message = cli_json_text(error, "message");
-    fprintf(stderr, "isochrone %s: ", a->command);
-    if (message[0] != '\0')
-        cli_print(stderr, message);
-    else if (a->status == 200)
-        fprintf(stderr, "%s answers something that is not JSON", a->host_port);
-    else
-        fprintf(stderr, "%s answers with status %u; is it a gateway's admin side?", a->host_port,
-                a->status);
-    if (a->status == 401)
-        fputs("; here: --token file:PATH", stderr);
-    if (strcmp(cli_json_text(error, "code"), "unknown_url") == 0)
-        fprintf(stderr, ": is %s a gateway's admin side?", a->host_port);
-    fputc('\n', stderr);
+    tell_error(a, error);
     cJSON_Delete(json);
     return NULL;
 }

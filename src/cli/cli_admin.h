@@ -53,6 +53,8 @@ struct cli_admin { /* zero it, read the options, open it */
     const char *url_text, *token_text; /* NULL: from the environment, else the default */
     const char *ca_text, *pin_text;    /* likewise */
     const char *client_cert_text, *client_key_text;
+    const char *wanted;  /* the node or model that is asked about: if there is none, the nearest is
+                            told; NULL: nothing by name */
     bool is_default;     /* nobody said where */
     struct arena arena;  /* for the command's own use, too: until close */
     char host[256];      /* without brackets */

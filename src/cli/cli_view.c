@@ -8,10 +8,8 @@
 
 #include "cli/cli.h"
 #include "cli/cli_admin.h"
+#include "cli/cli_nearest.h"
 #include "cli/cli_options.h"
-#include "wire/config.h"
-
-#define VIEW_MODELS_MAX CONFIG_MODELS_MAX
 
 struct view_row {
     const char *model;
@@ -33,24 +31,18 @@ row_order(const void *a, const void *b)
 static int
 no_model(const struct cli_admin *a, const cJSON *models, const char *wanted)
 {
-    const char *names[VIEW_MODELS_MAX], *nearest;
+    struct cli_nearest nearest = {.wanted = wanted};
+    char hint[CLI_NEAREST_HINT_BYTES];
     const cJSON *m;
-    size_t count = 0;
 
     cJSON_ArrayForEach(m, models)
     {
-        if (count < VIEW_MODELS_MAX)
-            names[count++] = cli_json_text(m, "model");
+        cli_nearest_offer(&nearest, cli_json_text(m, "model"));
     }
     fprintf(stderr, "isochrone %s: there is no model `%s`", a->command, wanted);
-    nearest = config_nearest(span_of(wanted), names, count);
-    if (nearest != NULL) {
-        fputs("; did you mean `", stderr);
-        cli_print(stderr, nearest);
-        fputs("`?", stderr);
-    } else if (count > 0) {
+    cli_print(stderr, cli_nearest_hint(&nearest, hint));
+    if (hint[0] == '\0' && cJSON_GetArraySize(models) > 0)
         fputs("; without one all are shown", stderr);
-    }
     fputc('\n', stderr);
     return CLI_FAILED;
 }

@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "cli/cli_engine.h"
+#include "cli/cli_nearest.h"
 #include "cli/cli_options.h"
 #include "cli/cli_steer.h"
 #include "cli/cli_table.h"
@@ -175,27 +176,24 @@ complete_name(struct order *o)
 static int
 check_name(struct order *o)
 {
-    const char *names[ADAPTER_MODELS_MAX], *nearest;
+    struct cli_nearest nearest = {.wanted = o->model};
+    char hint[CLI_NEAREST_HINT_BYTES];
     struct span words;
+    enum err err;
 
     if (o->action == CONTROL_ADAPTER_LOAD || o->model[0] == '\0' || o->models.count == 0 ||
         o->models.cut || model_of(o) != NULL)
         return CLI_OK;
     for (size_t i = 0; i < o->models.count; i++)
-        names[i] = o->models.list[i].name;
-    nearest = config_nearest(span_of(o->model), names, o->models.count);
-    for (size_t i = 0; nearest == NULL && i < o->models.count; i++) {
-        if (strstr(names[i], o->model) != NULL)
-            nearest = names[i];
-    }
-    if (arena_printf(&o->asker.arena, &words, "%s has no model `%s`%s%s%s", o->engine, o->model,
-                     nearest != NULL ? "; did you mean `" : "; it has ",
-                     nearest != NULL ? nearest : names[0],
-                     nearest != NULL       ? "`?"
-                     : o->models.count > 1 ? " and others"
-                                           : "") != ERR_OK)
-        return fail(o, "out of memory");
-    return fail(o, words.data);
+        cli_nearest_offer(&nearest, o->models.list[i].name);
+    if (cli_nearest_hint(&nearest, hint)[0] != '\0')
+        err = arena_printf(&o->asker.arena, &words, "%s has no model `%s`%s", o->engine, o->model,
+                           hint);
+    else
+        err = arena_printf(&o->asker.arena, &words, "%s has no model `%s`; it has %s%s", o->engine,
+                           o->model, o->models.list[0].name,
+                           o->models.count > 1 ? " and others" : "");
+    return fail(o, err == ERR_OK ? words.data : "out of memory");
 }
 
 /* ---- Asking, and waiting. */

@@ -105,6 +105,7 @@ ask(struct explain *e, cJSON **ret_json, struct span *ret_text)
         snprintf(path, sizeof(path), EXPLAIN_PATH "/%s", e->id);
     else if (!(e->file != NULL ? body_read(e, &body) : body_make(e, &body)))
         return false;
+    e->admin.wanted = e->model;
     *ret_json = cli_admin_json(&e->admin, path, body, ret_text);
     return *ret_json != NULL;
 }

@@ -452,6 +452,7 @@ show_one(struct cli_admin *a, const char *name)
     cJSON *node;
 
     snprintf(path, sizeof(path), "/network/v1/nodes/%s", name);
+    a->wanted = name;
     node = cli_admin_json(a, path, (struct span){NULL, 0}, &text);
     if (node == NULL)
         return CLI_FAILED;

@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "cli/cli_admin.h"
+#include "cli/cli_nearest.h"
 #include "cli/cli_options.h"
 #include "cli/cli_steer.h"
 #include "cli/cli_table.h"
@@ -20,8 +21,6 @@
 #define TIMEOUT_S_DEFAULT 600u
 #define TIMEOUT_S_MAX     86400u
 #define LINE_BYTES        800u
-#define NAME_BYTES        256u
-#define MODELS_MAX        1024u /* of a node, looked at for a name that was meant */
 
 #define OPTIONS_HELP                                                                               \
     "      --node NAME        the node\n"                                                          \
@@ -194,30 +193,26 @@ print_json(const cJSON *d)
     cJSON_free(text);
 }
 
-/* The model there that was meant, if the node knows none of this name; "": nothing comes near. */
+/* The model there that was meant, if the node knows none of this name. */
 static void
-guess(struct steering *s, char ret_name[NAME_BYTES])
+guess(struct steering *s, struct cli_nearest *nearest)
 {
-    const char *names[MODELS_MAX], *nearest;
     char path[CLI_ADMIN_PATH_BYTES_MAX];
-    bool is_known = false;
-    size_t count = 0;
     cJSON *node, *m;
 
-    ret_name[0] = '\0';
+    nearest->wanted = s->model;
     snprintf(path, sizeof(path), "/network/v1/nodes/%s", s->node);
     node = s->model[0] != '\0' ? cli_admin_json(&s->admin, path, (struct span){NULL, 0}, NULL)
                                : NULL;
     cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(node, "models"))
     {
-        is_known = is_known || strcmp(cli_json_text(m, "model"), s->model) == 0 ||
-                   strcmp(cli_json_text(m, "engine_name"), s->model) == 0;
-        if (count < MODELS_MAX)
-            names[count++] = cli_json_text(m, "model");
+        if (strcmp(cli_json_text(m, "model"), s->model) == 0 ||
+            strcmp(cli_json_text(m, "engine_name"), s->model) == 0) {
+            nearest->name[0] = '\0';
+            break;
+        }
+        cli_nearest_offer(nearest, cli_json_text(m, "model"));
     }
-    nearest = config_nearest(span_of(s->model), names, count);
-    if (!is_known && nearest != NULL)
-        snprintf(ret_name, NAME_BYTES, "%s", nearest);
     cJSON_Delete(node);
 }
 
@@ -226,7 +221,8 @@ static int
 conclude(struct steering *s, const cJSON *d, bool in_time)
 {
     const char *state = cli_json_text(d, "state"), *words = cli_json_text(d, "words");
-    char nearest[NAME_BYTES], hinted[LINE_BYTES];
+    struct cli_nearest nearest = {.wanted = NULL};
+    char hint[CLI_NEAREST_HINT_BYTES], hinted[LINE_BYTES];
 
     if (s->admin.json)
         print_json(d);
@@ -234,9 +230,8 @@ conclude(struct steering *s, const cJSON *d, bool in_time)
         return succeed(s, d);
     if (!in_time)
         return fail(s, "not within the time; it goes on (--timeout SECONDS)", words);
-    guess(s, nearest);
-    snprintf(hinted, sizeof(hinted), "%s%s%s%s", words,
-             nearest[0] != '\0' ? "; did you mean `" : "", nearest, nearest[0] != '\0' ? "`?" : "");
+    guess(s, &nearest);
+    snprintf(hinted, sizeof(hinted), "%s%s", words, cli_nearest_hint(&nearest, hint));
     return fail(s, strcmp(state, "silent") == 0 ? "it may have been done" : state, hinted);
 }
 
@@ -283,6 +278,7 @@ ask(struct steering *s)
     cJSON_Delete(body);
     snprintf(path, sizeof(path), "/network/v1/nodes/%s/%s", s->node,
              directive_action_name(s->action));
+    s->admin.wanted = s->node;
     s->asked_ns = clock_now_ns();
     d = cli_admin_json(&s->admin, path, span_of(text != NULL ? text : "{}"), NULL);
     cJSON_free(text);

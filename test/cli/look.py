@@ -128,8 +128,8 @@ ID, RETRIED, REFUSED = "00000000000001a7", "00000000000001a8", "00000000000001a9
 FULLEST = "00000000000001aa"
 
 
-def error(status, message):
-    return status, json.dumps({"error": {"message": message, "type": "x", "code": "y"}})
+def error(status, message, code="y"):
+    return status, json.dumps({"error": {"message": message, "type": "x", "code": code}})
 
 
 ANSWERS = {
@@ -172,7 +172,7 @@ class Scripted(http.server.BaseHTTPRequestHandler):
             page = [{**n, "index": i} for i, n in enumerate(NODES)][first:first + 2]
             after = first + 2 if first + 2 < len(NODES) else None
             return 200, json.dumps({"nodes": page, "next": after})
-        if path == "/network/v1/explain" and body is not None:
+        if path == "/network/v1/explain" and path not in self.answers and body is not None:
             return 200, json.dumps({"decision": DECISION})
         return self.answers.get(path, error(404, "no such request among the recent ones"))
 
@@ -372,6 +372,16 @@ def check_nodes(s):
         check(code == 0 and out.startswith("b-2: silent\n") and " for 41" in out, "a silent node", out)
     code, out, err = run("nodes", "c-9", "--admin", s.url)
     check(code == 1 and out == "" and "isochrone nodes: no such" in err, "not there", err)
+    none = error(404, "there is no node of this name", "node_not_found")
+    paths = ["/network/v1/nodes/" + p for p in ("b-33", "eu", "a-node", "b-33/drain")]
+    with Server(**{p: none for p in paths}) as other:
+        code, out, err = run("nodes", "b-33", "--admin", other.url)
+        check(code == 1 and out == "" and err.endswith("of this name; did you mean `b-3`?\n"),
+              "a mistyped node, on the second page", err)
+        _, _, err = run("drain", "--node", "b-33", "--admin", other.url)
+        check(err.endswith("of this name; did you mean `b-3`?\n"), "likewise where it is to do something", err)
+        _, _, err = run("nodes", "eu", "--admin", other.url)
+        check(err.endswith("of this name\n"), "nothing comes near", err)
 
 
 def check_colours(s):
@@ -467,6 +477,13 @@ def check_explain(s):
     code, out, _ = run("explain", "-f", "body.json", "--json", "--admin", s.url)
     check(s.handler.asked[0][3] == b'{"model": "x"}' and json.loads(out) == {"decision": DECISION},
           "of a body, as JSON", out)
+    none = error(404, "this model does not exist here", "model_not_found")
+    with Server(**{"/network/v1/explain": none}) as other:
+        code, out, err = run("explain", "--model", "tniy", "--admin", other.url)
+        check(code == 1 and out == "" and err.endswith("not exist here; did you mean `tiny`?\n"),
+              "a mistyped model", err)
+        _, _, err = run("explain", "-f", "body.json", "--admin", other.url)
+        check(err.endswith("not exist here\n"), "of a body nothing is guessed", err)
 
 
 # ---- The real thing.
