@@ -26,6 +26,7 @@
 #define CHECK_MEMORY_BYTES_MAX ((size_t)1 << 30)
 #define RTT_BYTES_MAX          16777216u
 #define PEM_BYTES_MAX          1048576u
+#define OLLAMA_PORT            11434u
 #define CALLED_MAX             1024u /* different sets of files, as many as a gateway takes */
 
 const char cmd_check_help[] =
@@ -343,6 +344,27 @@ check_all_called(struct check *c)
     check_called(c, c->config.bus.ca_file, none, none, 0);
 }
 
+/* An Ollama by its kind, or by the port that it has if nobody says otherwise. */
+static bool
+is_ollama(const struct config_engine *e)
+{
+    return e->kind.bytes > 0 ? span_eq_text(e->kind, "ollama") : e->port == OLLAMA_PORT;
+}
+
+/* What no engine tells and nobody said is taken to be as it is by itself. */
+static void
+check_slots(struct check *c)
+{
+    for (size_t i = 0; i < c->config.engine_count; i++) {
+        const struct config_engine *e = &c->config.engines[i];
+
+        if (e->slots == 0 && is_ollama(e))
+            show(c, c->path, e->line, 0, true,
+                 "`slots` is not said, and an Ollama does not tell: one request of each model at "
+                 "once, as it is where OLLAMA_NUM_PARALLEL is not set");
+    }
+}
+
 /* ---- Its own key, and what an operator signed of it. */
 
 /* The file of a key, whose bytes are wiped. False: it is none. */
@@ -554,6 +576,7 @@ check_run(struct check *c)
         check_tls(c, &c->config.tls);
         check_tls(c, &c->config.admin_tls);
         check_all_called(c);
+        check_slots(c);
         check_writable(c, c->config.access_log_file);
         check_writable(c, c->config.log_file);
     }

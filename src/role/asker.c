@@ -68,6 +68,17 @@ asker_anew(struct asker *a)
     }
 }
 
+const char *
+asker_kind_words(const struct asker *a, const struct adapter *found)
+{
+    if (!found->has_adapter)
+        return ", used as a plain OpenAI server";
+    if (found->slots_of_each > 0 && isnan(a->slots)) /* the one row that has such: Ollama */
+        return ", and runs one request of each model at once, unless `slots` says what its "
+               "OLLAMA_NUM_PARALLEL is";
+    return "";
+}
+
 float
 asker_age_ms(const struct asker *a)
 {
@@ -80,7 +91,7 @@ static void
 set_adapter(struct asker *a, const struct adapter *found)
 {
     a->adapter = found->has_adapter ? found : adapter_of(ENGINE_OPENAI);
-    a->slots_of_each = a->adapter->slots_of_each;
+    a->slots_of_each = a->adapter->slots_of_each > 0;
     a->step = step_of_round(a);
 }
 
@@ -125,14 +136,15 @@ static void
 take_models(struct asker *a, struct adapter_models *models)
 {
     bool load_wakes = a->fallback_load; /* what an engine's own report does not */
+    uint32_t slots = a->slots >= 1.0f ? (uint32_t)a->slots : a->adapter->slots_of_each;
 
     for (size_t i = 0; a->sleeping && i < models->count; i++) {
         if (models->list[i].state == MODEL_READY)
             models->list[i].state = a->adapter->wakes_on_request ? MODEL_SLEEPING : MODEL_DORMANT;
     }
-    for (size_t i = 0; a->slots_of_each && a->slots >= 1.0f && i < models->count; i++) {
+    for (size_t i = 0; a->slots_of_each && i < models->count; i++) {
         if (models->list[i].slots == 0)
-            models->list[i].slots = (uint32_t)a->slots;
+            models->list[i].slots = slots;
     }
     a->fn->models(a, models);
     a->loads = 0;

@@ -66,6 +66,9 @@ void asker_fail(struct asker *a);
 /* The next questions are all that there is to ask, so that its models' states come as they are now;
  * none may be in progress. */
 void asker_anew(struct asker *a);
+/* What to say of an engine behind the name of its kind, when it is found: how it is used, and what
+ * is taken for granted because nobody said it; or "". */
+const char *asker_kind_words(const struct asker *a, const struct adapter *found);
 /* How old a figure of the answer that came last is at least: half of the way it took. */
 float asker_age_ms(const struct asker *a);
 #endif

@@ -101,13 +101,14 @@ struct adapter {
     enum err (*parse_fallback_load)(struct span body, struct adapter_load *ret_load);
     const char *slots_path; /* asked once: how many run at once; tells `sleeping` too. NULL none */
     enum err (*parse_slots)(struct span body, struct adapter_load *ret_load);
-    bool in_band_load;     /* answers endpoint-load-metrics-format (ORCA) */
-    bool closes_after_sse; /* the connection is not kept though keep-alive was announced */
-    bool wakes_on_request; /* when it sleeps; else only when it is told to */
-    bool hides_sleep;      /* nothing it says tells that it sleeps */
-    bool slots_of_each; /* it runs so many of each model at once, and says nothing of it: those that
-                           are configured are meant so */
-    bool ignores_model; /* serves any model name: compare with its list first */
+    bool in_band_load;      /* answers endpoint-load-metrics-format (ORCA) */
+    bool closes_after_sse;  /* the connection is not kept though keep-alive was announced */
+    bool wakes_on_request;  /* when it sleeps; else only when it is told to */
+    bool hides_sleep;       /* nothing it says tells that it sleeps */
+    uint32_t slots_of_each; /* it runs so many of each model at once if nobody told it otherwise,
+                               and says nothing of it: those that are configured are meant so.
+                               0: not so */
+    bool ignores_model;     /* serves any model name: compare with its list first */
     bool headers_with_first_token; /* a queued request shows no byte at all */
 };
 

@@ -80,5 +80,5 @@ const struct adapter engine_ollama = {
     .parse_models = parse_tags,
     .states_path = "/api/ps",
     .parse_states = parse_ps,
-    .slots_of_each = true, /* OLLAMA_NUM_PARALLEL */
+    .slots_of_each = 1, /* OLLAMA_NUM_PARALLEL where it is not set, since 0.10; 4 or 1 before */
 };

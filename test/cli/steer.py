@@ -159,6 +159,10 @@ def test_by_hand(world):
     models = world.get("gw1", "/network/v1/nodes/o1")[1]["models"]
     t.check([(m["slots"], m["requests"]) for m in models if m["model"] == OLLAMA] == [(4, 0)],
             "an Ollama's slots are of each model", models)
+    models = world.get("gw1", "/network/v1/nodes/o2")[1]["models"]
+    t.check([m["slots"] for m in models if m["model"] == OLLAMA] == [1] and
+            "unless `slots` says" in world.log("o2") and "unless `slots` says" not in world.log("o1"),
+            "of one whose slots nobody said, one, and the log has it", models)
     done = run(admin, "nodes", "o1")
     t.check(done.returncode == 0 and says(done, "HERE", "SLOTS"), "and shown", done.stdout)
     done = run(admin, "load", "nobodys:1b", "--node", "o1")

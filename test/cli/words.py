@@ -67,6 +67,14 @@ def check_check():
     code, out, err = run("check", "-f", "nothing.yaml")
     check(code == 1 and out == "" and "nothing.yaml" in err, "no such file")
     check(run("check")[0] == 2, "no file named")
+    write("ollama.yaml", "engines:\n  - url: \"http://a:11434\"\n  - {url: \"http://b\", kind: ollama}\n"
+          "  - {url: \"http://c:11434\", slots: 4}\n  - {url: \"http://d:11434\", kind: vllm}\n"
+          "  - {url: \"http://e\"}\n")
+    code, out, _ = run("check", "-f", "ollama.yaml", "--json")
+    report = json.loads(out)
+    check(code == 0 and [p["line"] for p in report["problems"]] == [2, 3]
+          and all("OLLAMA_NUM_PARALLEL" in p["text"] and p["severity"] == "warning"
+                  for p in report["problems"]), "an Ollama whose slots nobody said", out)
 
 
 def check_dump():

@@ -170,6 +170,8 @@ write_config(FILE *out, const struct emulate_fleet *f, const struct emulate_opti
                 region.data, n->operator_name, (int)region.bytes, region.data, n->site, n->gpu);
         if (pin[0] != '\0')
             fprintf(out, ", pin: \"%s\"", pin);
+        if (n->kind == EMULATE_FLEET_OLLAMA) /* it does not tell */
+            fprintf(out, ", slots: %u", EMULATE_OLLAMA_PARALLEL);
         fputs("}\n", out);
     }
 }

@@ -18,7 +18,6 @@
 #define OPERATORS          6u
 #define SITES              2u
 #define LLAMA_CONTEXT      8192.0
-#define OLLAMA_PARALLEL    4u
 #define LOADING_SHARE      0.06 /* of vLLM nodes: still loading when the world begins */
 #define MODELS_SEED        UINT64_C(0x6d6f64656c73)
 #define BACKGROUND_MAX     0.85 /* of an estimate: much more would never drain */
@@ -532,7 +531,7 @@ params_of(const struct emulate_fleet_node *node, struct engine_params *ret_param
     else
         engine_table_llama_server(ret_params);
     if (node->kind == EMULATE_FLEET_OLLAMA)
-        ret_params->slots = OLLAMA_PARALLEL;
+        ret_params->slots = EMULATE_OLLAMA_PARALLEL;
     ret_params->prefill_first = node->kind == EMULATE_FLEET_SGLANG;
     ret_params->models_max = node->models_max;
     ret_params->hidden_speed = node->hidden_speed;

@@ -17,6 +17,7 @@
 #define EMULATE_FLEET_MODELS      3u  /* that there always are */
 #define EMULATE_FLEET_MODELS_MAX  64u /* with those of options.models */
 #define EMULATE_FLEET_MODELS_DISK 24u /* of options.models, that one node has */
+#define EMULATE_OLLAMA_PARALLEL   4u  /* OLLAMA_NUM_PARALLEL: requests of each model at once */
 
 struct emulate_fleet_model {
     const char *name;     /* what users say */

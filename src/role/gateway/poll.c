@@ -202,7 +202,7 @@ on_kind(struct asker *asker, const struct adapter *found)
 
     atomic_store_explicit(&g->node_kinds[n->index], (uint8_t)found->kind, memory_order_relaxed);
     log_info("node %.*s: is %s%s", (int)node->name.bytes, node->name.data, found->title,
-             found->has_adapter ? "" : ", used as a plain OpenAI server");
+             asker_kind_words(asker, found));
 }
 
 static uint64_t

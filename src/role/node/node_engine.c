@@ -190,7 +190,7 @@ on_kind(struct asker *asker, const struct adapter *found)
 
     e->kind = found;
     log_info("engine %.*s: is %s%s", (int)e->at->name.bytes, e->at->name.data, found->title,
-             found->has_adapter ? "" : ", used as a plain OpenAI server");
+             asker_kind_words(asker, found));
 }
 
 static void
