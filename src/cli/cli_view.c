@@ -88,7 +88,7 @@ print_view(struct cli_admin *a, const struct cli_view *view, const cJSON *json, 
         view->row(&t, rows[i].model, rows[i].region);
     cli_table_print(&t);
     if (view->foot != NULL)
-        view->foot(json);
+        view->foot(json, wanted);
     return CLI_OK;
 }
 

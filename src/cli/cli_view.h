@@ -11,7 +11,8 @@ struct cli_view {
     const struct cli_column *columns;
     size_t column_count;
     void (*row)(struct cli_table *t, const char *model, const cJSON *region);
-    void (*foot)(const cJSON *json); /* what to say below the table; NULL: nothing */
+    /* What to say below the table, of one model or (NULL) all. NULL: nothing. */
+    void (*foot)(const cJSON *json, const char *model);
     const char *none; /* to say when there is no row; NULL: that no node has a model */
 };
 

@@ -21,7 +21,8 @@ const char cmd_capacity_help[] =
     "EXTRA requests a second, READ (prompt tokens to compute) and WRITE (answer tokens), all\n"
     "three together at the model's usual mix, while p90 of the first token and of the time\n"
     "between tokens stay within the SLO: the configured one, else 1 s + 1 ms a prompt token\n"
-    "and 60 ms.\n"
+    "and 60 ms. 0, where no node could keep it with one more, though `isochrone nodes` may\n"
+    "have them FREE: that is speed, however late tokens come.\n"
     "ERROR, how far off that may be: with a sign, by how much too much (+) or too little (-)\n"
     "was told in the last hour that came near it; with ~ it never was near, and of such in\n"
     "the simulator nine in ten were off by less.\n"
@@ -72,9 +73,29 @@ limit_word(const char *limit)
     return strcmp(limit, "kv") == 0 ? "memory" : limit;
 }
 
+/* Is there a row whose nodes have speed left, and still nothing more would be in time? */
+static bool
+has_late(const cJSON *json, const char *wanted)
+{
+    const cJSON *m, *r;
+    bool found = false;
+
+    cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(json, "models"))
+    {
+        bool is_shown = wanted == NULL || strcmp(cli_json_text(m, "model"), wanted) == 0;
+
+        cJSON_ArrayForEach(r, cJSON_GetObjectItemCaseSensitive(m, "regions"))
+        {
+            found = found || (is_shown && cli_json_number(r, "extra_requests_s") <= 0.0 &&
+                              cli_json_number(r, "free_decode_tok_s") > 0.0);
+        }
+    }
+    return found;
+}
+
 /* The SLO that counts, and what was assumed. */
 static void
-foot(const cJSON *json)
+foot(const cJSON *json, const char *wanted)
 {
     const cJSON *slo = cJSON_GetObjectItemCaseSensitive(json, "slo");
     double per_token = cli_json_number(slo, "ttft_p90_ms_per_prompt_token");
@@ -89,6 +110,9 @@ foot(const cJSON *json)
     if (per_token > 0.0)
         printf(" + %s a prompt token", each);
     printf(" to the first token, %s between tokens.\n", step);
+    if (has_late(json, wanted))
+        puts("EXTRA is 0 where one request more would be later than that, though nodes have\n"
+             "speed left (FREE of `isochrone nodes`).");
 }
 
 static void

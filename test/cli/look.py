@@ -330,6 +330,16 @@ def check_views(s):
               and max(map(len, out.splitlines())) <= 80, "and it says within which goals", out)
     _, out, _ = run("capacity", "tiny", "--admin", s.url)
     check("tiny" in out and "m?" not in out, "one model", out)
+    check("EXTRA is 0" not in out, "nothing is said of 0 where there is none", out)
+    full = [{**REGIONS_ROOM[0], "extra_requests_s": 0, "extra_prefill_tok_s": 0, "extra_decode_tok_s": 0}]
+    models = [{"model": "tiny", "regions": REGIONS_ROOM}, {"model": "late", "regions": full}]
+    with Server(**{"/network/v1/capacity": (200, json.dumps(
+            {"models": models, "slo": {"ttft_p90_ms": 1000, "tpot_p90_ms": 60}}))}) as other:
+        _, out, _ = run("capacity", "--admin", other.url)
+        check("EXTRA is 0 where" in out and "FREE of" in out and max(map(len, out.splitlines())) <= 80,
+              "0 beside what is free is explained", out)
+        _, out, _ = run("capacity", "tiny", "--admin", other.url)
+        check("EXTRA is 0" not in out, "not beside another model", out)
     code, out, err = run("capacity", "tny", "--admin", s.url)
     check(code == 1 and out == "" and "did you mean `tiny`?" in err, "no such model", err)
     _, out, _ = run("readiness", "--admin", s.url)
