@@ -409,7 +409,7 @@ static int
 bus_check(struct bus_command *c)
 {
     static const char *const heard[] = {"iso.report.>", "iso.hello.*", "iso.gone.*", "iso.demand.>",
-                                        "iso.suspect",  "iso.verdict", "iso.ctl.%s"};
+                                        "iso.ctl.%s"};
     const char *name = c->name != NULL ? c->name : DEFAULT_NAME;
     struct found f = {.round_trip_ms = -1};
     char subject[SUBJECT_ROOM];

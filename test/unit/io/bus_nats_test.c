@@ -151,7 +151,7 @@ check_start(void)
     struct bus *bus = open_as("gw1", paths[0]);
     struct bus_box box = BUS_BOX_INIT;
 
-    CHECK(bus_publish(bus, SPAN_LIT("iso.suspect"), SPAN_LIT("1")) == ERR_AGAIN,
+    CHECK(bus_publish(bus, SPAN_LIT("iso.elsewhere"), SPAN_LIT("1")) == ERR_AGAIN,
           "without a server a message is dropped");
     CHECK(bus_request(bus, SPAN_LIT("iso.ctl.a"), SPAN_LIT(""), LONG_NS, bus_box_answer, &box) ==
               ERR_AGAIN,
@@ -312,13 +312,13 @@ check_stopped(struct bus *bus, const char *label)
 
     must(kill(server.pid, SIGSTOP) == 0);
     bus_read_state(bus, &before);
-    while (sent < STOPPED_MESSAGES &&
-           bus_publish(bus, SPAN_LIT("iso.suspect"), (struct span){body, sizeof(body)}) == ERR_OK) {
+    while (sent < STOPPED_MESSAGES && bus_publish(bus, SPAN_LIT("iso.elsewhere"),
+                                                  (struct span){body, sizeof(body)}) == ERR_OK) {
         if (++sent % 64 == 0)
             usleep(1000); /* the socket is to be filled, too */
     }
     for (unsigned i = 0; i < 1000; i++)
-        (void)!bus_publish(bus, SPAN_LIT("iso.suspect"), (struct span){body, sizeof(body)});
+        (void)!bus_publish(bus, SPAN_LIT("iso.elsewhere"), (struct span){body, sizeof(body)});
     bus_read_state(bus, &after);
     CHECK(sent < STOPPED_MESSAGES && after.dropped_out > before.dropped_out, label);
     must(kill(server.pid, SIGCONT) == 0);
