@@ -165,6 +165,14 @@ may_say(struct demand_sender *s, uint64_t now_ns)
     return bucket_take(&s->messages, DEMAND_NEWS_PER_MINUTE_MAX, 1, now_ns, &wait_ns);
 }
 
+bool
+demand_sender_may_be_read(struct demand_sender *s, uint64_t now_ns)
+{
+    uint64_t wait_ns;
+
+    return bucket_take(&s->read, DEMAND_NEWS_READ_PER_MINUTE_MAX, 1, now_ns, &wait_ns);
+}
+
 /* A signature is dear to look at. On the bus a sender has so many, since nobody else speaks under
  * its name there; over HTTP who carries it has, and what others forge is not counted against it. */
 static enum demand_verdict

@@ -17,12 +17,13 @@
 #include "wire/message.h"
 #include "wire/signature.h"
 
-#define DEMAND_NEWS_DOMAIN         "isochrone/demand/1"
-#define DEMAND_NEWS_MODELS_MAX     48u /* of one message: more do not fit */
-#define DEMAND_NEWS_REQUESTS_S_MAX 1000000u
-#define DEMAND_NEWS_TOKENS_S_MAX   1000000000u
-#define DEMAND_NEWS_PER_MINUTE_MAX 600u /* of one sender: 10 a second, and bursts of as many */
-#define DEMAND_NEWS_LIVES_MAX      6u   /* a minute: one that starts more often flaps */
+#define DEMAND_NEWS_DOMAIN              "isochrone/demand/1"
+#define DEMAND_NEWS_MODELS_MAX          48u /* of one message: more do not fit */
+#define DEMAND_NEWS_REQUESTS_S_MAX      1000000u
+#define DEMAND_NEWS_TOKENS_S_MAX        1000000000u
+#define DEMAND_NEWS_PER_MINUTE_MAX      600u /* of one sender: 10 a second, and bursts of as many */
+#define DEMAND_NEWS_READ_PER_MINUTE_MAX 750u /* of one sender: what else it says is not read */
+#define DEMAND_NEWS_LIVES_MAX           6u   /* a minute: one that starts more often flaps */
 
 struct demand_news_model {
     struct span id;                                /* the network's name of the model */
@@ -61,7 +62,7 @@ size_t demand_news_row_bytes(struct span id);
 struct demand_sender {        /* zero it: nothing heard */
     struct signature_key key; /* zeros: none */
     uint64_t epoch, seq;      /* epoch 0: nothing heard */
-    struct bucket messages, lives;
+    struct bucket messages, lives, read;
     bool gone; /* this epoch ended */
 };
 
@@ -80,6 +81,9 @@ enum demand_verdict {
     DEMAND_VERDICT_COUNT
 };
 
+/* Something came under this name: is it to be read? As report_sender_may_be_read: before anything
+ * of it is parsed, and only where the way by which it came says whose it is. */
+bool demand_sender_may_be_read(struct demand_sender *s, uint64_t now_ns);
 /* A message that came under this name; now_s: wall clock. needs_key: nobody on its way vouches for
  * the name (HTTP). */
 enum demand_verdict demand_sender_take(struct demand_sender *s, struct span name,

@@ -210,16 +210,12 @@ take_stranger(struct peers *p, struct span name, const struct demand_news *news,
               const struct config *config, struct peer **ret_peer)
 {
     struct demand_sender sender = {.epoch = 0};
-    uint64_t now_ns = clock_now_ns(), wait_ns;
     enum demand_verdict verdict;
     bool is_known, is_named = peers_named(config, name) != NULL;
 
     if (p->count == PEERS_MAX && !is_named)
         return PEERS_TABLE_FULL;
-    if (!needs_key &&
-        !bucket_take(&p->strangers_heard, PEERS_STRANGERS_PER_MINUTE_MAX, 1, now_ns, &wait_ns))
-        return DEMAND_TOO_OFTEN;
-    verdict = demand_sender_take(&sender, name, news, needs_key, now_ns, clock_wall_s());
+    verdict = demand_sender_take(&sender, name, news, needs_key, clock_now_ns(), clock_wall_s());
     if (verdict != DEMAND_NEWS)
         return verdict;
     if (is_named)
@@ -275,27 +271,80 @@ conclude(struct peers *p, struct span name, uint32_t verdict, const char *words,
     log_warn("gateway %.*s: what it says is refused: %s", (int)name.bytes, name.data, words);
 }
 
-uint32_t
-peers_take(struct peers *p, struct span name, struct span body, bool needs_key)
+/* Something came under a name that the bus vouches for: is it to be read? Nobody costs another one
+ * what he may say: one in the list has its own, the others have theirs by whether the configuration
+ * names them. DEMAND_NEWS: yes. */
+static uint32_t
+before_reading(struct peers *p, struct span name, const struct config *config,
+               struct peer **ret_peer)
+{
+    uint64_t now_ns = clock_now_ns(), wait_ns;
+    bool is_known, is_named;
+    uint32_t at;
+
+    if (span_eq_text(name, p->gateway->name))
+        return demand_sender_may_be_read(&p->own_name, now_ns) ? DEMAND_NEWS : DEMAND_TOO_OFTEN;
+    at = place_of(p, name, &is_known);
+    if (is_known) {
+        *ret_peer = p->list[at];
+        return demand_sender_may_be_read(&p->list[at]->sender, now_ns) ? DEMAND_NEWS
+                                                                       : DEMAND_TOO_OFTEN;
+    }
+    is_named = peers_named(config, name) != NULL;
+    if (p->count == PEERS_MAX && !is_named)
+        return PEERS_TABLE_FULL;
+    return bucket_take(&p->strangers_read[is_named], PEERS_STRANGERS_PER_MINUTE_MAX, 1, now_ns,
+                       &wait_ns)
+               ? DEMAND_NEWS
+               : DEMAND_TOO_OFTEN;
+}
+
+/* False: it is not to be read, and that was counted. */
+static bool
+may_be_read(struct peers *p, struct span name, const struct fleet *fleet, uint32_t *ret_verdict)
+{
+    struct peer *peer = NULL;
+
+    peers_lock(p);
+    *ret_verdict = before_reading(p, name, &roster_base(fleet->roster)->config, &peer);
+    if (*ret_verdict != DEMAND_NEWS)
+        conclude(p, name, *ret_verdict, peers_verdict_words(*ret_verdict), peer);
+    peers_unlock(p);
+    return *ret_verdict == DEMAND_NEWS;
+}
+
+/* It is to be read. */
+static uint32_t
+read_news(struct peers *p, struct span name, struct span body, bool needs_key,
+          const struct fleet *fleet)
 {
     struct message_error error = {.text = ""};
     struct demand_news news;
     struct peer *peer = NULL;
     uint32_t verdict = PEERS_MALFORMED;
     enum err err = demand_news_parse(body, &news, &error);
-    struct fleet *fleet;
 
     if (err == ERR_OK && span_eq_text(name, p->gateway->name)) {
         if (news.epoch == p->epoch)
             return DEMAND_NEWS; /* we hear ourselves */
         verdict = PEERS_OWN_NAME;
     }
-    fleet = decide_fleet(p->gateway->door);
     peers_lock(p);
     if (err == ERR_OK && verdict != PEERS_OWN_NAME)
         verdict = take_news(p, name, &news, needs_key, fleet, &peer);
     conclude(p, name, verdict, err != ERR_OK ? error.text : peers_verdict_words(verdict), peer);
     peers_unlock(p);
+    return verdict;
+}
+
+uint32_t
+peers_take(struct peers *p, struct span name, struct span body, bool needs_key)
+{
+    struct fleet *fleet = decide_fleet(p->gateway->door);
+    uint32_t verdict;
+
+    if (needs_key || may_be_read(p, name, fleet, &verdict))
+        verdict = read_news(p, name, body, needs_key, fleet);
     fleet_unref(fleet);
     return verdict;
 }

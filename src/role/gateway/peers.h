@@ -24,7 +24,8 @@
 #include "wire/demand_news.h"
 
 #define PEERS_MAX 256u
-/* Messages over the bus of who is not in the table, looked at in a minute, of all together. */
+/* Messages over the bus of who is not in the table, read in a minute: of all together that the
+ * configuration does not name, and as many of all that it names. */
 #define PEERS_STRANGERS_PER_MINUTE_MAX (2 * PEERS_MAX)
 /* So many requests a second a gateway may say that it is asked for, or a multiple of what we are
  * asked for; more only when the configuration says so. */

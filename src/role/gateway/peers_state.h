@@ -45,7 +45,9 @@ struct peers {
     struct peer *list[PEERS_MAX]; /* [0..count), by name */
     uint32_t count;
     uint64_t clock_ns; /* time in which somebody could be heard: it stands while the bus is down */
-    struct bucket strangers_heard;
+    /* What is read of those that have no place in the list, [is_named], and of our own name. */
+    struct bucket strangers_read[2];
+    struct demand_sender own_name;
     uint64_t verdicts[PEERS_VERDICT_COUNT];
     uint64_t logged_ns[PEERS_VERDICT_COUNT];
     /* of the first lane: */

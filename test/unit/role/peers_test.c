@@ -261,9 +261,13 @@ test_named(void)
     signs = NULL;
     later(0);
     CHECK(peers_count(peers) == 1, "who has the name by a former key goes by itself");
-    for (uint32_t i = 0; i < PEERS_STRANGERS_PER_MINUTE_MAX + 10; i++)
+    for (uint32_t i = 0; i < 2 * PEERS_STRANGERS_PER_MINUTE_MAX; i++)
         refused += say("named", "us", 1, 1, false, NONE, NONE) != DEMAND_OTHER_KEY;
-    CHECK(refused == 0, "what is not its costs nothing");
+    CHECK(refused > 0, "of what is not its so much is read");
+    CHECK(say("stranger", "west", 5, 1, false, NONE, NONE) == DEMAND_NEWS,
+          "and it costs nobody else");
+    peers->strangers_read[true] = (struct bucket){0};
+    later(70);
 }
 
 static void
@@ -321,6 +325,53 @@ test_forged(void)
     later(70);
 }
 
+/* How many of so many messages that are none are read. */
+static uint32_t
+flood(const char *name, bool over_http)
+{
+    const uint32_t count = 4 * DEMAND_NEWS_READ_PER_MINUTE_MAX;
+    uint32_t read = 0, refused = 0, verdict;
+
+    for (uint32_t i = 0; i < count; i++) {
+        char text[16];
+
+        snprintf(text, sizeof(text), name[0] != '\0' ? "%s" : "y%s%u", name, i);
+        verdict = peers_take(peers, span_of(text), SPAN_LIT("[]"), over_http);
+        read += verdict == PEERS_MALFORMED;
+        refused += verdict == DEMAND_TOO_OFTEN;
+    }
+    CHECK(read + refused == count, "read or not");
+    return read;
+}
+
+/* What is refused before it is read costs nobody else, and over HTTP another one bounds it. */
+static void
+test_flood(void)
+{
+    const uint32_t all = 4 * DEMAND_NEWS_READ_PER_MINUTE_MAX;
+    uint64_t before[PEERS_VERDICT_COUNT], after[PEERS_VERDICT_COUNT];
+
+    peers->strangers_read[false] = (struct bucket){0};
+    CHECK(say("f1", "west", 5, 1, false, NONE, NONE) == DEMAND_NEWS &&
+              say("f2", "west", 5, 1, false, NONE, NONE) == DEMAND_NEWS,
+          "two are there");
+    CHECK(flood("f1", true) == all, "over HTTP all is read that comes so far");
+    CHECK(say("f1", "west", 5, 2, false, NONE, NONE) == DEMAND_NEWS, "and its name pays nothing");
+    peers_verdicts(peers, before);
+    CHECK(flood("f1", false) < all / 2, "on the bus of one so much");
+    peers_verdicts(peers, after);
+    CHECK(after[DEMAND_TOO_OFTEN] > before[DEMAND_TOO_OFTEN] + all / 2, "the rest is counted");
+    CHECK(say("f1", "west", 5, 3, false, NONE, NONE) == DEMAND_TOO_OFTEN, "its own news, too");
+    CHECK(flood("us", false) < all / 2, "under our name no more than under another");
+    CHECK(flood("", false) < all / 2, "nor under ever new ones");
+    CHECK(say("f2", "west", 5, 2, false, NONE, NONE) == DEMAND_NEWS, "others are heard");
+    signs = &secret;
+    CHECK(say("named", "west", 9, 1, false, NONE, NONE) == DEMAND_NEWS,
+          "and one that the configuration names, for the first time");
+    signs = NULL;
+    later(70);
+}
+
 int
 main(void)
 {
@@ -331,10 +382,11 @@ main(void)
     test_limits();
     test_bound();
     test_named();
-    peers->strangers_heard = (struct bucket){0}; /* a minute later */
+    peers->strangers_read[false] = (struct bucket){0}; /* a minute later */
     test_named_place();
-    peers->strangers_heard = (struct bucket){0};
+    peers->strangers_read[false] = (struct bucket){0};
     test_forged();
+    test_flood();
     gateway_close(gateway);
     return tap_done();
 }
