@@ -270,8 +270,10 @@ serve(void *argument)
             keep = answer_completion(c->engine, call);
         } else if (strncmp(call->head, "GET /v1/models ", 15) == 0) {
             char json[512];
+            pthread_mutex_lock(&c->engine->lock);
             snprintf(json, sizeof(json), "{\"object\":\"list\",\"data\":[{\"id\":\"%s\"}]}",
                      c->engine->model);
+            pthread_mutex_unlock(&c->engine->lock);
             e2e_json(call, 200, "", json);
         } else {
             pthread_mutex_lock(&c->engine->lock);
@@ -372,6 +374,14 @@ uint16_t
 e2e_engine_port(const struct e2e_engine *e)
 {
     return e->port;
+}
+
+void
+e2e_engine_serve(struct e2e_engine *e, const char *model)
+{
+    pthread_mutex_lock(&e->lock);
+    snprintf(e->model, sizeof(e->model), "%s", model);
+    pthread_mutex_unlock(&e->lock);
 }
 
 void

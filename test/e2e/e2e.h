@@ -36,9 +36,10 @@ void e2e_engine_use_tls(struct e2e_engine *e, struct ssl_ctx_st *context);
 void e2e_engine_disconnect(struct e2e_engine *e);
 uint16_t e2e_engine_port(const struct e2e_engine *e);
 void e2e_engine_script(struct e2e_engine *e, e2e_script *script);
-uint32_t e2e_engine_calls(struct e2e_engine *e);   /* completions asked so far */
-uint32_t e2e_engine_hangups(struct e2e_engine *e); /* seen by e2e_wait_hangup */
-uint32_t e2e_engine_strays(struct e2e_engine *e);  /* requests that no gateway makes */
+void e2e_engine_serve(struct e2e_engine *e, const char *model); /* and no other, from now on */
+uint32_t e2e_engine_calls(struct e2e_engine *e);                /* completions asked so far */
+uint32_t e2e_engine_hangups(struct e2e_engine *e);              /* seen by e2e_wait_hangup */
+uint32_t e2e_engine_strays(struct e2e_engine *e);               /* requests that no gateway makes */
 /* Copies of the last completion's head and body, zero-terminated. */
 void e2e_engine_last(struct e2e_engine *e, char *head, char *body, size_t size);
 

@@ -41,16 +41,39 @@ node_model_find(struct node *n, struct span id)
     return NULL;
 }
 
+/* While what all engines say is put together: a model that none of them had before, that was told
+ * to have gone, and that no request and no gateway's wish holds on to. Engines whose models come
+ * and go would fill the table in the end, and full reports before. */
+static bool
+is_over(const struct node_model *m)
+{
+    return m->before == MODEL_ABSENT && m->state == MODEL_ABSENT && !m->is_dirty && !m->is_pinned &&
+           m->running == 0 && m->waiting == 0;
+}
+
+/* A place for one more: that of one that is over (requests point to the others, so none moves), or
+ * a new one. NULL: there is no room. */
+static struct node_model *
+free_place(struct node *n)
+{
+    for (uint32_t i = 0; i < n->model_count; i++) {
+        if (is_over(&n->models[i]))
+            return &n->models[i];
+    }
+    return n->model_count < NODE_MODELS_MAX ? &n->models[n->model_count++] : NULL;
+}
+
 /* The model's entry, a new one if need be. NULL: there is no room, or no report can name it. */
 static struct node_model *
 model_place(struct node *n, const char *id)
 {
     struct node_model *m = node_model_find(n, span_of(id));
 
-    if (m != NULL || n->model_count == NODE_MODELS_MAX ||
-        !message_is_text(span_of(id), REPORT_TEXT_BYTES_MAX))
+    if (m != NULL || !message_is_text(span_of(id), REPORT_TEXT_BYTES_MAX))
         return m;
-    m = &n->models[n->model_count++];
+    m = free_place(n);
+    if (m == NULL)
+        return NULL;
     *m = (struct node_model){.is_dirty = true};
     span_copy(span_of(id), m->id, sizeof(m->id));
     return m;
