@@ -59,17 +59,17 @@ port_of(const struct sockaddr_storage *address)
 /* The configuration, with what every test has, into text. */
 static void PRINTF_LIKE(3, 0) complete(char *text, size_t size, const char *yaml, va_list args)
 {
-    char path[256];
-    size_t at;
+    char path[256], rest[4096];
 
     e2e_path("node.key", path, sizeof(path));
     if (access(path, R_OK) != 0) /* else somebody may be reading it */
         e2e_node_write_key(path);
-    at = (size_t)snprintf(text, size,
-                          "listen: {public: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nkey: "
-                          "file:%s\nstate: %.*s\nlimits: {drain: 2s}\n",
-                          path, (int)(strrchr(path, '/') - path), path);
-    vsnprintf(text + at, size - at, yaml, args);
+    vsnprintf(rest, sizeof(rest), yaml, args);
+    snprintf(text, size,
+             "listen: {public: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nkey: "
+             "file:%s\nstate: %.*s\n%s%s",
+             path, (int)(strrchr(path, '/') - path), path,
+             strstr(rest, "limits:") == NULL ? "limits: {drain: 2s}\n" : "", rest);
 }
 
 static void

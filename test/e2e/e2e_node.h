@@ -14,7 +14,8 @@ struct e2e_node {
     uint16_t port, admin_port;
 };
 
-/* yaml: printf format of a configuration without `listen`, `key` and `limits`. It is looked at and
+/* yaml: printf format of a configuration without `listen` and `key`; if it has no `limits`, a drain
+ * takes 2 s. It is looked at and
  * reports much more often than others. It waits until the node has heard of its engines. */
 void e2e_node_start(struct e2e_node *n, const char *yaml, ...) PRINTF_LIKE(2, 3);
 /* The same of a file that SIGHUP reads again, as e2e_node_write has written it. The process must

@@ -13,7 +13,9 @@
 #include "tap.h"
 #include "wire/directive.h"
 
-#define WAITERS 4u
+#define WAITERS       4u
+#define STREAM_TOKENS 300u
+#define KNOWN_US      1100000u /* until everybody is taken to have heard that a model goes */
 
 enum { GATEWAY = 3, DRAINER = 4, STRANGER = 9 }; /* first bytes of seeds */
 
@@ -21,6 +23,7 @@ static struct e2e_engine *engine;
 static struct e2e_node node;
 static uint64_t epoch;
 static unsigned char nonces;
+static double done_before, failed_before; /* orders, when it was told last */
 
 /* A directive of this action as it should be, from the owner of this seed. */
 static void
@@ -62,6 +65,21 @@ post(struct directive *d, const struct signature_secret *secret, const char *ver
     return good;
 }
 
+/* Of what engines were told. */
+static double
+metric(const char *which)
+{
+    char name[64];
+    struct e2e_reply reply;
+    double value;
+
+    snprintf(name, sizeof(name), "\nisochrone_node_orders%s ", which);
+    e2e_ask(node.admin_port, "GET", "/metrics", "", "", &reply);
+    value = e2e_number(reply.body, name);
+    e2e_reply_fini(&reply);
+    return value;
+}
+
 /* Make it and post it. */
 static bool
 tell(enum directive_action action, const char *model, const char *result)
@@ -69,6 +87,8 @@ tell(enum directive_action action, const char *model, const char *result)
     struct signature_secret secret;
     struct directive d;
 
+    done_before = metric("_done_total");
+    failed_before = metric("_failed_total");
     make(GATEWAY, action, model, &d, &secret);
     return post(&d, &secret, "good", result);
 }
@@ -163,9 +183,9 @@ test_models(void)
     CHECK(tell(DIRECTIVE_LOAD, "m", "refused"), "what a plain server cannot do is said");
 }
 
-/* A node before this engine, which may be told by two gateways. guard: its key of that name. */
+/* A node before this engine, which may be told by two gateways. rest: more lines. */
 static void
-start_node(const char *url, const char *kind, const char *guard)
+start_node(const char *url, const char *kind, const char *rest)
 {
     struct signature_secret secret;
     char gateway[SIGNATURE_KEY_TEXT_SIZE], drainer[SIGNATURE_KEY_TEXT_SIZE];
@@ -174,10 +194,10 @@ start_node(const char *url, const char *kind, const char *guard)
     e2e_node_key(DRAINER, &secret, drainer);
     e2e_node_start(&node,
                    "auth: none\nengines: [{url: \"%s\", name: e1, kind: %s}]\n"
-                   "guard: %s\ngateways:\n"
+                   "%s\ngateways:\n"
                    "  - {name: gw, key: \"%s\", may: [infer, load]}\n"
                    "  - {name: drainer, key: \"%s\", may: [drain]}\n",
-                   url, kind, guard, gateway, drainer);
+                   url, kind, rest, gateway, drainer);
     epoch = e2e_node_report(&node)->epoch;
 }
 
@@ -263,13 +283,28 @@ tells_slots(const char *model, uint64_t slots)
     return has_slots && has_requests && r->engine.slots % slots == 0;
 }
 
+/* What was told last, and begun, comes to this end: "done" or "failed". */
+static bool
+ends(const char *how)
+{
+    double before = how[0] == 'd' ? done_before : failed_before;
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
+        if (metric("") == 0.0)
+            return metric(how[0] == 'd' ? "_done_total" : "_failed_total") == before + 1.0;
+        usleep(20000);
+    }
+    return false;
+}
+
 /* A model that is ready is unloaded, and while it is loaded again somebody else gives orders about
  * it. False also if it was loaded before he could. */
 static bool
 orders_meanwhile(const char *model)
 {
-    return tell(DIRECTIVE_UNLOAD, model, "begun") && model_comes(model, MODEL_ON_DISK) &&
-           tell(DIRECTIVE_LOAD, model, "begun") &&
+    return tell(DIRECTIVE_UNLOAD, model, "begun") && ends("done") &&
+           model_comes(model, MODEL_ON_DISK) && tell(DIRECTIVE_LOAD, model, "begun") &&
            model_comes_before(model, MODEL_LOADING, MODEL_READY) &&
            tell(DIRECTIVE_LOAD, model, "begun") && tell(DIRECTIVE_UNLOAD, model, "refused");
 }
@@ -284,7 +319,7 @@ test_load(void)
     bool harmless;
 
     e2e_fleet_url(fleet, 0, url, sizeof(url));
-    start_node(url, "llama-server", "{}");
+    start_node(url, "llama-server", "");
     CHECK(ready_model(model, sizeof(model)), "a router has a model ready");
     CHECK(tells_slots(model, 16), "its server has slots of its own");
     while (!(harmless = orders_meanwhile(model)) && patience(&until_s)) {
@@ -301,12 +336,117 @@ test_load(void)
     e2e_fleet_stop(fleet);
 }
 
+/* A request of the model, for so many tokens. */
+static int
+open_chat(const char *model, unsigned tokens)
+{
+    char body[256];
+
+    snprintf(body, sizeof(body),
+             "{\"model\":\"%s\",\"max_tokens\":%u,\"ignore_eos\":true,\"stream\":true,"
+             "\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}",
+             model, tokens);
+    return e2e_open_request(node.port, "/v1/chat/completions", "", body);
+}
+
+/* A stream that runs for some seconds, and has begun. */
+static int
+open_stream(const char *model)
+{
+    int fd = open_chat(model, STREAM_TOKENS);
+
+    must(e2e_read_until(fd, "\"content\":\""));
+    return fd;
+}
+
+static bool
+ends_whole(int fd)
+{
+    bool whole = e2e_read_until(fd, "[DONE]");
+
+    close(fd);
+    return whole;
+}
+
+static bool
+one_waits(void)
+{
+    uint64_t until_s = 0;
+
+    while (patience(&until_s)) {
+        if (e2e_node_report(&node)->engine.waiting > 0)
+            return true;
+        usleep(10000);
+    }
+    return false;
+}
+
+/* A router's unload ends what runs of the model: it is not asked before that has ended. */
+static void
+test_leaves(const char *model)
+{
+    int first = open_stream(model), later;
+
+    CHECK(tell(DIRECTIVE_UNLOAD, model, "begun") && model_comes(model, MODEL_ON_DISK),
+          "it is to unload a model that answers: others hear at once that it goes");
+    CHECK(ends_whole(first), "the answer ends whole");
+    CHECK(ends("done"), "then it is unloaded");
+    CHECK(tell(DIRECTIVE_LOAD, model, "begun") && model_comes(model, MODEL_READY), "loaded again");
+
+    first = open_stream(model);
+    CHECK(tell(DIRECTIVE_UNLOAD, model, "begun"), "the same once more");
+    usleep(KNOWN_US);
+    later = open_chat(model, 2);
+    CHECK(one_waits(), "who comes although he could know it waits");
+    CHECK(ends_whole(first), "for what runs, which ends whole");
+    CHECK(ends_whole(later), "and is answered: this engine loads on request");
+    CHECK(model_comes(model, MODEL_READY), "so it is there again");
+}
+
+/* It was to go, and is wanted again, or pinned. */
+static void
+test_kept(const char *model)
+{
+    int fd = open_stream(model);
+
+    CHECK(tell(DIRECTIVE_UNLOAD, model, "begun") && tell(DIRECTIVE_LOAD, model, "done"),
+          "what was to go is loaded before it went: it is there");
+    CHECK(tell(DIRECTIVE_UNLOAD, model, "begun") && tell(DIRECTIVE_PIN, model, "done") &&
+              model_comes(model, MODEL_READY),
+          "or is pinned: it stays");
+    CHECK(tell(DIRECTIVE_UNPIN, model, "done") && ends_whole(fd), "and what ran ends whole");
+}
+
+/* A real order: a router lets a model go, when what runs of it has ended. */
+static void
+test_unload(void)
+{
+    struct e2e_fleet *fleet = e2e_fleet_start_routers();
+    char url[64], model[128];
+    int fd;
+
+    e2e_fleet_url(fleet, 0, url, sizeof(url));
+    start_node(url, "llama-server", "limits: {drain: 60s}");
+    CHECK(ready_model(model, sizeof(model)), "a router has a model ready");
+    test_leaves(model);
+    test_kept(model);
+    e2e_node_stop(&node);
+    start_node(url, "llama-server", "limits: {drain: 10ms}");
+    fd = open_stream(model);
+    CHECK(tell(DIRECTIVE_UNLOAD, model, "begun") && ends("failed"),
+          "what does not end in time is not cut: the order fails");
+    CHECK(model_comes(model, MODEL_READY) && ends_whole(fd),
+          "the model stays, the answer is whole");
+    e2e_node_stop(&node);
+    e2e_fleet_stop(fleet);
+}
+
 /* It sleeps, and is being woken. */
 static bool
 is_woken(const char *model)
 {
-    return tell(DIRECTIVE_SLEEP, "", "begun") && model_comes(model, MODEL_DORMANT) &&
-           tell(DIRECTIVE_WAKE, "", "begun");
+    return tell(DIRECTIVE_SLEEP, "", "begun") && ends("done") &&
+           model_comes(model, MODEL_DORMANT) && tell(DIRECTIVE_WAKE, "", "begun");
 }
 
 /* False: never, or the model was there before all had asked. */
@@ -382,22 +522,25 @@ test_wake(void)
     char url[64], model[128];
     uint64_t until_s = 0;
     bool refused;
+    int fd;
 
     e2e_fleet_url(fleet, e2e_fleet_find(fleet, NULL, 0), url, sizeof(url));
-    start_node(url, "vllm", "{}");
+    start_node(url, "vllm", "limits: {drain: 60s}");
     CHECK(ready_model(model, sizeof(model)), "a server has a model ready");
     CHECK(tell(DIRECTIVE_SLEEP, "nobodys", "refused") && chat(model, "") == 200,
           "a mistyped name puts no other model to sleep");
+    fd = open_stream(model);
     CHECK(tell(DIRECTIVE_SLEEP, "", "begun") && model_comes(model, MODEL_DORMANT),
-          "it is put to sleep");
+          "it is put to sleep while it answers");
+    CHECK(ends_whole(fd) && ends("done"), "when that has ended it sleeps");
     CHECK(chat(model, "model_not_ready") == 503, "and who asks for it is refused");
     CHECK(tell(DIRECTIVE_WAKE, "", "begun"), "it is woken");
     CHECK(chat(model, "") == 200, "who asks meanwhile waits, and is answered");
     e2e_node_stop(&node);
-    start_node(url, "vllm", "{requests_max: 1, waiting: 1ms}");
+    start_node(url, "vllm", "guard: {requests_max: 1, waiting: 1ms}");
     test_one_place(model);
     e2e_node_stop(&node);
-    start_node(url, "vllm", "{loading: 1ms}");
+    start_node(url, "vllm", "guard: {loading: 1ms}");
     while (!(refused = is_woken(model) && chat(model, "guard.loading") == 503) &&
            patience(&until_s))
         must(model_comes(model, MODEL_READY));
@@ -414,13 +557,14 @@ main(void)
 
     engine = e2e_engine_start("m", e2e_good);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", e2e_engine_port(engine));
-    start_node(url, "openai", "{}");
+    start_node(url, "openai", "");
     test_obeyed();
     test_refused();
     test_models();
     e2e_node_stop(&node);
     e2e_engine_stop(engine);
     test_load();
+    test_unload();
     test_wake();
     return tap_done();
 }

@@ -328,11 +328,13 @@ is_so(const struct fleet *fleet, const struct steer_order *o)
 static void
 look_at(struct steer *s, struct steer_order *o, const struct fleet *fleet, uint64_t now_ns)
 {
+    bool comes = o->action == DIRECTIVE_LOAD || o->action == DIRECTIVE_WAKE;
     const struct roster_node *n = roster_node(fleet->roster, o->node);
+    uint64_t quiet_ns = comes ? STEER_QUIET_NS : STEER_GOES_NS;
 
     if (n == NULL || !span_eq_text(n->name, o->node_name))
         order_end(s, o, STEER_FAILED, (double)NAN, "the node left");
-    else if (o->model != MODEL_NONE && now_ns - o->changed_ns > STEER_QUIET_NS && is_so(fleet, o))
+    else if (o->model != MODEL_NONE && now_ns - o->changed_ns > quiet_ns && is_so(fleet, o))
         order_end(s, o, STEER_DONE, (double)NAN, "");
     else if (now_ns - o->asked_ns > STEER_END_NS)
         order_end(s, o, STEER_SILENT, (double)NAN, "nothing was heard of how it ended");

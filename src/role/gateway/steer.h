@@ -23,7 +23,8 @@
 #define STEER_LIFETIME_S   60u
 #define STEER_ANSWER_NS    10000000000u   /* a node judges at once */
 #define STEER_END_NS       1260000000000u /* a node gives up after 20 minutes */
-#define STEER_QUIET_NS     15000000000u   /* its outcome was lost: the model's state tells */
+#define STEER_QUIET_NS     15000000000u   /* its outcome was lost: the model's state tells; */
+#define STEER_GOES_NS      60000000000u   /* it tells at once that it goes: that is not gone yet */
 #define STEER_REFUSED_NS   60000000000u
 #define STEER_REFUSALS_MAX 64u
 #define STEER_LOOK_NS      500000000u

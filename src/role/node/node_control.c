@@ -63,6 +63,12 @@ is_pinned(const struct node *n, const struct directive *d)
 static enum directive_result
 pin(struct node *n, const struct directive *d, struct control_words *words)
 {
+    struct node_engine *e;
+
+    TAILQ_FOREACH (e, &n->engines, link) {
+        if (d->action == DIRECTIVE_PIN)
+            node_order_keep(e, d->model);
+    }
     for (uint32_t i = 0; i < n->model_count; i++) {
         if (span_eq_text(d->model, n->models[i].id)) {
             n->models[i].is_pinned = d->action == DIRECTIVE_PIN;

@@ -423,15 +423,19 @@ node_engine_for(struct node *n, struct span model)
 
     TAILQ_FOREACH (e, &n->engines, link) {
         uint32_t said = node_engine_state(e, model), state = node_control_state(e, model, said);
+        bool lets_in = node_order_lets_in(e, model, said);
 
+        if (lets_in && said == MODEL_READY)
+            state = said; /* who cannot know yet that it leaves */
         known = known || state != MODEL_ABSENT;
         unheard = unheard || !e->heard;
         if (!e->up || !is_servable(state))
             continue;
         if (best.engine == NULL || rank(state) > rank(best_state) ||
             (state == best_state && is_freer(e, best.engine))) {
-            best = (struct node_place){
-                .engine = e, .is_cold = state != MODEL_READY, .is_coming = !is_servable(said)};
+            best = (struct node_place){.engine = e,
+                                       .is_cold = state != MODEL_READY,
+                                       .is_coming = !is_servable(said) || !lets_in};
             best_state = state;
         }
     }

@@ -1,6 +1,8 @@
 /* node_order - directives as orders to an engine: sent, and then followed until the engine says
  * that it is so, or that it will not be. What came of each is kept for a while, for reports.
  *
+ *   ends      an unload or a sleep: engines cut what runs, so that is let end, and nothing new goes
+ *             there; not within limits.drain: it stays
  *   waits     a load: a model of this engine is being unloaded, perhaps to make room for it; a wake
  *             likewise for a sleep
  *   sent      the engine has not answered yet
@@ -22,13 +24,14 @@
 #define ORDER_NS          1200000000000u /* large models load for long */
 #define DOWN_NS           60000000000u   /* an engine that does not answer so long has ended */
 #define STILL_NS          30000000000u   /* it said that it begins, and nothing has changed */
+#define LEAVE_NS          1000000000u    /* until gateways have heard that a model leaves */
 #define LOOK_NS           250000000u     /* between two looks at what is under way */
 #define OUTCOME_NS        10000000000u   /* it is said so long: reports may be lost */
 #define OUTCOMES_MAX      16u
 #define ANSWER_BYTES_KEPT 2048u
 #define CHECK_BYTES_MAX   131072u
 
-enum order_step { ORDER_WAITS, ORDER_SENT, ORDER_WATCHED, ORDER_OVER };
+enum order_step { ORDER_ENDS, ORDER_WAITS, ORDER_SENT, ORDER_WATCHED, ORDER_OVER };
 
 struct node_order { /* a malloc of its own: few, and they outlive the exchange */
     LIST_ENTRY(node_order) link;
@@ -44,6 +47,7 @@ struct node_order { /* a malloc of its own: few, and they outlive the exchange *
     struct span body; /* request.body */
     uint64_t asked_ns, sent_ns, down_ns;
     bool has_moved; /* its model was seen on its way */
+    bool has_failed;
     char answer[ANSWER_BYTES_KEPT];
     char *looked_at; /* CHECK_BYTES_MAX: what the engine says before it is asked; NULL: not now */
 };
@@ -67,6 +71,14 @@ struct node_orders {
 static void order_send(struct node_order *o);
 static void on_look(struct loop_timer *timer);
 
+/* Requests that would be cut: an engine sleeps as a whole. */
+static uint32_t
+using_it(const struct node_order *o)
+{
+    return node_proxy_using(o->engine,
+                            o->action == CONTROL_SLEEP ? SPAN_LIT("") : span_of(o->model));
+}
+
 /* ---- How it ended. */
 
 static bool
@@ -83,6 +95,10 @@ note_outcome(struct node_order *o, enum directive_result result, const char *wor
     char plain[DIRECTIVE_REPLY_WORDS_BYTES];
     uint64_t now_ns = clock_now_ns();
 
+    if (result == DIRECTIVE_DONE)
+        o->node->counts.orders_done++;
+    else
+        o->node->counts.orders_failed++;
     directive_plain(words, plain);
     *out = (struct outcome){
         .result = result, .ended_ns = now_ns, .took_ms = (double)(now_ns - o->asked_ns) / 1e6};
@@ -111,6 +127,7 @@ order_over(struct node_order *o, enum directive_result result, const char *words
         node_model_took(o->node, o->model, (double)(clock_now_ns() - o->sent_ns) / 1e6);
     if (result == DIRECTIVE_DONE && o->engine->kind->hides_sleep)
         o->engine->is_asleep = o->request.goal == MODEL_DORMANT;
+    o->has_failed = result != DIRECTIVE_DONE;
     o->step = ORDER_OVER;
     node_report_soon(o->node);
 }
@@ -198,6 +215,8 @@ node_control_seen(struct node_engine *e)
         if (o->engine == e && o->step == ORDER_WAITS && !unloads_now(e))
             order_send(o);
     }
+    if (e->node->waiting_count > 0) /* perhaps for what was under way */
+        loop_defer(e->node->loop, &e->node->admit, node_admit);
 }
 
 void
@@ -222,22 +241,38 @@ look_later(struct node *n)
         loop_timer_set(n->loop, &n->orders->look_timer, loop_now_ns(n->loop) + LOOK_NS, on_look);
 }
 
+/* Has what runs of it come to its end? */
+static void
+let_end(struct node_order *o, uint64_t now_ns)
+{
+    uint64_t drain_ns = o->node->roster->config.drain_ns;
+    uint32_t count = using_it(o);
+    char words[CONTROL_WORDS_BYTES];
+
+    if (count == 0 && now_ns - o->asked_ns >= LEAVE_NS) {
+        order_send(o);
+    } else if (count > 0 && now_ns - o->asked_ns >= drain_ns) {
+        snprintf(words, sizeof(words),
+                 "%u of its requests did not end within %g s (limits.drain): it stays", count,
+                 (double)drain_ns / 1e9);
+        order_over(o, DIRECTIVE_FAILED, words);
+    }
+}
+
 static void
 on_look(struct loop_timer *timer)
 {
     struct node_orders *orders = CONTAINER_OF(timer, struct node_orders, look_timer);
-    struct node_order *o = LIST_FIRST(&orders->list), *other;
+    struct node_order *o = LIST_FIRST(&orders->list);
     struct node *n;
 
     if (o == NULL)
         return;
     n = o->node;
     LIST_FOREACH (o, &orders->list, link) {
-        LIST_FOREACH (other, &orders->list, link) { /* once an engine */
-            if (other == o || other->engine == o->engine)
-                break;
-        }
-        if (other == o && o->step != ORDER_SENT)
+        if (o->step == ORDER_ENDS)
+            let_end(o, clock_now_ns());
+        if (o->step == ORDER_WATCHED || o->step == ORDER_OVER)
             node_engine_look(o->engine);
     }
     look_later(n);
@@ -371,6 +406,22 @@ under_way(const struct node_engine *e, const struct directive *d, enum control_a
     return DIRECTIVE_RESULT_COUNT;
 }
 
+void
+node_order_keep(struct node_engine *e, struct span model)
+{
+    struct node_order *o;
+    bool found = false;
+
+    LIST_FOREACH (o, &e->node->orders->list, link) {
+        if (o->engine != e || o->step != ORDER_ENDS || !(o->model[0] == '\0' || is_about(o, model)))
+            continue;
+        order_over(o, DIRECTIVE_FAILED, "it was wanted again before what ran of it had ended");
+        found = true;
+    }
+    if (found)
+        node_engine_look(e);
+}
+
 static struct node_order *
 order_new(struct node_engine *e, const struct directive *d, enum control_action action)
 {
@@ -388,6 +439,17 @@ order_new(struct node_engine *e, const struct directive *d, enum control_action 
     return o;
 }
 
+/* Those that run are counted for whoever asked. */
+static void
+begin_end(struct node_order *o, struct control_words *words)
+{
+    uint32_t count = using_it(o);
+
+    o->step = ORDER_ENDS;
+    if (count > 0)
+        snprintf(words->text, sizeof(words->text), "%u of its requests may end first", count);
+}
+
 enum directive_result
 node_order_begin(struct node_engine *e, const struct directive *d, enum control_action action,
                  struct control_words *words)
@@ -400,6 +462,8 @@ node_order_begin(struct node_engine *e, const struct directive *d, enum control_
 
     if (e->kind == NULL || !e->up)
         return refuse(words, "the engine does not answer");
+    if (action == CONTROL_LOAD || action == CONTROL_WAKE)
+        node_order_keep(e, d->model);
     result = under_way(e, d, action, words);
     if (result != DIRECTIVE_RESULT_COUNT)
         return result;
@@ -420,12 +484,22 @@ node_order_begin(struct node_engine *e, const struct directive *d, enum control_
     LIST_INSERT_HEAD(&n->orders->list, o, link);
     n->orders->count++;
     look_later(n);
-    if ((action == CONTROL_LOAD || action == CONTROL_WAKE) && unloads_now(e))
+    if (is_on_its_way_out(o))
+        begin_end(o, words);
+    else if (unloads_now(e) && (action == CONTROL_LOAD || action == CONTROL_WAKE))
         o->step = ORDER_WAITS;
     else
         order_send(o);
     node_models_changed(n);
     return DIRECTIVE_BEGUN;
+}
+
+/* ---- What is told of models. */
+
+static bool
+changes(const struct node_order *o, const struct node_engine *e, struct span model, uint32_t state)
+{
+    return o->engine == e && (is_about(o, model) || (o->model[0] == '\0' && state != MODEL_ABSENT));
 }
 
 uint32_t
@@ -434,11 +508,39 @@ node_control_state(const struct node_engine *e, struct span model, uint32_t stat
     const struct node_order *o;
 
     LIST_FOREACH (o, &e->node->orders->list, link) {
-        if (o->engine == e && o->request.goal == MODEL_READY && state != MODEL_READY &&
-            (is_about(o, model) || (o->model[0] == '\0' && state != MODEL_ABSENT)))
+        if (!changes(o, e, model, state))
+            continue;
+        if (o->request.goal == MODEL_READY && state != MODEL_READY)
             return MODEL_LOADING;
+        if (is_on_its_way_out(o) && !o->has_failed && state == MODEL_READY)
+            return o->request.goal;
     }
     return state;
+}
+
+bool
+node_order_lets_in(const struct node_engine *e, struct span model, uint32_t state)
+{
+    const struct node_order *o;
+
+    LIST_FOREACH (o, &e->node->orders->list, link) {
+        if (changes(o, e, model, state) && is_on_its_way_out(o) && !o->has_failed)
+            return o->step == ORDER_ENDS && clock_now_ns() - o->asked_ns < LEAVE_NS;
+    }
+    return true;
+}
+
+/* Does something that runs there end first? */
+static bool
+lets_end(const struct node_engine *e)
+{
+    const struct node_order *o;
+
+    LIST_FOREACH (o, &e->node->orders->list, link) {
+        if (o->engine == e && o->step == ORDER_ENDS && using_it(o) > 0)
+            return true;
+    }
+    return false;
 }
 
 double
@@ -450,7 +552,7 @@ node_order_ready_in_ms(const struct node *n, struct span model, double usual_ms)
         if (o->request.goal != MODEL_READY || !is_about(o, model) || !(usual_ms > 0.0))
             continue;
         if (o->step == ORDER_WAITS)
-            return usual_ms;
+            return usual_ms + (lets_end(o->engine) ? 1e3 * n->seconds_mean : 0.0);
         return fmax(usual_ms - (double)(clock_now_ns() - o->sent_ns) / 1e6, 0.0);
     }
     return (double)NAN;
@@ -470,6 +572,17 @@ node_order_outcomes(const struct node *n, struct report *r)
             .result = o->result, .took_ms = o->took_ms, .words = span_of(o->words)};
         memcpy(r->outcomes[r->outcome_count++].nonce, o->nonce, sizeof(o->nonce));
     }
+}
+
+uint32_t
+node_orders_count(const struct node *n)
+{
+    const struct node_order *o;
+    uint32_t count = 0;
+
+    LIST_FOREACH (o, &n->orders->list, link)
+        count += o->step != ORDER_OVER;
+    return count;
 }
 
 /* ---- Life. */

@@ -12,11 +12,17 @@
  * say why not. */
 enum directive_result node_order_begin(struct node_engine *e, const struct directive *d,
                                        enum control_action action, struct control_words *words);
+/* A model is to stay: it is unloaded no more if what runs of it had not ended yet. */
+void node_order_keep(struct node_engine *e, struct span model);
+/* May who comes now still run there? Not if the model leaves and he could have heard of it: he
+ * waits until it is gone. state: as the engine says. */
+bool node_order_lets_in(const struct node_engine *e, struct span model, uint32_t state);
 /* When the load that is under way will be over, if it takes as long as usual; NAN: there is none,
  * or nothing is usual. */
 double node_order_ready_in_ms(const struct node *n, struct span model, double usual_ms);
 /* What came lately of those that were begun, into the report. */
 void node_order_outcomes(const struct node *n, struct report *r);
+uint32_t node_orders_count(const struct node *n); /* that are not over */
 MUST_USE enum err node_orders_open(struct node *n);
 void node_orders_close(struct node *n);
 #endif

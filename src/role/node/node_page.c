@@ -7,7 +7,7 @@
 
 #include "role/admin_json.h"
 #include "role/answer.h"
-#include "role/node/node_state.h"
+#include "role/node/node_order.h"
 
 void
 node_livez(struct http_exchange *x)
@@ -161,6 +161,10 @@ put_all(FILE *out, const struct node *n)
         (double)c->directives);
     put(out, "directives_refused_total", "counter", "Directives that were refused.",
         (double)c->directives_refused);
+    put(out, "orders", "gauge", "What directives want of engines, and is not over.",
+        node_orders_count(n));
+    put(out, "orders_done_total", "counter", "Of these, what came to be.", (double)c->orders_done);
+    put(out, "orders_failed_total", "counter", "And what did not.", (double)c->orders_failed);
     put_bus(out, n->bus);
     node_post_metrics(n, out);
 }

@@ -69,6 +69,25 @@ node_proxy_awaits(const struct node_engine *e, struct span model)
     return false;
 }
 
+static uint32_t
+count_using(const struct node_requests *list, const struct node_engine *e, struct span model)
+{
+    const struct node_request *q;
+    uint32_t count = 0;
+
+    TAILQ_FOREACH (q, list, link) {
+        count += q->engine == e && !q->is_coming &&
+                 (model.bytes == 0 || q->model == NULL || span_eq_text(model, q->model->id));
+    }
+    return count;
+}
+
+uint32_t
+node_proxy_using(const struct node_engine *e, struct span model)
+{
+    return count_using(&e->node->running, e, model) + count_using(&e->node->waiting, e, model);
+}
+
 /* ---- The end. */
 
 static void

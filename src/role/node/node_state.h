@@ -104,6 +104,7 @@ struct node_speed { /* a mean that forgets */
 struct node_counts {
     uint64_t requests, refused_busy, refused_draining, refused_other, cancelled, failed;
     uint64_t prompt_tokens, output_tokens, reports, directives, directives_refused;
+    uint64_t orders_done, orders_failed; /* of engines, by directives */
     uint64_t not_heard; /* times that a gateway said over the bus that it does not take our word */
 };
 
@@ -211,6 +212,9 @@ loop_task_fn node_admit; /* let those that wait go, as many as may */
 void node_proxy_leave(struct node_engine *e);
 /* Does a request wait at the engine for it to bring this model into memory? */
 bool node_proxy_awaits(const struct node_engine *e, struct span model);
+/* How many requests of this model run there, or wait for a place there; empty: of any model. One
+ * whose model the engine knows by another name counts as of each. */
+uint32_t node_proxy_using(const struct node_engine *e, struct span model);
 
 /* ---- node_guard.c */
 enum node_verdict { NODE_GO, NODE_WAIT, NODE_FULL };
