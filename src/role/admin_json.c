@@ -101,6 +101,34 @@ admin_query(const struct http_request *r, const char *key)
     return (struct span){NULL, 0};
 }
 
+/* Is it one of the words? */
+static bool
+is_among(struct span words, struct span name)
+{
+    while (words.bytes > 0) {
+        struct span word = {words.data, span_find(words, ' ')};
+        if (span_eq(word, name))
+            return true;
+        words = span_from(words, word.bytes + 1);
+    }
+    return false;
+}
+
+struct span
+admin_query_unknown(const struct http_request *r, const char *known)
+{
+    struct span rest = r->query;
+
+    while (rest.bytes > 0) {
+        struct span pair = {rest.data, span_find(rest, '&')};
+        struct span name = {pair.data, span_find(pair, '=')};
+        if (pair.bytes > 0 && !is_among(span_of(known), name))
+            return name.bytes > 0 ? name : pair;
+        rest = span_from(rest, pair.bytes + 1);
+    }
+    return (struct span){NULL, 0};
+}
+
 uint64_t
 admin_query_u64(const struct http_request *r, const char *key, uint64_t otherwise)
 {

@@ -26,6 +26,9 @@ void admin_put_span(cJSON *object, const char *key, struct span value);
 void admin_put_number(cJSON *object, const char *key, double value);
 /* The value of this key in the query ("since=24h"), as it is written; empty: it is not there. */
 struct span admin_query(const struct http_request *r, const char *key);
+/* The name of the first parameter of the query that is none of `known` (words with a blank between
+ * them); empty: there is none. */
+struct span admin_query_unknown(const struct http_request *r, const char *known);
 /* The value of a number in the query ("limit=10"), else `otherwise`. */
 uint64_t admin_query_u64(const struct http_request *r, const char *key, uint64_t otherwise);
 #endif

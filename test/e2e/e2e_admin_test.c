@@ -84,6 +84,32 @@ static const struct {
     {"a page of ours", "origin: http://127.0.0.1\r\n", "ok", 200},
 };
 
+/* What a path does not take is told, and not taken for nothing. */
+static const struct {
+    const char *path, *text;
+    unsigned status;
+} queries[] = {
+    {"/network/v1/nodes?watch", "no parameter `watch`, but: from limit", 400},
+    {"/network/v1/nodes?limit=1&watch=1", "unknown_parameter", 400},
+    {"/network/v1/nodes?limit=ten", "whole numbers", 400},
+    {"/network/v1/nodes?limit=1&from=0&", "\"next\"", 200},
+    {"/network/v1/nodes?", "\"next\"", 200},
+    {"/network/v1/nodes/first?limit=1", "no parameter `limit`\"", 400},
+    {"/network/v1/capacity?=1", "no parameter `?`", 400},
+    {"/network/v1/capacity?%22%0a", "no parameter `?`", 400},
+    {"/network/v1/usage?sicne=24h", "but: since by key", 400},
+    {"/readyz?verbose", "\"ready\":true", 200},
+    {"/metrics?name=x", "isochrone_build_info", 200},
+};
+
+static void
+check_queries(const struct e2e_gateway *g)
+{
+    for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++)
+        CHECK(page_contains(g->admin_port, queries[i].path, "", queries[i].status, queries[i].text),
+              queries[i].path);
+}
+
 static void
 check_explain(const struct e2e_gateway *g, const char *id)
 {
@@ -128,6 +154,7 @@ test_pages(void)
     calls = e2e_engine_calls(engine);
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
         CHECK(page_contains(g.admin_port, pages[i].path, "", 200, pages[i].text), pages[i].label);
+    check_queries(&g);
     check_explain(&g, e2e_header(&reply, "x-request-id"));
     CHECK(e2e_engine_calls(engine) == calls, "looking costs no completion");
     e2e_reply_fini(&reply);

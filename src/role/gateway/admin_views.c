@@ -74,6 +74,19 @@ node_json(struct lane *lane, const struct fleet *fleet, const struct node_view *
     return json;
 }
 
+/* Is this parameter a number, if it is there? False: told. */
+static bool
+is_number(struct admin_call *call, const char *key)
+{
+    struct span text = admin_query(call->http, key);
+    uint64_t value;
+
+    if (text.bytes == 0 || span_u64(text, &value) == ERR_OK)
+        return true;
+    admin_send_error(call->exchange, 400, "bad_number", "from and limit are whole numbers");
+    return false;
+}
+
 void
 admin_nodes(struct admin_call *call)
 {
@@ -82,9 +95,13 @@ admin_nodes(struct admin_call *call)
     uint64_t first = admin_query_u64(call->http, "from", 0);
     uint32_t from = first < UINT32_MAX ? (uint32_t)first : UINT32_MAX, next = UINT32_MAX;
     struct node_view views[CORE_VIEW_MAX];
-    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "nodes");
+    cJSON *json, *list;
     uint64_t listed = 0;
 
+    if (!is_number(call, "from") || !is_number(call, "limit"))
+        return;
+    json = cJSON_CreateObject();
+    list = cJSON_AddArrayToObject(json, "nodes");
     if (limit > ADMIN_NODES_MAX)
         limit = ADMIN_NODES_MAX;
     while (from != UINT32_MAX && next == UINT32_MAX) {

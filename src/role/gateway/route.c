@@ -2,6 +2,8 @@
  * (role/origin). */
 #include "role/gateway/route.h"
 
+#include <stdio.h>
+
 #include "io/clock.h"
 #include "role/answer.h"
 #include "role/gateway/admin.h"
@@ -21,28 +23,32 @@ struct route {
     const char *method, *path; /* a path that ends with '/' takes one more word */
     unsigned sides;
     void (*answer)(struct admin_call *call);
+    /* The parameters that it takes, with blanks between them; "": none. NULL: as others have it
+     * (health, metrics, OpenAI's), where what is not known does no harm. */
+    const char *parameters;
 };
 
 static const struct route routes[] = {
-    {"GET", "/v1/models", ROUTE_PUBLIC | ROUTE_KEYED, models_list},
-    {"GET", "/v1/models/", ROUTE_PUBLIC | ROUTE_KEYED, models_one},
-    {"GET", "/livez", ROUTE_PUBLIC | ROUTE_ADMIN, admin_livez},
-    {"GET", "/readyz", ROUTE_PUBLIC | ROUTE_ADMIN, admin_readyz},
-    {"GET", "/metrics", ROUTE_ADMIN, admin_metrics},
-    {"GET", "/network/v1/capacity", ROUTE_ADMIN, admin_capacity},
-    {"GET", "/network/v1/readiness", ROUTE_ADMIN, admin_readiness},
-    {"GET", "/network/v1/demand", ROUTE_ADMIN, admin_demand},
-    {"GET", "/network/v1/plan", ROUTE_ADMIN, admin_plan},
-    {"GET", "/network/v1/nodes", ROUTE_ADMIN, admin_nodes},
-    {"GET", "/network/v1/nodes/", ROUTE_ADMIN, admin_node},
-    {"POST", "/network/v1/nodes/", ROUTE_ADMIN, admin_steer},
-    {"GET", "/network/v1/directives/", ROUTE_ADMIN, admin_directive},
-    {"GET", "/network/v1/bus", ROUTE_ADMIN, admin_bus},
-    {"POST", BUS_HTTP_PATH, ROUTE_PUBLIC | ROUTE_ADMIN, bus_http_take},
-    {"POST", "/network/v1/reload", ROUTE_ADMIN, admin_reload},
-    {"POST", "/network/v1/explain", ROUTE_ADMIN, admin_explain_dry},
-    {"GET", "/network/v1/usage", ROUTE_PUBLIC | ROUTE_ADMIN | ROUTE_KEYED, admin_usage},
-    {"GET", "/network/v1/explain/", ROUTE_PUBLIC | ROUTE_ADMIN | ROUTE_KEYED, admin_explain},
+    {"GET", "/v1/models", ROUTE_PUBLIC | ROUTE_KEYED, models_list, NULL},
+    {"GET", "/v1/models/", ROUTE_PUBLIC | ROUTE_KEYED, models_one, NULL},
+    {"GET", "/livez", ROUTE_PUBLIC | ROUTE_ADMIN, admin_livez, NULL},
+    {"GET", "/readyz", ROUTE_PUBLIC | ROUTE_ADMIN, admin_readyz, NULL},
+    {"GET", "/metrics", ROUTE_ADMIN, admin_metrics, NULL},
+    {"GET", "/network/v1/capacity", ROUTE_ADMIN, admin_capacity, ""},
+    {"GET", "/network/v1/readiness", ROUTE_ADMIN, admin_readiness, ""},
+    {"GET", "/network/v1/demand", ROUTE_ADMIN, admin_demand, ""},
+    {"GET", "/network/v1/plan", ROUTE_ADMIN, admin_plan, ""},
+    {"GET", "/network/v1/nodes", ROUTE_ADMIN, admin_nodes, "from limit"},
+    {"GET", "/network/v1/nodes/", ROUTE_ADMIN, admin_node, ""},
+    {"POST", "/network/v1/nodes/", ROUTE_ADMIN, admin_steer, ""},
+    {"GET", "/network/v1/directives/", ROUTE_ADMIN, admin_directive, ""},
+    {"GET", "/network/v1/bus", ROUTE_ADMIN, admin_bus, ""},
+    {"POST", BUS_HTTP_PATH, ROUTE_PUBLIC | ROUTE_ADMIN, bus_http_take, ""},
+    {"POST", "/network/v1/reload", ROUTE_ADMIN, admin_reload, ""},
+    {"POST", "/network/v1/explain", ROUTE_ADMIN, admin_explain_dry, ""},
+    {"GET", "/network/v1/usage", ROUTE_PUBLIC | ROUTE_ADMIN | ROUTE_KEYED, admin_usage,
+     "since by key"},
+    {"GET", "/network/v1/explain/", ROUTE_PUBLIC | ROUTE_ADMIN | ROUTE_KEYED, admin_explain, ""},
 };
 
 /* Does the path of a request belong to this route? *ret_word: what follows a path with '/'. */
@@ -72,6 +78,26 @@ refuse(struct lane *lane, struct http_exchange *x, unsigned status, const char *
     answer_error(x, &e, NULL);
 }
 
+/* A parameter that a path does not take is a mistake that would be taken for an answer. False:
+ * told. */
+static bool
+takes_query(const struct route *route, struct lane *lane, struct http_exchange *x,
+            const struct http_request *r)
+{
+    struct span name = route->parameters != NULL ? admin_query_unknown(r, route->parameters)
+                                                 : (struct span){NULL, 0};
+    char text[CONFIG_NAME_BYTES_MAX + 1], message[200];
+    bool takes_some = route->parameters != NULL && route->parameters[0] != '\0';
+
+    if (name.bytes == 0)
+        return true;
+    span_copy(name, text, sizeof(text));
+    snprintf(message, sizeof(message), "this path takes no parameter `%s`%s%s",
+             config_is_name(name) ? text : "?", takes_some ? ", but: " : "", route->parameters);
+    refuse(lane, x, 400, "unknown_parameter", message);
+    return false;
+}
+
 static void
 dispatch(const struct route *route, struct span word, struct lane *lane, struct http_exchange *x,
          const struct http_request *r, bool admin)
@@ -95,7 +121,8 @@ dispatch(const struct route *route, struct span word, struct lane *lane, struct 
         call.key_id = grant.key_id;
         call.key = grant.key;
     }
-    route->answer(&call);
+    if (takes_query(route, lane, x, r))
+        route->answer(&call);
 }
 
 /* Find the route on this side and follow it. */
