@@ -29,6 +29,7 @@
 #include "base/rng.h"
 #include "io/bus_core.h"
 #include "io/bus_nats_connect.h"
+#include "io/bus_pace.h"
 #include "io/clock.h"
 #include "io/log.h"
 
@@ -38,10 +39,7 @@
 #define TAKEN_MAX     1024u
 #define TAKEN_BYTES   1048576u
 #define READS_MAX     256u
-#define READ_BYTES    16384 /* more to read than this does not wait for a nap */
-#define WAIT_MS_FIRST 250u
-#define WAIT_MS_MAX   5000u
-#define WAIT_MS_SLOW  15000u
+#define READ_BYTES    16384        /* more to read than this does not wait for a nap */
 #define STEADY_NS     10000000000u /* a connection that lasted so long was a good one */
 #define COMPLAINT_NS  10000000000u
 #define FLUSH_MS      300 /* at the end */
@@ -50,6 +48,7 @@ struct nats_bus {
     struct bus bus; /* first */
     struct bus_nats_plan plan;
     struct rng rng;
+    struct bus_pace pace;
     pthread_t thread;
     int wake_fd;
     int socket;                     /* of nc; libnats closes it */
@@ -67,7 +66,6 @@ struct nats_bus {
     size_t taken_count, taken_bytes; /* bytes: of their bodies */
     char told[BUS_WORDS_BYTES_MAX];  /* the server's last complaint on this connection */
     uint64_t complained_ns;          /* when one was logged; 0: none yet */
-    bool is_down_told;
 };
 
 static struct nats_bus *
@@ -421,23 +419,23 @@ tell_connected(struct nats_bus *b, const struct bus_nats_server *server,
     bus_set_server(&b->bus, words, warning);
     bus_set_connected(&b->bus, true);
     log_info("bus: connected to %s%s%s", words, warning[0] != '\0' ? ": " : "", warning);
-    b->is_down_told = false;
 }
 
-/* Told once for each time that it is away; the state always has the newest. */
+/* The log has each kind of reason once for each time that it is away; the state has the newest. */
 static void
-tell_away(struct nats_bus *b, const struct bus_nats_server *server, const char *words)
+tell_away(struct nats_bus *b, const struct bus_nats_server *server, enum bus_away why,
+          const char *words)
 {
+    if (atomic_load(&b->is_closing))
+        return;
     bus_set_error(&b->bus, "%s:%s: %s", server->host, server->port, words);
-    if (!b->is_down_told)
+    if (bus_pace_tell(&b->pace, why))
         log_warn("bus: %s:%s: %s; trying on", server->host, server->port, words);
-    b->is_down_told = true;
 }
 
-/* One connection, from its beginning to its end. False: it was none, or ended soon; *ret_refused:
- * because of our credentials. */
-static bool
-connect_once(struct nats_bus *b, const struct bus_nats_server *server, bool *ret_refused)
+/* One connection, from its beginning to its end. Why there is none any more. */
+static enum bus_away
+connect_once(struct nats_bus *b, const struct bus_nats_server *server)
 {
     const struct bus_nats_loop loop = {b, on_attach, on_read, on_write, on_detach};
     struct bus_nats_outcome outcome;
@@ -445,18 +443,14 @@ connect_once(struct nats_bus *b, const struct bus_nats_server *server, bool *ret
     char words[BUS_WORDS_BYTES_MAX] = "the connection ended";
     natsConnection *nc;
 
-    wake_clear(b); /* from now on it means the end */
-    if (atomic_load(&b->is_closing))
-        return false;
     bus_count_attempt(&b->bus);
     nc = bus_nats_connect(&b->plan, server, &loop, b->wake_fd, &outcome);
-    *ret_refused = outcome.is_refused;
     if (nc == NULL) {
-        if (!atomic_load(&b->is_closing))
-            tell_away(b, server, outcome.words);
-        return false;
+        tell_away(b, server, outcome.why, outcome.words);
+        return outcome.why;
     }
     if (begin(b, server, nc)) {
+        bus_pace_let_in(&b->pace);
         tell_connected(b, server, &outcome.info);
         serve(b);
     }
@@ -464,18 +458,16 @@ connect_once(struct nats_bus *b, const struct bus_nats_server *server, bool *ret
         snprintf(words, sizeof(words), "the connection ended: %.200s", b->told);
     end(b);
     bus_set_connected(&b->bus, false);
-    if (!atomic_load(&b->is_closing))
-        tell_away(b, server, words);
-    return clock_now_ns() - began_ns >= STEADY_NS;
+    tell_away(b, server, BUS_AWAY_BUSY, words);
+    if (clock_now_ns() - began_ns >= STEADY_NS)
+        bus_pace_lasted(&b->pace);
+    return BUS_AWAY_BUSY;
 }
 
-/* By half more or less. */
 static void
-wait_ms(struct nats_bus *b, uint32_t ms)
+wait_ns(struct nats_bus *b, uint64_t ns)
 {
-    uint64_t until_ns = clock_now_ns() + (uint64_t)ms * 500000u +
-                        rng_below(&b->rng, (uint64_t)ms * 1000000u);
-    uint64_t now_ns;
+    uint64_t until_ns = clock_now_ns() + ns, now_ns;
 
     while (!atomic_load(&b->is_closing) && (now_ns = clock_now_ns()) < until_ns) {
         struct pollfd polled = {.fd = b->wake_fd, .events = POLLIN};
@@ -489,17 +481,17 @@ static void *
 thread_main(void *arg)
 {
     struct nats_bus *b = arg;
-    uint32_t ms = WAIT_MS_FIRST;
     size_t next = 0;
 
     while (!atomic_load(&b->is_closing)) {
-        bool refused = false;
         const struct bus_nats_server *server = &b->plan.servers[next++ % b->plan.server_count];
+        enum bus_away why;
 
-        if (connect_once(b, server, &refused))
-            ms = WAIT_MS_FIRST;
-        wait_ms(b, refused ? WAIT_MS_SLOW : ms);
-        ms = ms * 2 < WAIT_MS_MAX ? ms * 2 : WAIT_MS_MAX;
+        wake_clear(b); /* from now on it means the end */
+        if (atomic_load(&b->is_closing))
+            break;
+        why = connect_once(b, server);
+        wait_ns(b, bus_pace_wait_ns(&b->pace, why, &b->rng));
     }
     nats_ReleaseThreadMemory();
     return NULL;
@@ -563,6 +555,7 @@ open_rest(struct nats_bus *b)
         return ERR_IO;
     }
     rng_init(&b->rng, seed);
+    bus_pace_init(&b->pace);
     err = bus_start(&b->bus);
     return err;
 }

@@ -3,10 +3,9 @@
 /* bus_nats - the bus over a NATS server (core NATS, nothing is stored), by libnats.
  *
  * It connects in the background and for ever: what opens a bus needs no server to start, and
- * forgets nothing when there is none for a while but messages. After a loss it waits 0.25 s, then
- * twice as long each time up to 5 s; after refused credentials 15 s; each time by half more or
- * less, so that thousands do not come back at once. bus_close may
- * have to wait for what this thread is just in: connecting (3 s), looking up a name. */
+ * forgets nothing when there is none for a while but messages. When it tries again is bus_pace's to
+ * say. bus_close may have to wait for what this thread is just in: connecting (3 s), looking up a
+ * name. */
 #include "io/bus.h"
 #include "io/tls.h"
 

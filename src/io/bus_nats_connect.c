@@ -22,12 +22,12 @@
 #include "wire/config.h"
 #include "wire/signature.h"
 
-#define CONNECT_MS       3000
-#define PING_MS          10000
-#define PINGS_OUT_MAX    2
-#define SEED_BYTES_MAX   256u
-#define DEFAULT_PORT     "4222"
-#define INFO_BYTES_START 4096u
+#define CONNECT_MS     3000
+#define PING_MS        10000
+#define PINGS_OUT_MAX  2
+#define SEED_BYTES_MAX 256u
+#define DEFAULT_PORT   "4222"
+#define NONCES_MAX     4u /* in a row whose signature cannot be sent: never */
 
 static enum err
 bad_url(struct span url, const char *why)
@@ -313,6 +313,7 @@ read_line(int fd, int wake_fd, char *text, size_t room, size_t *ret_bytes)
     return false;
 }
 
+/* False: *ret says why not. */
 static bool
 ask_server(const struct bus_nats_server *server, int wake_fd, struct bus_nats_outcome *ret)
 {
@@ -321,6 +322,7 @@ ask_server(const struct bus_nats_server *server, int wake_fd, struct bus_nats_ou
     size_t bytes = 0;
     bool good = false;
 
+    ret->why = fd >= 0 ? BUS_AWAY_BUSY : BUS_AWAY_ABSENT;
     if (text == NULL) {
         snprintf(ret->words, sizeof(ret->words), "no memory");
     } else if (fd >= 0 && !read_line(fd, wake_fd, text, NATS_INFO_BYTES_MAX, &bytes)) {
@@ -333,7 +335,7 @@ ask_server(const struct bus_nats_server *server, int wake_fd, struct bus_nats_ou
     }
     if (good && ret->info.tls_required && !server->tls) {
         snprintf(ret->words, sizeof(ret->words), "the server wants TLS: tls:// and `ca`");
-        ret->is_refused = true;
+        ret->why = BUS_AWAY_REFUSED;
         good = false;
     }
     if (fd >= 0)
@@ -344,20 +346,34 @@ ask_server(const struct bus_nats_server *server, int wake_fd, struct bus_nats_ou
 
 /* --- libnats --- */
 
+struct signer {
+    const struct bus_nats_plan *plan;
+    bool is_unsent;   /* libnats would not send the signature */
+    bool is_unwanted; /* the server gave nothing to sign */
+};
+
+/* Of a signature whose first byte is 0 libnats sends nothing at all: it asks whether its bytes are
+ * an empty string. One in 256 is such, the server refuses it as it would a stranger, and there is
+ * no second signature of a nonce. So it is not asked: the next connection has another nonce. */
 static natsStatus
 sign(char **error, unsigned char **ret_signature, int *ret_bytes, const char *nonce, void *user)
 {
-    const struct bus_nats_plan *plan = user;
-    unsigned char *signature = malloc(crypto_sign_BYTES); /* libnats frees it */
+    struct signer *signer = user;
+    unsigned char *signature;
 
     (void)error;
+    signer->is_unwanted = nonce == NULL || nonce[0] == '\0';
+    if (signer->is_unwanted)
+        return NATS_ERR;
+    signature = malloc(crypto_sign_BYTES); /* libnats frees it */
     if (signature == NULL)
         return NATS_NO_MEMORY;
     must(crypto_sign_detached(signature, NULL, (const unsigned char *)nonce, strlen(nonce),
-                              plan->secret) == 0);
+                              signer->plan->secret) == 0);
     *ret_signature = signature;
     *ret_bytes = crypto_sign_BYTES;
-    return NATS_OK;
+    signer->is_unsent = signature[0] == 0;
+    return signer->is_unsent ? NATS_ERR : NATS_OK;
 }
 
 /* What it would tell is read from the connection; without this it prints to standard error. */
@@ -371,14 +387,15 @@ nothing(natsConnection *nc, natsSubscription *sub, natsStatus status, void *user
 }
 
 static natsStatus
-set_security(natsOptions *o, const struct bus_nats_plan *plan, const struct bus_nats_server *server)
+set_security(natsOptions *o, struct signer *signer, const struct bus_nats_server *server)
 {
+    const struct bus_nats_plan *plan = signer->plan;
     natsStatus s = NATS_OK;
 
     if (plan->user[0] != '\0')
         s = natsOptions_SetUserInfo(o, plan->user, plan->password);
     if (s == NATS_OK && plan->has_nkey)
-        s = natsOptions_SetNKey(o, plan->nkey, sign, (void *)(uintptr_t)plan);
+        s = natsOptions_SetNKey(o, plan->nkey, sign, signer);
     if (s == NATS_OK && server->tls) {
         s = natsOptions_SetSecure(o, true);
         if (s == NATS_OK)
@@ -390,7 +407,7 @@ set_security(natsOptions *o, const struct bus_nats_plan *plan, const struct bus_
 }
 
 static natsStatus
-set_options(natsOptions *o, const struct bus_nats_plan *plan, const struct bus_nats_server *server,
+set_options(natsOptions *o, struct signer *signer, const struct bus_nats_server *server,
             const struct bus_nats_loop *loop)
 {
     char url[BUS_NATS_HOST_BYTES_MAX + 32u];
@@ -400,7 +417,7 @@ set_options(natsOptions *o, const struct bus_nats_plan *plan, const struct bus_n
     snprintf(url, sizeof(url), "%s://%s%s%s:%s", server->tls ? "tls" : "nats", is_v6 ? "[" : "",
              server->host, is_v6 ? "]" : "", server->port);
     s = natsOptions_SetURL(o, url);
-    s = s != NATS_OK ? s : natsOptions_SetName(o, plan->name);
+    s = s != NATS_OK ? s : natsOptions_SetName(o, signer->plan->name);
     s = s != NATS_OK ? s : natsOptions_SetTimeout(o, CONNECT_MS);
     /* When to come back is ours to say: libnats gives up when credentials are refused twice. */
     s = s != NATS_OK ? s : natsOptions_SetAllowReconnect(o, false);
@@ -413,52 +430,87 @@ set_options(natsOptions *o, const struct bus_nats_plan *plan, const struct bus_n
     s = s != NATS_OK ? s
                      : natsOptions_SetEventLoop(o, loop->loop, loop->attach, loop->read,
                                                 loop->write, loop->detach);
-    return s != NATS_OK ? s : set_security(o, plan, server);
+    return s != NATS_OK ? s : set_security(o, signer, server);
 }
 
-static void
-explain(const struct bus_nats_plan *plan, natsStatus s, struct bus_nats_outcome *ret)
+/* Is this TLS error about the certificate? Else the server ended the handshake, or was too slow.
+ * libnats has one status for all of it; of a certificate it tells what OpenSSL found at which depth
+ * of the chain. */
+static bool
+is_of_certificate(natsStatus s, const char *what)
 {
+    return s == NATS_SSL_ERROR && strstr(what, ":depth=") != NULL;
+}
+
+/* A server that was asked too late, is full or is just ending says so: that is no refusal. */
+static void
+explain(const struct signer *signer, natsStatus s, struct bus_nats_outcome *ret)
+{
+    const struct bus_nats_plan *plan = signer->plan;
     const char *text = nats_GetLastError(NULL);
     const char *what = text != NULL && text[0] != '\0' ? text : natsStatus_GetText(s);
     const char *where = what[0] == '(' ? strstr(what, "): ") : NULL; /* "(conn.c:733): " */
+    bool is_certificate;
 
     if (where != NULL)
         what = where + strlen("): ");
-    ret->is_refused = s == NATS_CONNECTION_AUTH_FAILED || s == NATS_SSL_ERROR;
-    if (s == NATS_CONNECTION_AUTH_FAILED && plan->has_nkey)
+    is_certificate = is_of_certificate(s, what);
+    ret->why = BUS_AWAY_BUSY;
+    if (s == NATS_CONNECTION_AUTH_FAILED || is_certificate || signer->is_unwanted)
+        ret->why = BUS_AWAY_REFUSED;
+    if (signer->is_unwanted)
+        snprintf(ret->words, sizeof(ret->words), "the server has no users with an nkey");
+    else if (s == NATS_CONNECTION_AUTH_FAILED && plan->has_nkey)
         snprintf(ret->words, sizeof(ret->words), "the server refused our nkey %s", plan->nkey);
     else if (s == NATS_CONNECTION_AUTH_FAILED && plan->user[0] != '\0')
         snprintf(ret->words, sizeof(ret->words), "the server refused user `%.128s` or the password",
                  plan->user);
     else if (s == NATS_CONNECTION_AUTH_FAILED)
         snprintf(ret->words, sizeof(ret->words), "the server wants credentials, and we have none");
-    else if (s == NATS_SSL_ERROR)
+    else if (is_certificate)
         snprintf(ret->words, sizeof(ret->words), "the server's certificate is not good: %s", what);
+    else if (s == NATS_SSL_ERROR)
+        snprintf(ret->words, sizeof(ret->words), "TLS came to nothing: %s", what);
     else if (s == NATS_SECURE_CONNECTION_WANTED)
         snprintf(ret->words, sizeof(ret->words), "the server does not speak TLS");
     else
         snprintf(ret->words, sizeof(ret->words), "%s", what);
 }
 
+static natsStatus
+connect_library(struct signer *signer, const struct bus_nats_server *server,
+                const struct bus_nats_loop *loop, natsConnection **ret_nc)
+{
+    natsOptions *options = NULL;
+    natsStatus s = natsOptions_Create(&options);
+
+    signer->is_unsent = false;
+    if (s == NATS_OK)
+        s = set_options(options, signer, server, loop);
+    if (s == NATS_OK)
+        s = natsConnection_Connect(ret_nc, options);
+    natsOptions_Destroy(options);
+    return s;
+}
+
 natsConnection *
 bus_nats_connect(const struct bus_nats_plan *plan, const struct bus_nats_server *server,
                  const struct bus_nats_loop *loop, int wake_fd, struct bus_nats_outcome *ret)
 {
+    struct signer signer = {.plan = plan};
     natsConnection *nc = NULL;
-    natsOptions *options = NULL;
     natsStatus s;
 
     *ret = (struct bus_nats_outcome){.words = ""};
     if (!ask_server(server, wake_fd, ret))
         return NULL;
-    s = natsOptions_Create(&options);
+    for (unsigned nonces = 0; nonces < NONCES_MAX; nonces++) {
+        s = connect_library(&signer, server, loop, &nc);
+        if (!signer.is_unsent)
+            break;
+    }
     if (s == NATS_OK)
-        s = set_options(options, plan, server, loop);
-    if (s == NATS_OK)
-        s = natsConnection_Connect(&nc, options);
-    if (s != NATS_OK)
-        explain(plan, s, ret);
-    natsOptions_Destroy(options);
-    return s == NATS_OK ? nc : NULL;
+        return nc;
+    explain(&signer, s, ret);
+    return NULL;
 }

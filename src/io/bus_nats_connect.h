@@ -4,6 +4,7 @@
 #include <nats/nats.h>
 
 #include "io/bus_nats.h"
+#include "io/bus_pace.h"
 #include "wire/nats_info.h"
 #include "wire/nkey.h"
 
@@ -42,7 +43,7 @@ void bus_nats_plan_fini(struct bus_nats_plan *plan); /* secrets are wiped */
 
 struct bus_nats_outcome {
     struct nats_info info;
-    bool is_refused; /* our credentials were: that will not be better soon */
+    enum bus_away why; /* there is none */
     char words[BUS_WORDS_BYTES_MAX];
 };
 /* Connect, for seconds at most (and as long as name look-ups take). NULL: not, ret->words says why.
