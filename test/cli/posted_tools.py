@@ -41,6 +41,13 @@ class Network:
         return subprocess.run([t.PROGRAM, *args], capture_output=True, text=True, timeout=t.GUARD_S,
                               check=True).stdout
 
+    def serve_by(self, name, engine):
+        """Another engine, as text, behind a node that has not been started. Where the node listens."""
+        with open(self.path(name + ".yaml"), encoding="utf-8") as file:
+            text = file.read()
+        t.write(self.path(name + ".yaml"), re.sub(r"engines: \[.*\]", "engines: [%s]" % engine, text))
+        return int(re.search(r'public: "127.0.0.1:(\d+)"', text)[1])
+
     def start_gateway(self):
         self.gateway = t.Gateway(self.path("gw.yaml"), self.path("gw.log"))
 

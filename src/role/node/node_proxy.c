@@ -293,9 +293,19 @@ say_report(struct node_request *q)
         q->x, (struct span[]){SPAN_LIT(": isochrone-report "), {text, bytes}, SPAN_LIT("\n\n")}, 3);
 }
 
+/* Would a gateway take it for the node's word? An engine has none. */
+static bool
+is_report(const struct sse_event *event)
+{
+    return event->comment_only &&
+           memmem(event->raw.data, event->raw.bytes, REPORT_HEADER, strlen(REPORT_HEADER)) != NULL;
+}
+
 static void
 take_event(struct node_request *q, const struct sse_event *event)
 {
+    if (is_report(event))
+        return;
     if (event->done) {
         say_report(q);
     } else if (event->data.bytes > 0 && node_ask_used(q->api, event->data, &q->used)) {

@@ -21,6 +21,9 @@
 #define SPEED_COUNT_MAX  32.0 /* answers that a speed is a mean of */
 #define TOKENS_PER_S_MAX ((double)REPORT_TOKENS_PER_S_MAX)
 
+typedef enum err report_write_fn(const struct report *report, char ret_text[MESSAGE_BYTES_MAX],
+                                 size_t *ret_bytes);
+
 /* ---- Numbers. */
 
 void
@@ -36,6 +39,8 @@ node_measure(struct node_speed *s, double value)
 void
 node_ack(struct node *n, struct span gateway, uint64_t number)
 {
+    if (number > MESSAGE_NUMBER_MAX)
+        return; /* nobody's: a report that told it would be refused by all */
     for (uint32_t i = 0; i < n->ack_count; i++) {
         if (!span_eq_text(gateway, n->acks[i].name))
             continue;
@@ -43,7 +48,7 @@ node_ack(struct node *n, struct span gateway, uint64_t number)
             n->acks[i].number = number;
         return;
     }
-    if (n->ack_count == REPORT_ACKS_MAX || number > MESSAGE_NUMBER_MAX)
+    if (n->ack_count == REPORT_ACKS_MAX)
         return; /* more gateways than a report has room for: the others do without */
     span_copy(gateway, n->acks[n->ack_count].name, sizeof(n->acks[0].name));
     n->acks[n->ack_count++].number = number;
@@ -187,6 +192,25 @@ fill_page(const struct node *n, uint64_t seq, uint32_t page, struct report *r)
 
 /* ---- Saying it. */
 
+/* Names may be so long that not all of it fits. What a receiver can do without is left out then,
+ * half by half: what single models run, and what single gateways are told. */
+static enum err
+write_fitting(struct report *r, report_write_fn *write, char ret_text[MESSAGE_BYTES_MAX],
+              size_t *ret_bytes)
+{
+    enum err err;
+
+    while ((err = write(r, ret_text, ret_bytes)) == ERR_FULL) {
+        if (r->request_count > 0)
+            r->request_count /= 2;
+        else if (r->ack_count > 0)
+            r->ack_count /= 2;
+        else
+            return err;
+    }
+    return err;
+}
+
 /* kind: "report" "chain" "hello" "gone" */
 static void
 say(struct node *n, const char *kind, struct span bytes)
@@ -197,11 +221,11 @@ say(struct node *n, const char *kind, struct span bytes)
 
 /* One more report of this life. */
 static bool
-publish(struct node *n, const struct report *r)
+publish(struct node *n, struct report *r)
 {
     char text[MESSAGE_BYTES_MAX];
     size_t bytes;
-    enum err err = report_write(r, text, &bytes);
+    enum err err = write_fitting(r, report_write, text, &bytes);
 
     if (err != ERR_OK) {
         log_warn("a report of this node could not be written: %s", err_name(err));
@@ -387,11 +411,11 @@ node_report_piggyback(struct node *n, struct span gateway, char ret_text[MESSAGE
         if (span_eq(r->acks[i].name, gateway)) {
             r->acks[0] = r->acks[i];
             r->ack_count = 1;
-            return report_write_piggyback(r, ret_text, ret_bytes);
+            return write_fitting(r, report_write_piggyback, ret_text, ret_bytes);
         }
     }
     r->ack_count = 0;
-    return report_write_piggyback(r, ret_text, ret_bytes);
+    return write_fitting(r, report_write_piggyback, ret_text, ret_bytes);
 }
 
 /* ---- To who asks. */
@@ -414,7 +438,7 @@ node_report_get(struct node *n, struct http_exchange *x, const struct http_reque
         node_refuse(x, 404, "no_such_page", NAN, "the report has fewer pages");
         return;
     }
-    if (report_write(&n->scratch, text, &bytes) != ERR_OK) {
+    if (write_fitting(&n->scratch, report_write, text, &bytes) != ERR_OK) {
         node_refuse(x, 500, "report_failed", NAN, "the report could not be written");
         return;
     }
