@@ -5,6 +5,7 @@ whatever a client before it claims: reports of an engine's own, names that fill 
 usage: node_hostile.py PATH_OF_ISOCHRONE"""
 import http.server
 import json
+import os
 import re
 import socketserver
 import tempfile
@@ -129,6 +130,28 @@ def check_names(network):
     t.check(seen["models_ready"] == len(MODELS), "the gateway has heard of all models", seen)
 
 
+def check_disk(network):
+    """A disk that is full, as far as the node's epoch can tell."""
+    path, log = network.path("n0.epoch"), len(network.log("n0"))
+    network.end_node("n0")
+    with open(path, encoding="utf-8") as file:
+        last = int(file.read())
+    os.symlink("/dev/full", path + ".new")
+    network.start_node("n0")
+    t.check(t.wait_for(lambda: report(network).get("epoch", 0) > last, "another life"),
+            "with a full disk it starts all the same", network.log("n0")[log:])
+    t.check("No space left" in network.log("n0") and "the epoch is not kept" in network.log("n0"), "and says so",
+            network.log("n0")[log:])
+    t.check(t.wait_for(lambda: reports_go_on(network) and ask(network.public)[0] == 200, "answers"),
+            "it is heard, and asked")
+    network.end_node("n0")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("%d\n" % 2**52)
+    network.start_node("n0")
+    t.check(t.wait_for(lambda: network.nodes["n0"].poll() is not None, "its end") and network.nodes["n0"].poll() == 1,
+            "but not where two of its lives would have one number", network.log("n0")[log:])
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         engine, network = Engine(), Network(folder)
@@ -141,6 +164,7 @@ def main():
             check_names(network)
             check_engine(network, engine, port)
             check_numbers(network, port)
+            check_disk(network)
         finally:
             network.close()
     t.finish()

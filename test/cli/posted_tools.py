@@ -57,6 +57,10 @@ class Network:
                                                 stdout=out, stderr=out,
                                                 env=None if env is None else os.environ | env)
 
+    def end_node(self, name):
+        self.nodes[name].terminate()
+        self.nodes[name].wait(t.GUARD_S)
+
     def nodes_seen(self):
         text = t.ask("http://127.0.0.1:%d/network/v1/nodes" % self.admin)[2]
         return {n["node"]: n for n in json.loads(text)["nodes"]} if text.startswith("{") else {}

@@ -197,13 +197,13 @@ epoch_read(const char *path)
     return epoch < MESSAGE_NUMBER_MAX ? epoch : 0;
 }
 
-/* The old number or the new one, never something between. */
+/* The old number or the new one, never something between. ERR_FULL: the disk takes nothing now. */
 static enum err
 epoch_write(const char *path, uint64_t epoch)
 {
     char text[EPOCH_TEXT_SIZE], new_path[PATH_BYTES_MAX];
     int bytes = snprintf(text, sizeof(text), "%llu\n", (unsigned long long)epoch);
-    bool good;
+    bool good, is_full;
     int fd;
 
     if (snprintf(new_path, sizeof(new_path), "%s.new", path) >= (int)sizeof(new_path))
@@ -214,15 +214,18 @@ epoch_write(const char *path, uint64_t epoch)
         good = false;
     if (good && rename(new_path, path) == 0)
         return ERR_OK;
+    is_full = errno == ENOSPC || errno == EDQUOT || errno == EROFS;
     log_error("%s: %s", new_path, strerror(errno));
-    return ERR_IO;
+    return is_full ? ERR_FULL : ERR_IO;
 }
 
 static enum err
 begin_epoch(struct node *n, const char *state_path)
 {
     char path[PATH_BYTES_MAX];
+    bool by_clock;
     uint64_t last;
+    enum err err;
 
     n->epoch = clock_wall_ms();
     n->epoch_ns = clock_now_ns();
@@ -237,9 +240,15 @@ begin_epoch(struct node *n, const char *state_path)
                  n->name.data) >= (int)sizeof(path))
         return ERR_ARG;
     last = epoch_read(path);
-    if (last >= n->epoch)
+    by_clock = last < n->epoch;
+    if (!by_clock)
         n->epoch = last + 1;
-    return epoch_write(path, n->epoch);
+    err = epoch_write(path, n->epoch);
+    if (err != ERR_FULL || !by_clock) /* else the next life would have this number, too */
+        return err;
+    log_warn("the epoch is not kept: if the clock is set back, gateways take this node for an old "
+             "one after a restart");
+    return ERR_OK;
 }
 
 enum err
