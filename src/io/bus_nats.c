@@ -42,6 +42,7 @@
 #define READ_BYTES    16384        /* more to read than this does not wait for a nap */
 #define STEADY_NS     10000000000u /* a connection that lasted so long was a good one */
 #define COMPLAINT_NS  10000000000u
+#define TOO_LARGE     "%zu bytes are more than the server takes: its max_payload is too small"
 #define FLUSH_MS      300 /* at the end */
 
 struct nats_bus {
@@ -66,6 +67,7 @@ struct nats_bus {
     size_t taken_count, taken_bytes; /* bytes: of their bodies */
     char told[BUS_WORDS_BYTES_MAX];  /* the server's last complaint on this connection */
     uint64_t complained_ns;          /* when one was logged; 0: none yet */
+    uint64_t too_large_ns;           /* under link: when it was logged that one was; 0: not yet */
 };
 
 static struct nats_bus *
@@ -237,11 +239,24 @@ nats_subscribed(struct bus *bus)
     must(pthread_mutex_unlock(&b->link) == 0);
 }
 
+/* Under link: is it to be logged? Now and then, for all that is said may be too large. */
+static bool
+is_told_too_large(struct nats_bus *b)
+{
+    uint64_t now_ns = clock_now_ns();
+
+    if (b->too_large_ns != 0 && now_ns - b->too_large_ns < COMPLAINT_NS)
+        return false;
+    b->too_large_ns = now_ns;
+    return true;
+}
+
 static enum err
 nats_publish(struct bus *bus, const char *subject, const char *reply, struct span body)
 {
     struct nats_bus *b = nats_of(bus);
     natsStatus s = NATS_CONNECTION_DISCONNECTED;
+    bool is_told = false;
 
     must(pthread_mutex_lock(&b->link) == 0);
     if (b->nc != NULL && natsConnection_Buffered(b->nc) < (int)BUS_NATS_BUFFER_BYTES_MAX) {
@@ -250,11 +265,14 @@ nats_publish(struct bus *bus, const char *subject, const char *reply, struct spa
         else
             s = natsConnection_Publish(b->nc, subject, body.data, (int)body.bytes);
     }
+    if (s == NATS_MAX_PAYLOAD)
+        is_told = is_told_too_large(b);
     must(pthread_mutex_unlock(&b->link) == 0);
     atomic_fetch_add(&b->turn_messages, 1);
     if (s == NATS_MAX_PAYLOAD)
-        bus_set_error(bus, "%zu bytes are more than the server takes: its max_payload is too small",
-                      body.bytes);
+        bus_set_error(bus, TOO_LARGE, body.bytes);
+    if (is_told)
+        log_warn("bus: " TOO_LARGE, body.bytes);
     return s == NATS_OK ? ERR_OK : ERR_AGAIN;
 }
 

@@ -194,6 +194,34 @@ def check_wrong_credentials(folder, engine):
     server.stop()
 
 
+def check_changed_server(folder, engine):
+    """A server that was good, and comes back as one that is not."""
+    server = Server(folder)
+    keys = {name: run("bus", "key", name + "3.nkey").strip() for name in ("ours", "others")}
+
+    def users(key):
+        with open("users.txt", "w", encoding="utf-8") as file:
+            file.write("gateway gw3 %s\n" % keys[key])
+        return run("bus", "config", "users.txt", "--listen", "127.0.0.1:%d" % server.port)
+
+    server.start(users("ours"))
+    gateway, _, admin = start_gateway(
+        folder, "gw3", "bus: {nats: \"%s\", nkey: \"file:ours3.nkey\"}\nengines: [{url: \"%s\"}]\n" % (
+            server.url, engine.url))
+    t.check(t.wait_for(lambda: "connected to NATS" in gateway.text(), "the bus"), "a bus that lets it in", gateway.text())
+    server.stop()
+    server.start(users("others"))
+    t.check(t.wait_for(lambda: "refused our nkey" in gateway.text(), "a line of the log"),
+            "is started again with other users: the log says why it is gone", gateway.text())
+    server.stop()
+    server.start(re.sub("max_payload: *[0-9]+KB", "max_payload: 64", users("ours")))
+    t.check(t.wait_for(lambda: "max_payload is too small" in gateway.text(), "a line of the log"),
+            "and with too small a limit: the log says so", gateway.text())
+    t.check(gateway.text().count("max_payload is too small") < 3 and t.wait_ready(admin), "seldom; it serves on")
+    t.check(gateway.stop() == "status 0", "the end", gateway.text()[-500:])
+    server.stop()
+
+
 def main():
     if found() is None:
         print("1..0 # SKIP there is no nats-server")
@@ -218,6 +246,7 @@ def main():
         t.figure("bus_hostile_failed_requests", len(load.failures), "requests")
         t.check(not load.failures, "no client noticed anything of it", "\n".join(load.failures[:5]))
         check_wrong_credentials(folder, engine)
+        check_changed_server(folder, engine)
         for node in (a, b):
             node.stop()
         t.check(gateway.stop() == "status 0", "the end", gateway.text()[-1000:])
