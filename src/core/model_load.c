@@ -9,6 +9,7 @@
 #define LOAD_TAU_MS        2000.0f /* what is shorter says nothing of load */
 #define MODELS_A_TICK_LOAD 256u
 #define LOAD_STEP_MS       60.0f /* between two tokens, where no goal is configured */
+#define REQUEST_MS_MIN     1e-3f /* of a node that says it takes no time at all */
 
 /* Requests a millisecond with this batch, before the node's own factor. */
 static float
@@ -17,7 +18,7 @@ rate(const struct curve *c, float batch, float prompt_tokens, float output_token
     float kv_tokens = batch * (prompt_tokens + 0.5f * output_tokens);
     float steps_ms = output_tokens * predict_step_ms(c, batch, kv_tokens) / batch;
 
-    return 1.0f / (predict_prefill_ms(c, prompt_tokens, 0.0f) + steps_ms);
+    return 1.0f / max_f(predict_prefill_ms(c, prompt_tokens, 0.0f) + steps_ms, REQUEST_MS_MIN);
 }
 
 /* The largest batch: between two tokens of a request lies a step, and the prefill of those that
