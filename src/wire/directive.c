@@ -262,6 +262,19 @@ was_seen(struct directive_guard *g, const struct directive *d, uint64_t now_s)
     return seen;
 }
 
+/* Has this gateway its part of what is remembered? */
+static bool
+has_its_part(const struct directive_guard *g, const struct signature_key *gateway)
+{
+    size_t steering = 0, own = 0;
+
+    for (size_t i = 0; i < g->gateway_count; i++)
+        steering += (g->gateways[i].may & (DIRECTIVE_MAY_LOAD | DIRECTIVE_MAY_DRAIN)) != 0;
+    for (size_t i = 0; i < g->nonce_count; i++)
+        own += signature_key_eq(&g->nonces[i].gateway, gateway);
+    return own >= DIRECTIVE_NONCES_MAX / steering; /* it is one of them */
+}
+
 static enum directive_verdict
 judge_times(const struct directive *d, uint64_t now_s)
 {
@@ -279,6 +292,7 @@ directive_judge(struct directive_guard *guard, const struct directive *directive
 {
     const struct directive_gateway *gateway = gateway_of(guard, &directive->gateway);
     struct signature_data data;
+    struct directive_nonce *n;
     enum directive_verdict verdict;
 
     if (!span_eq(directive->node, guard->node))
@@ -297,10 +311,11 @@ directive_judge(struct directive_guard *guard, const struct directive *directive
     directive_data(directive, &data);
     if (!signature_is_good(&gateway->key, &data, &directive->signature))
         return DIRECTIVE_BAD_SIGNATURE;
-    if (guard->nonce_count == DIRECTIVE_NONCES_MAX)
+    if (guard->nonce_count == DIRECTIVE_NONCES_MAX || has_its_part(guard, &gateway->key))
         return DIRECTIVE_TOO_MANY;
-    guard->nonces[guard->nonce_count].expires_s = directive->expires_s;
-    memcpy(guard->nonces[guard->nonce_count++].bytes, directive->nonce, DIRECTIVE_NONCE_BYTES);
+    n = &guard->nonces[guard->nonce_count++];
+    *n = (struct directive_nonce){.gateway = gateway->key, .expires_s = directive->expires_s};
+    memcpy(n->bytes, directive->nonce, DIRECTIVE_NONCE_BYTES);
     return DIRECTIVE_GOOD;
 }
 
@@ -317,7 +332,7 @@ static const char *const verdict_words[DIRECTIVE_VERDICT_COUNT] = {
     [DIRECTIVE_TOO_LONG] = "it is good for longer than a directive may be, or never",
     [DIRECTIVE_REPLAYED] = "it was obeyed before",
     [DIRECTIVE_BAD_SIGNATURE] = "the gateway's signature does not fit",
-    [DIRECTIVE_TOO_MANY] = "more directives than this node remembers: wait",
+    [DIRECTIVE_TOO_MANY] = "more directives of one gateway than this node remembers: wait",
     [DIRECTIVE_MALFORMED] = "it is no directive",
 };
 

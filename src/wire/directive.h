@@ -75,6 +75,7 @@ struct directive_gateway {
 };
 
 struct directive_nonce {
+    struct signature_key gateway; /* whose it was */
     unsigned char bytes[DIRECTIVE_NONCE_BYTES];
     uint64_t expires_s;
 };
@@ -100,13 +101,13 @@ enum directive_verdict {
                          */
     DIRECTIVE_REPLAYED,
     DIRECTIVE_BAD_SIGNATURE,
-    DIRECTIVE_TOO_MANY,  /* DIRECTIVE_NONCES_MAX in DIRECTIVE_LIFETIME_S_MAX */
+    DIRECTIVE_TOO_MANY,  /* its gateway's part of DIRECTIVE_NONCES_MAX has not expired */
     DIRECTIVE_MALFORMED, /* it is no directive; directive_judge never says so */
     DIRECTIVE_VERDICT_COUNT
 };
 
 /* Judge it; GOOD remembers its nonce until it expires. Only what is well signed is remembered, so
- * strangers cannot fill the memory. */
+ * strangers cannot fill the memory; of those who may steer each has a like part of it. */
 enum directive_verdict directive_judge(struct directive_guard *guard,
                                        const struct directive *directive, uint64_t now_s);
 const char *directive_verdict_name(enum directive_verdict verdict);

@@ -158,6 +158,32 @@ check_replay(void)
     CHECK(guard.nonce_count == 1, "and they are gone");
 }
 
+/* A gateway that asks without end takes nobody else's word away. */
+static void
+check_parts(void)
+{
+    uint32_t taken = 0;
+
+    prepare();
+    signature_key_of_secret(&stranger_secret, &gateways[1].key);
+    gateways[1].may = DIRECTIVE_MAY_DRAIN;
+    guard.gateway_count = 2;
+    do {
+        d.nonce[2] = (unsigned char)taken;
+        d.nonce[3] = (unsigned char)(taken++ >> 8);
+        CHECK(directive_sign(&d, &gateway_secret) == ERR_OK, "signed");
+    } while (directive_judge(&guard, &d, NOW) == DIRECTIVE_GOOD && taken <= DIRECTIVE_NONCES_MAX);
+    CHECK(taken == DIRECTIVE_NONCES_MAX / 2 + 1, "of two that may steer each has a half");
+    d.action = DIRECTIVE_DRAIN;
+    CHECK(directive_sign(&d, &stranger_secret) == ERR_OK, "the other one signs");
+    CHECK(directive_judge(&guard, &d, NOW) == DIRECTIVE_GOOD, "and is heard");
+    gateways[1].may = DIRECTIVE_MAY_INFER;
+    d.action = DIRECTIVE_LOAD;
+    d.nonce[4] = 1;
+    CHECK(directive_sign(&d, &gateway_secret) == ERR_OK, "signed");
+    CHECK(directive_judge(&guard, &d, NOW) == DIRECTIVE_GOOD, "who may not steer needs no part");
+}
+
 static void
 check_text(void)
 {
@@ -252,6 +278,7 @@ main(void)
     check_cases();
     check_forged();
     check_replay();
+    check_parts();
     check_text();
     check_reply();
     return tap_done();
