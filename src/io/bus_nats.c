@@ -29,6 +29,7 @@
 #include "base/rng.h"
 #include "io/bus_core.h"
 #include "io/bus_nats_connect.h"
+#include "io/bus_nats_guard.h"
 #include "io/bus_pace.h"
 #include "io/clock.h"
 #include "io/log.h"
@@ -102,6 +103,7 @@ on_attach(void **user, void *loop, natsConnection *nc, natsSock socket)
     struct nats_bus *b = loop;
 
     (void)nc;
+    bus_nats_guard_release(socket);
     b->socket = socket;
     atomic_store(&b->wants_write, false);
     atomic_store(&b->is_attached, true);

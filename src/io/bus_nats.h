@@ -4,8 +4,7 @@
  *
  * It connects in the background and for ever: what opens a bus needs no server to start, and
  * forgets nothing when there is none for a while but messages. When it tries again is bus_pace's to
- * say. bus_close may have to wait for what this thread is just in: connecting (3 s), looking up a
- * name. */
+ * say. bus_close may have to wait for a name that is just looked up. */
 #include "io/bus.h"
 #include "io/tls.h"
 

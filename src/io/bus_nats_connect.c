@@ -2,7 +2,7 @@
  *
  * Before libnats connects, a connection of our own reads the server's first line: libnats does not
  * tell the server's version, and for a server that is not there, is no NATS server or wants TLS it
- * has one and the same word. */
+ * has one and the same word. The address that answered it is the one that libnats is given. */
 #include "io/bus_nats_connect.h"
 
 #include <arpa/inet.h>
@@ -17,16 +17,19 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "io/bus_nats_guard.h"
 #include "io/clock.h"
 #include "io/log.h"
 #include "wire/config.h"
 #include "wire/signature.h"
 
 #define CONNECT_MS     3000
+#define HANDSHAKE_MS   10000 /* nats-server lets go of who needs more than 2 s */
 #define PING_MS        10000
 #define PINGS_OUT_MAX  2
 #define SEED_BYTES_MAX 256u
 #define DEFAULT_PORT   "4222"
+#define URL_BYTES      (NI_MAXHOST + 32u)
 #define NONCES_MAX     4u /* in a row whose signature cannot be sent: never */
 
 static enum err
@@ -210,6 +213,7 @@ bus_nats_plan(const struct bus_nats_options *o, struct bus_nats_plan *plan)
         return ERR_ARG;
     }
     span_copy(o->name, plan->name, sizeof(plan->name));
+    plan->handshake_ms = HANDSHAKE_MS;
     err = read_urls(plan, o->url, o->ca.pem.bytes > 0);
     if (err == ERR_OK)
         err = read_credentials(plan, o);
@@ -313,12 +317,14 @@ read_line(int fd, int wake_fd, char *text, size_t room, size_t *ret_bytes)
     return false;
 }
 
-/* False: *ret says why not. */
+/* False: *ret says why not. *ret_peer: its address, of several the one that answers. */
 static bool
-ask_server(const struct bus_nats_server *server, int wake_fd, struct bus_nats_outcome *ret)
+ask_server(const struct bus_nats_server *server, int wake_fd, struct bus_nats_outcome *ret,
+           struct sockaddr_storage *ret_peer)
 {
     char *text = malloc(NATS_INFO_BYTES_MAX);
     int fd = text != NULL ? connect_server(server, wake_fd, ret) : -1;
+    socklen_t peer_bytes = sizeof(*ret_peer);
     size_t bytes = 0;
     bool good = false;
 
@@ -338,6 +344,10 @@ ask_server(const struct bus_nats_server *server, int wake_fd, struct bus_nats_ou
         ret->why = BUS_AWAY_REFUSED;
         good = false;
     }
+    if (good && getpeername(fd, (struct sockaddr *)ret_peer, &peer_bytes) != 0) {
+        snprintf(ret->words, sizeof(ret->words), "the connection ended");
+        good = false;
+    }
     if (fd >= 0)
         close(fd);
     free(text);
@@ -348,8 +358,9 @@ ask_server(const struct bus_nats_server *server, int wake_fd, struct bus_nats_ou
 
 struct signer {
     const struct bus_nats_plan *plan;
-    bool is_unsent;   /* libnats would not send the signature */
-    bool is_unwanted; /* the server gave nothing to sign */
+    char url[URL_BYTES]; /* of the address that answered, and no name: it is looked up once */
+    bool is_unsent;      /* libnats would not send the signature */
+    bool is_unwanted;    /* the server gave nothing to sign */
 };
 
 /* Of a signature whose first byte is 0 libnats sends nothing at all: it asks whether its bytes are
@@ -410,13 +421,9 @@ static natsStatus
 set_options(natsOptions *o, struct signer *signer, const struct bus_nats_server *server,
             const struct bus_nats_loop *loop)
 {
-    char url[BUS_NATS_HOST_BYTES_MAX + 32u];
-    bool is_v6 = strchr(server->host, ':') != NULL;
     natsStatus s;
 
-    snprintf(url, sizeof(url), "%s://%s%s%s:%s", server->tls ? "tls" : "nats", is_v6 ? "[" : "",
-             server->host, is_v6 ? "]" : "", server->port);
-    s = natsOptions_SetURL(o, url);
+    s = natsOptions_SetURL(o, signer->url);
     s = s != NATS_OK ? s : natsOptions_SetName(o, signer->plan->name);
     s = s != NATS_OK ? s : natsOptions_SetTimeout(o, CONNECT_MS);
     /* When to come back is ours to say: libnats gives up when credentials are refused twice. */
@@ -493,22 +500,48 @@ connect_library(struct signer *signer, const struct bus_nats_server *server,
     return s;
 }
 
+static bool
+write_url(const struct sockaddr_storage *peer, const struct bus_nats_server *server,
+          char ret_url[URL_BYTES])
+{
+    bool is_v6 = peer->ss_family == AF_INET6;
+    char host[NI_MAXHOST];
+
+    if (getnameinfo((const struct sockaddr *)peer,
+                    is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in), host,
+                    sizeof(host), NULL, 0, NI_NUMERICHOST) != 0)
+        return false;
+    snprintf(ret_url, URL_BYTES, "%s://%s%s%s:%s", server->tls ? "tls" : "nats", is_v6 ? "[" : "",
+             host, is_v6 ? "]" : "", server->port);
+    return true;
+}
+
 natsConnection *
 bus_nats_connect(const struct bus_nats_plan *plan, const struct bus_nats_server *server,
                  const struct bus_nats_loop *loop, int wake_fd, struct bus_nats_outcome *ret)
 {
     struct signer signer = {.plan = plan};
+    struct sockaddr_storage peer = {0};
+    struct bus_nats_guard *guard;
     natsConnection *nc = NULL;
     natsStatus s;
 
     *ret = (struct bus_nats_outcome){.words = ""};
-    if (!ask_server(server, wake_fd, ret))
+    if (!ask_server(server, wake_fd, ret, &peer))
         return NULL;
+    guard = write_url(&peer, server, signer.url)
+                ? bus_nats_guard_open(&peer, wake_fd, plan->handshake_ms)
+                : NULL;
+    if (guard == NULL) {
+        snprintf(ret->words, sizeof(ret->words), "no memory or no thread to connect with");
+        return NULL;
+    }
     for (unsigned nonces = 0; nonces < NONCES_MAX; nonces++) {
         s = connect_library(&signer, server, loop, &nc);
         if (!signer.is_unsent)
             break;
     }
+    bus_nats_guard_close(guard);
     if (s == NATS_OK)
         return nc;
     explain(&signer, s, ret);

@@ -26,7 +26,8 @@ struct bus_nats_plan { /* what each connection is made from */
     bool has_nkey;
     char nkey[NKEY_PUBLIC_TEXT_BYTES + 1];
     unsigned char secret[BUS_NATS_SECRET_BYTES];
-    char *ca; /* PEM; NULL: none */
+    char *ca;         /* PEM; NULL: none */
+    int handshake_ms; /* a server that needs longer is none */
 };
 
 struct bus_nats_loop { /* libnats's callbacks for a loop that is not its own */
@@ -46,8 +47,9 @@ struct bus_nats_outcome {
     enum bus_away why; /* there is none */
     char words[BUS_WORDS_BYTES_MAX];
 };
-/* Connect, for seconds at most (and as long as name look-ups take). NULL: not, ret->words says why.
- * wake_fd: readable when it shall end. */
+/* Connect, for 6 s and handshake_ms at most (and as long as a name look-up takes). NULL: not,
+ * ret->words says why. wake_fd: readable when it shall end, which it then does at once.
+ * loop->attach is to call bus_nats_guard_release. */
 natsConnection *bus_nats_connect(const struct bus_nats_plan *plan,
                                  const struct bus_nats_server *server,
                                  const struct bus_nats_loop *loop, int wake_fd,

@@ -21,6 +21,7 @@
 #define NONCE_BYTES 8u
 #define UNLUCKY     3u /* connections with a nonce whose signature cannot be sent */
 #define REFUSALS    2u
+#define SHORT_MS    100 /* for handshakes that never end */
 #define INFO(more)                                                                                 \
     "INFO {\"server_id\":\"s\",\"version\":\"2.11.16\",\"max_payload\":8192" more "}\r\n"
 #define PLAIN INFO("")
@@ -39,6 +40,8 @@ struct wire {
     const char *info, *answer;             /* of a script */
     char nonces[2][NONCE_BYTES + 1];       /* of one that signs: unlucky, good */
     unsigned connections;
+    _Atomic bool is_asked; /* it heard CONNECT */
+    _Atomic int kept;      /* a connection that stays when it was served; -1: none */
 };
 
 static void
@@ -75,6 +78,37 @@ serve_script(struct wire *w, int fd)
     send_text(fd, w->answer);
     shutdown(fd, SHUT_WR);
     hear(fd, "\x01\x02", text);
+}
+
+/* Nothing any more once CONNECT, or TLS, was heard. */
+static void
+serve_silence(struct wire *w, int fd)
+{
+    char text[TEXT_MAX];
+
+    send_text(fd, w->info);
+    hear(fd, strstr(w->info, "tls_required") != NULL ? "\x16" : "PING\r\n", text);
+    atomic_store(&w->is_asked, text[0] != '\0');
+    hear(fd, "\x01\x02", text);
+}
+
+/* Who comes first is let in, and stays. */
+static void
+serve_first(struct wire *w, int fd)
+{
+    char text[TEXT_MAX];
+
+    if (w->kept >= 0) {
+        serve_silence(w, fd);
+        return;
+    }
+    send_text(fd, w->info);
+    hear(fd, "PING\r\n", text);
+    if (text[0] == '\0')
+        return;
+    w->kept = dup(fd);
+    must(w->kept >= 0);
+    send_text(fd, "PONG\r\n");
 }
 
 /* Who does not sign is refused. */
@@ -132,6 +166,7 @@ wire_open(struct wire *w, const char *scheme)
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof(a);
 
+    w->kept = -1;
     w->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     must(w->fd >= 0 && bind(w->fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
          listen(w->fd, 8) == 0 && getsockname(w->fd, (struct sockaddr *)&a, &bytes) == 0);
@@ -145,6 +180,8 @@ wire_close(struct wire *w)
     shutdown(w->fd, SHUT_RDWR);
     must(pthread_join(w->thread, NULL) == 0);
     close(w->fd);
+    if (w->kept >= 0)
+        close(w->kept);
 }
 
 /* --- who asks --- */
@@ -175,9 +212,9 @@ no_detach(void *user)
     return NATS_ERR;
 }
 
-/* One try. */
+/* One try; handshake_ms: 0: as long as it may take. */
 static struct bus_nats_outcome
-ask(const char *url, const struct identity *ca, const char *password)
+ask_for(const char *url, const struct identity *ca, const char *password, int handshake_ms)
 {
     static int loop_;
     const struct bus_nats_loop loop = {&loop_, no_attach, no_event, no_event, no_detach};
@@ -193,10 +230,17 @@ ask(const char *url, const struct identity *ca, const char *password)
         o.password = span_of(password);
     }
     must(wake_fd >= 0 && bus_nats_plan(&o, &plan) == ERR_OK);
+    plan.handshake_ms = handshake_ms > 0 ? handshake_ms : plan.handshake_ms;
     must(bus_nats_connect(&plan, &plan.servers[0], &loop, wake_fd, &outcome) == NULL);
     bus_nats_plan_fini(&plan);
     close(wake_fd);
     return outcome;
+}
+
+static struct bus_nats_outcome
+ask(const char *url, const struct identity *ca, const char *password)
+{
+    return ask_for(url, ca, password, 0);
 }
 
 static void
@@ -363,6 +407,52 @@ check_signatures(const unsigned char secret[64], const char *path)
     wire_close(&w);
 }
 
+/* --- handshakes without an end --- */
+
+static void
+check_silence(void)
+{
+    struct wire w = {.serve = serve_silence, .info = PLAIN};
+    struct bus *bus;
+
+    wire_open(&w, "nats");
+    CHECK(ask_for(w.url, NULL, NULL, SHORT_MS).why == BUS_AWAY_BUSY,
+          "a server that says nothing after CONNECT is left");
+    atomic_store(&w.is_asked, false);
+    bus = open_bus(w.url, NULL);
+    while (!atomic_load(&w.is_asked))
+        usleep(1000);
+    bus_close(bus);
+    CHECK(true, "and keeps no program from its end");
+    wire_close(&w);
+    w = (struct wire){.serve = serve_silence, .info = TLS};
+    wire_open(&w, "tls");
+    CHECK(ask_for(w.url, &root, NULL, SHORT_MS).why == BUS_AWAY_BUSY, "nor does one within TLS");
+    wire_close(&w);
+}
+
+/* Two buses of one program at one server. */
+static void
+check_neighbour(void)
+{
+    struct wire w = {.serve = serve_first, .info = PLAIN};
+    struct bus_state now;
+    char text[TEXT_MAX];
+    struct bus *bus;
+
+    wire_open(&w, "nats");
+    bus = open_bus(w.url, NULL);
+    CHECK(BUS_STATE_WAIT(bus, state.connected), "one is let in");
+    CHECK(ask_for(w.url, NULL, NULL, SHORT_MS).why == BUS_AWAY_BUSY, "another is left waiting");
+    send_text(w.kept, "PING\r\n");
+    hear(w.kept, "PONG\r\n", text);
+    CHECK(strstr(text, "PONG\r\n") != NULL, "and is cut, but not the first");
+    bus_read_state(bus, &now);
+    CHECK(now.connected && now.attempts == 1 && now.errors == 0, "which never noticed");
+    bus_close(bus);
+    wire_close(&w);
+}
+
 /* --- refused by a server that knew us --- */
 
 struct lines {
@@ -436,6 +526,8 @@ main(void)
     check_real();
     check_real_tls();
     check_signatures(secret, path);
+    check_silence();
+    check_neighbour();
     check_forgotten(path, public, stranger);
     unlink(path);
     free_identity(&root);
