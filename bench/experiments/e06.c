@@ -18,6 +18,8 @@
 #include "experiment.h"
 #include "sim/place_world.h"
 
+#define QUICK_MS 300000.0
+
 struct cell {
     const char *name;
     enum place_policy policy;
@@ -104,6 +106,41 @@ with_gateways_unturned(struct place_options *o)
     o->without = WITHOUT_TURNS;
 }
 
+/* What e06_live.py has with 20 models: one site, two gateways, ten nodes with memory for four, of
+ * which every second one has four slots a model and the others sixteen. */
+static void
+with_live(struct place_options *o)
+{
+    o->models = 20;
+    o->unasked = 2;
+    o->nodes = 10;
+    o->regions = 1;
+    o->gateways = 2;
+    o->slots = 4;
+    o->slots_odd = 16;
+    o->has_own_slots = true;
+    o->is_dealt = o->policy != PLACE_STATIC;
+    o->asleep = 0;
+    o->on_disk = 24;
+    o->gpu = "a100x4";
+    o->hidden_speed = 0.3;
+    o->prompt_median = 400.0;
+    o->prompt_sigma = 0.6;
+    o->output_tokens = 96;
+    o->rate_s = 90.0;
+    o->zipf = 0.9;
+    o->taste = 0.0;
+    o->drift_every_ms = 1e12;
+    o->burst_every_ms = 15000.0;
+    o->burst_ms = 30000.0;
+    o->has_even_bursts = true;
+    o->start_ms = 1500.0;
+    o->heartbeat_ms = o->demand_every_ms = 1000.0;
+    o->news_ms = 50.0;
+    o->duration_ms = 190000.0;
+    o->warmup_ms = 40000.0;
+}
+
 enum cell_name {
     CELL_PLAN = 0,
     CELL_PLAN_10,
@@ -187,8 +224,8 @@ options_of(const struct experiment *e, const struct cell *c, uint32_t seed,
         o->rate_s = c->rate_s;
     if (c->change != NULL)
         c->change(o);
-    if (e->is_quick || c->rate_s > 0.0) {
-        o->duration_ms = 300000.0;
+    if ((e->is_quick || c->rate_s > 0.0) && o->duration_ms > QUICK_MS) {
+        o->duration_ms = QUICK_MS;
         o->warmup_ms = 120000.0;
     }
 }
@@ -385,15 +422,16 @@ static const struct {
 #define COLUMNS (sizeof(columns) / sizeof(columns[0]))
 
 static void
-table(FILE *out, const struct experiment *e, const struct cell *cells)
+table(FILE *out, const struct experiment *e, const char *title, const struct cell *cells,
+      size_t count)
 {
-    fputs("\n### E6: which models where\n\n| |", out);
+    fprintf(out, "\n### %s\n\n| |", title);
     for (size_t k = 0; k < COLUMNS; k++)
         fprintf(out, " %s |", columns[k].head);
     fputs("\n|---|", out);
     for (size_t k = 0; k < COLUMNS; k++)
         fputs("---:|", out);
-    for (size_t i = 0; i < CELLS; i++) {
+    for (size_t i = 0; i < count; i++) {
         fprintf(out, "\n| %s |", cells[i].name);
         for (size_t k = 0; k < COLUMNS; k++) {
             struct experiment_estimate x = mean_of(e, &cells[i], columns[k].of);
@@ -408,18 +446,19 @@ table(FILE *out, const struct experiment *e, const struct cell *cells)
 }
 
 static void
-table_file(const struct experiment *e, const struct cell *cells)
+table_file(const struct experiment *e, const char *name, const char *title,
+           const struct cell *cells, size_t count)
 {
     char path[1024];
     FILE *out;
 
-    (void)snprintf(path, sizeof(path), "%s/e6.md", e->out);
+    (void)snprintf(path, sizeof(path), "%s/%s.md", e->out, name);
     out = fopen(path, "w");
     if (out == NULL) {
         fprintf(stderr, "%s: cannot be written\n", path);
         return;
     }
-    table(out, e, cells);
+    table(out, e, title, cells, count);
     if (fclose(out) != 0)
         fprintf(stderr, "%s: not written whole\n", path);
 }
@@ -474,6 +513,8 @@ figures(const struct experiment *e, const struct cell *cells)
         ratio_of(e, &cells[CELL_GATEWAYS_UNTURNED], &cells[CELL_GATEWAYS], loads_again), "x");
 }
 
+#define TITLE "E6: which models where"
+
 bool
 experiment_e6(const struct experiment *e)
 {
@@ -487,9 +528,43 @@ experiment_e6(const struct experiment *e)
         fputs("e6: a run failed\n", stderr);
     if (ok) {
         ok = all_hold(e, cells, CELLS);
-        table(stdout, e, cells);
-        table_file(e, cells);
+        table(stdout, e, TITLE, cells, CELLS);
+        table_file(e, "e6", TITLE, cells, CELLS);
         figures(e, cells);
+    }
+    free(cells);
+    return ok;
+}
+
+/* ---- The world of e06_live.py, without its noise. */
+
+enum live_name { LIVE_PLAN, LIVE_ON_DEMAND, LIVE_STATIC, LIVES };
+#define LIVE_TITLE "E6 as it runs live"
+
+static const struct cell lives_all[LIVES] = {
+    [LIVE_PLAN] = {"plan", PLACE_PLAN, 3.0, 4, 0.0, with_live, {{0}}},
+    [LIVE_ON_DEMAND] = {"on demand", PLACE_ON_DEMAND, 3.0, 4, 0.0, with_live, {{0}}},
+    [LIVE_STATIC] = {"static", PLACE_STATIC, 3.0, 4, 0.0, with_live, {{0}}},
+};
+
+bool
+experiment_e6_live(const struct experiment *e)
+{
+    struct cell *cells = malloc(sizeof(lives_all));
+    bool ok;
+
+    must(cells != NULL);
+    memcpy(cells, lives_all, sizeof(lives_all));
+    ok = run_all(e, cells, LIVES) && all_hold(e, cells, LIVES);
+    if (ok) {
+        table(stdout, e, LIVE_TITLE, cells, LIVES);
+        table_file(e, "e6-live", LIVE_TITLE, cells, LIVES);
+        experiment_figure(e, "e6_live_world_slow_for_no_warm_copy_percent",
+                          mean_of(e, &cells[LIVE_PLAN], slow_percent), "%");
+        experiment_figure(e, "e6_live_world_slow_for_no_warm_copy_on_demand_percent",
+                          mean_of(e, &cells[LIVE_ON_DEMAND], slow_percent), "%");
+        experiment_figure(e, "e6_live_world_p99_ttft_on_demand_over_ours",
+                          ratio_of(e, &cells[LIVE_ON_DEMAND], &cells[LIVE_PLAN], p99_ms), "x");
     }
     free(cells);
     return ok;

@@ -120,6 +120,6 @@ struct experiment_cell *experiment_e11_add(const struct experiment *e,
 /* The experiments. False: it could not be run. */
 typedef bool experiment_fn(const struct experiment *e);
 experiment_fn experiment_e1, experiment_e2, experiment_e3, experiment_e4, experiment_e5,
-    experiment_e6, experiment_e6_curves, experiment_e7, experiment_e11, experiment_e12,
-    experiment_e13, experiment_e14, experiment_ablations, experiment_curves;
+    experiment_e6, experiment_e6_live, experiment_e6_curves, experiment_e7, experiment_e11,
+    experiment_e12, experiment_e13, experiment_e14, experiment_ablations, experiment_curves;
 #endif

@@ -19,6 +19,7 @@ static const struct {
     {"e4", "the price of others' delay", experiment_e4},
     {"e5", "prefix reuse", experiment_e5},
     {"e6", "which models where: thousands of them, room for some", experiment_e6},
+    {"e6-live", "the same on few nodes, as e06_live.py has it", experiment_e6_live},
     {"e7", "overload", experiment_e7},
     {"e11", "hedging", experiment_e11},
     {"e12", "decode-bound load", experiment_e12},

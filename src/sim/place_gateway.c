@@ -90,7 +90,7 @@ tell_node(struct place_world *w, uint32_t gateway, uint32_t node)
                                         .epoch = 1,
                                         .region = n->region,
                                         .class = n->slow > 1.0,
-                                        .slots = o->held * o->slots,
+                                        .slots = o->held * n->slots,
                                         .rtt_ms = (float)w->rtt_ms[region][n->region],
                                         .steered = o->policy == PLACE_PLAN &&
                                                    n->steered_by == gateway,
@@ -103,20 +103,29 @@ tell_node(struct place_world *w, uint32_t gateway, uint32_t node)
 }
 
 static void
-tell_copies(struct place_world *w, uint32_t gateway, uint32_t node)
+tell_model(struct place_world *w, uint32_t gateway, uint32_t node, uint32_t model, uint32_t state,
+           float ready_in_ms)
+{
+    w->event.kind = EVENT_MODEL;
+    w->event.model = (struct event_model){.node = node,
+                                          .model = (uint16_t)model,
+                                          .state = (uint16_t)state,
+                                          .ready_in_ms = ready_in_ms,
+                                          .slots = w->options.has_own_slots ? w->nodes[node].slots
+                                                                            : 0};
+    tell(w, gateway);
+}
+
+/* What it has in memory, and on its disk. */
+static void
+tell_models(struct place_world *w, uint32_t gateway, uint32_t node)
 {
     const struct place_node *n = &w->nodes[node];
 
-    for (uint32_t i = 0; i < n->copy_count; i++) {
-        w->event.kind = EVENT_MODEL;
-        w->event.model = (struct event_model){.node = node,
-                                              .model = n->copies[i].model,
-                                              .state = MODEL_READY,
-                                              .ready_in_ms = NAN,
-                                              .slots = w->options.has_own_slots ? w->options.slots
-                                                                                : 0};
-        tell(w, gateway);
-    }
+    for (uint32_t i = 0; i < n->copy_count; i++)
+        tell_model(w, gateway, node, n->copies[i].model, MODEL_READY, NAN);
+    for (uint32_t i = 0; i < n->disk_count; i++)
+        tell_model(w, gateway, node, n->on_disk[i], MODEL_ON_DISK, NAN);
 }
 
 /* Who is there: those of its region steer in the order of their indices. */
@@ -190,7 +199,7 @@ gateway_open(struct place_world *w, uint32_t gateway)
     tell_curves(w, gateway);
     for (uint32_t i = 0; i < o->nodes; i++) {
         tell_node(w, gateway, i);
-        tell_copies(w, gateway, i);
+        tell_models(w, gateway, i);
     }
     place_put(w, TICK_MS * rng_unit(&w->rng), PLACE_TICK, gateway, 0);
     place_put(w, o->demand_every_ms * rng_unit(&w->rng), PLACE_DEMAND, gateway, 0);
@@ -268,7 +277,8 @@ directive_check(struct place_world *w, uint32_t gateway, const struct action_pla
                      (double)a->load_ms);
     if (!load)
         *gone_ns = w->now_ns;
-    else if (*gone_ns != 0 && w->now_ns - *gone_ns < AWAY_NS && !is_burst(w, gateway, a->model))
+    else if (*gone_ns != 0 && w->now_ns - *gone_ns < AWAY_NS && a->reason != PLAN_RETURNS &&
+             !is_burst(w, gateway, a->model))
         place_failed(w, "model %u is back at node %u after %.1f s", a->model, a->node,
                      (double)(w->now_ns - *gone_ns) * 1e-9);
 }
@@ -498,18 +508,13 @@ void
 place_gateway_news(struct place_world *w, uint32_t news, uint32_t gateway)
 {
     struct place_news *n = &w->news[news];
+    const struct place_news told = *n;
 
-    w->event.kind = EVENT_MODEL;
-    w->event.model = (struct event_model){.node = n->node,
-                                          .model = n->model,
-                                          .state = n->state,
-                                          .ready_in_ms = n->ready_in_ms,
-                                          .slots = w->options.has_own_slots ? w->options.slots : 0};
     if (--n->readers == 0) {
         n->next_free = w->news_free;
         w->news_free = news;
     }
-    tell(w, gateway);
+    tell_model(w, gateway, told.node, told.model, told.state, told.ready_in_ms);
 }
 
 void

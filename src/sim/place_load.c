@@ -37,10 +37,20 @@ struct drawing {
 static uint32_t
 draw_rank(struct drawing *d)
 {
-    double top = fmath_log((double)d->w->options.models);
+    uint32_t asked = d->w->options.models - d->w->options.unasked;
+    double top = fmath_log((double)asked);
     uint32_t rank = (uint32_t)fmath_exp(rng_unit(&d->rng) * top) - 1;
 
-    return rank < d->w->options.models ? rank : d->w->options.models - 1;
+    return rank < asked ? rank : asked - 1;
+}
+
+static uint32_t
+draw_burst(struct drawing *d)
+{
+    const struct place_options *o = &d->w->options;
+
+    return d->ranks[o->has_even_bursts ? (uint32_t)rng_below(&d->rng, o->models - o->unasked)
+                                       : draw_rank(d)];
 }
 
 /* What a model's demand is multiplied with in this burst. */
@@ -86,7 +96,7 @@ drawing_open(struct drawing *d, struct place_world *w)
         d->ranks[i - 1] = d->ranks[other];
         d->ranks[other] = rank;
     }
-    for (uint32_t i = 0; i < o->models; i++) {
+    for (uint32_t i = 0; i < o->models - o->unasked; i++) {
         d->weights[d->ranks[i]] = fmath_exp(-o->zipf * fmath_log(1.0 + i));
         d->base += d->weights[d->ranks[i]];
     }
@@ -117,7 +127,7 @@ drawing_close(struct drawing *d)
 static void
 drift(struct drawing *d)
 {
-    uint32_t models = d->w->options.models, a = draw_rank(d), b, model;
+    uint32_t models = d->w->options.models - d->w->options.unasked, a = draw_rank(d), b, model;
     double weight;
 
     b = a + 1 + (uint32_t)(rng_unit(&d->rng) * 0.5 * a);
@@ -159,7 +169,7 @@ change(struct drawing *d, double now_ms)
     }
     if (d->burst_ms <= now_ms) {
         if (d->burst_count < BURSTS_MAX) {
-            d->bursts[d->burst_count++] = (struct burst){d->ranks[draw_rank(d)], now_ms,
+            d->bursts[d->burst_count++] = (struct burst){draw_burst(d), now_ms,
                                                          now_ms + o->burst_ms};
             d->w->stats.bursts += now_ms >= o->warmup_ms;
         }
@@ -192,12 +202,26 @@ tokens_of(uint32_t tokens)
     return (uint16_t)(tokens < 1 ? 1 : tokens > TOKENS_MAX ? TOKENS_MAX : tokens);
 }
 
+/* Of a prompt and its answer. */
+static struct trace_request
+lengths_draw(struct drawing *d)
+{
+    const struct place_options *o = &d->w->options;
+    double tokens;
+
+    if (!(o->prompt_median > 0.0))
+        return d->w->trace->requests[rng_below(&d->rng, d->w->trace->count)];
+    tokens = o->prompt_median * fmath_exp(o->prompt_sigma * rng_normal(&d->rng));
+    return (struct trace_request){.prompt_tokens = (uint32_t)fmin(tokens, TOKENS_MAX),
+                                  .output_tokens = o->output_tokens};
+}
+
 static bool
 request_draw(struct drawing *d, double at_ms)
 {
     struct place_world *w = d->w;
     const struct place_options *o = &w->options;
-    const struct trace_request *t = &w->trace->requests[rng_below(&d->rng, w->trace->count)];
+    const struct trace_request t = lengths_draw(d);
     uint32_t model = find_sum(d->sums, o->models, rng_unit(&d->rng) * d->sums[o->models - 1]);
     const double *tastes = d->tastes + (size_t)model * o->regions;
     struct place_request *r;
@@ -216,8 +240,8 @@ request_draw(struct drawing *d, double at_ms)
         .model = (uint16_t)model,
         .region = (uint16_t)find_sum(tastes, o->regions,
                                      rng_unit(&d->rng) * tastes[o->regions - 1]),
-        .prompt_tokens = tokens_of(t->prompt_tokens),
-        .output_tokens = tokens_of(t->output_tokens),
+        .prompt_tokens = tokens_of(t.prompt_tokens),
+        .output_tokens = tokens_of(t.output_tokens),
         .node = PLACE_NONE,
         .next = PLACE_NONE,
     };

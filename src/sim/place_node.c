@@ -352,13 +352,14 @@ request_run(struct place_world *w, uint32_t request)
     c->at_once++;
     if (n->gpu_free_ns > w->now_ns)
         wait_ms = (double)(n->gpu_free_ns - w->now_ns) * 1e-6;
-    first_ms = wait_ms + place_prefill_ms(w, r->model, prompt);
+    first_ms = wait_ms + place_prefill_ms(w, r->model, prompt) / n->speed;
     n->gpu_free_ns = w->now_ns + place_ns(first_ms);
     place_put(w, first_ms, PLACE_STARTED, request, 0);
     step_ms = s->t0_ms * fmax(n->active, place_scale(w, r->model)) +
               place_scale(w, r->model) *
                   (s->tb_ms * n->running +
                    s->tk_ms * 1e-3 * (prompt + r->output_tokens) * n->running);
+    step_ms /= n->speed;
     first_ms += step_ms;
     back_ms = place_one_way_ms(w, n->region, r->region);
     place_put(w, first_ms + back_ms, PLACE_FIRST, request, r->tries);
@@ -376,8 +377,7 @@ request_enter(struct place_world *w, uint32_t request)
     struct place_copy *c = place_node_copy(w, r->node, r->model);
 
     n->prompt_tokens += r->prompt_tokens;
-    if (w->options.has_own_slots ? c->at_once < w->options.slots
-                                 : n->running < w->options.held * w->options.slots)
+    if (w->options.has_own_slots ? c->at_once < n->slots : n->running < w->options.held * n->slots)
         request_run(w, request);
     else if (w->options.has_own_slots)
         list_add(w, &c->first, &c->last, request);
@@ -472,14 +472,27 @@ place_node_hold(struct place_world *w, uint32_t node, uint32_t model)
 }
 
 void
+place_node_store(struct place_world *w, uint32_t node, uint32_t model)
+{
+    uint32_t out;
+
+    must(tier_push(w, w->nodes[node].on_disk, &w->nodes[node].disk_count, w->options.on_disk, model,
+                   &out) == PLACE_NONE);
+}
+
+void
 place_node_init(struct place_world *w)
 {
-    for (uint32_t i = 0; i < w->options.nodes; i++) {
+    const struct place_options *o = &w->options;
+    struct rng rng;
+
+    rng_init(&rng, o->seed * 15485863u + 3u);
+    for (uint32_t i = 0; i < o->nodes; i++) {
         struct place_node *n = &w->nodes[i];
-        n->region = (uint16_t)(i % w->options.regions);
-        n->slow = fmod(i / w->options.regions * 0.6180339887, 1.0) < w->options.slow_share
-                      ? w->options.slow_loads
-                      : 1.0;
+        n->region = (uint16_t)(i % o->regions);
+        n->slow = fmod(i / o->regions * 0.6180339887, 1.0) < o->slow_share ? o->slow_loads : 1.0;
+        n->speed = 1.0 + o->hidden_speed * (2.0 * rng_unit(&rng) - 1.0);
+        n->slots = i % 2 == 1 && o->slots_odd > 0 ? o->slots_odd : o->slots;
         n->loading = n->first = n->last = PLACE_NONE;
     }
 }

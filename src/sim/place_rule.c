@@ -89,10 +89,29 @@ begin_anyhow(struct place_world *w)
     }
 }
 
+/* As full as memory is, other models from node to node, and the rest on disk. */
+static void
+begin_dealt(struct place_world *w)
+{
+    const struct place_options *o = &w->options;
+
+    for (uint32_t n = 0; n < o->nodes; n++) {
+        for (uint32_t i = 0; i < o->models; i++) {
+            uint32_t model = (n * o->models / o->nodes + i) % o->models;
+            if (place_node_has_room(w, n, model))
+                place_node_hold(w, n, model);
+            else
+                place_node_store(w, n, model);
+        }
+    }
+}
+
 void
 place_rule_begin(struct place_world *w)
 {
-    if (w->options.policy == PLACE_STATIC)
+    if (w->options.is_dealt)
+        begin_dealt(w);
+    else if (w->options.policy == PLACE_STATIC)
         begin_static(w);
     else
         begin_anyhow(w);
@@ -125,14 +144,15 @@ stay_ms(const struct place_world *w, uint32_t request)
 
 /* Until the copy could take it: now, when another one ends, or when it is loaded. */
 static double
-copy_wait_ms(const struct place_world *w, uint32_t request, const struct place_copy *c)
+copy_wait_ms(const struct place_world *w, uint32_t request, uint32_t node,
+             const struct place_copy *c)
 {
-    double wait_ms = 0.0, over = (double)c->running - w->options.slots + 1.0;
+    double wait_ms = 0.0, over = (double)c->running - w->nodes[node].slots + 1.0;
 
     if (c->state == COPY_WAITING || c->state == COPY_LOADING)
         wait_ms = c->ready_ns > w->now_ns ? (double)(c->ready_ns - w->now_ns) * 1e-6 : 0.0;
     if (over > 0.0)
-        wait_ms += over / w->options.slots * stay_ms(w, request);
+        wait_ms += over / w->nodes[node].slots * stay_ms(w, request);
     return wait_ms;
 }
 
@@ -165,7 +185,7 @@ arrive_serverlessllm(struct place_world *w, uint32_t request)
         struct place_copy *c = place_node_copy(w, n, r->model);
         double way_ms = w->rtt_ms[r->region][w->nodes[n].region];
         if (c != NULL)
-            chance_take(&best, n, way_ms + copy_wait_ms(w, request, c));
+            chance_take(&best, n, way_ms + copy_wait_ms(w, request, n, c));
         else if (way_ms < best.ms)
             chance_take(&best, n, way_ms + startup_ms(w, n, r->model));
     }
@@ -210,7 +230,7 @@ arrive_lru(struct place_world *w, uint32_t request)
         bool is_own = w->nodes[n].region == r->region;
         if (c != NULL)
             chance_take(&best, n,
-                        w->rtt_ms[r->region][w->nodes[n].region] + copy_wait_ms(w, request, c));
+                        w->rtt_ms[r->region][w->nodes[n].region] + copy_wait_ms(w, request, n, c));
         is_here = is_here || (is_own && c != NULL);
         if (is_own && goes_ns(w, n, r->model) < oldest_ns) {
             oldest_ns = goes_ns(w, n, r->model);

@@ -62,6 +62,8 @@ struct place_node {
     struct place_copy copies[PLACE_HELD_MAX + PLACE_LOADS_MAX];
     uint32_t copy_count; /* of all states; those that wait have no memory yet */
     double slow;         /* its loads take so many times what is told of them */
+    double speed;        /* and its requests the told time over this */
+    uint32_t slots;      /* as options.slots */
     uint16_t asleep[PLACE_TIERS_MAX], on_disk[PLACE_TIERS_MAX]; /* newest first */
     uint32_t asleep_count, disk_count;
     uint32_t loading;     /* model that is being loaded; PLACE_NONE */
@@ -178,6 +180,8 @@ bool place_node_has_room(const struct place_world *w, uint32_t node, uint32_t mo
 double place_node_load_ms(const struct place_world *w, uint32_t node, uint32_t model);
 /* It is in memory from the start: only before the first event. */
 void place_node_hold(struct place_world *w, uint32_t node, uint32_t model);
+/* Likewise on its disk. */
+void place_node_store(struct place_world *w, uint32_t node, uint32_t model);
 void place_node_submit(struct place_world *w, uint32_t request);
 void place_node_started(struct place_world *w, uint32_t request);
 void place_node_freed(struct place_world *w, uint32_t request);

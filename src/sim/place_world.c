@@ -12,7 +12,6 @@
 #define INSIDE_REGION_MS 1.0
 #define DRAIN_MS         300000.0 /* after the last arrival */
 #define PARAMS_B         8.03
-#define GPU              "h200"
 
 void
 place_failed(struct place_world *w, const char *format, ...)
@@ -38,6 +37,7 @@ place_options_init(struct place_options *o)
         .gateways = 1,
         .held = 16, /* 8,000 places: a quarter of 2,000 models in 16 regions */
         .slots = 6,
+        .gpu = "h200",
         .asleep = 8,
         .on_disk = 8,
         .duration_ms = 900000.0,
@@ -76,6 +76,10 @@ options_good(const struct place_options *o)
            within(o->nodes, 1, PLACE_NODES_MAX) && within(o->regions, 1, PLACE_REGIONS_MAX) &&
            o->regions <= o->nodes && within(o->gateways, 1, PLACE_GATEWAYS_MAX) &&
            within(o->held, 1, PLACE_HELD_MAX) && within(o->slots, 1, 256) &&
+           within(o->slots_odd, 0, o->has_own_slots ? 256 : 0) && o->gpu != NULL &&
+           within(o->hidden_speed, 0.0, 0.9) && o->unasked < o->models &&
+           within(o->prompt_median, 0.0, 1e5) && within(o->prompt_sigma, 0.0, 5.0) &&
+           (!o->is_dealt || (o->held + o->on_disk >= o->models && !o->has_sizes)) &&
            o->asleep + o->on_disk <= PLACE_TIERS_MAX && o->asleep <= PLACE_TIERS_MAX &&
            within(o->duration_ms, 1.0, 86400000.0) && within(o->warmup_ms, 0.0, o->duration_ms) &&
            within(o->rate_s, 1e-3, 1e5) && within(o->zipf, 0.0, 3.0) &&
@@ -243,7 +247,7 @@ static void
 figures(struct place_world *w)
 {
     struct place_stats *s = &w->stats;
-    double sum = 0.0;
+    double sum = 0.0, slots = 0.0;
 
     for (uint32_t i = 0; i < w->request_count; i++) {
         const struct place_request *r = &w->requests[i];
@@ -275,8 +279,9 @@ figures(struct place_world *w)
     s->first_p50_ms = sim_quantile(w->first_ms, w->first_count, 0.5);
     s->first_p95_ms = sim_quantile(w->first_ms, w->first_count, 0.95);
     s->first_p99_ms = sim_quantile(w->first_ms, w->first_count, 0.99);
-    s->busy_share = w->running_ms / (w->options.duration_ms * w->options.nodes * w->options.held *
-                                     w->options.slots);
+    for (uint32_t i = 0; i < w->options.nodes; i++)
+        slots += w->nodes[i].slots;
+    s->busy_share = w->running_ms / (w->options.duration_ms * slots * w->options.held);
 }
 
 /* Shares of models by size, 1.5B to 70B in bf16. */
@@ -312,7 +317,7 @@ world_open(struct place_world *w, const struct rtt_data *rtt)
     uint32_t places[PLACE_REGIONS_MAX];
     enum err err;
 
-    if (speed_table_find(PARAMS_B, span_of(GPU), &w->speed) != ERR_OK)
+    if (speed_table_find(PARAMS_B, span_of(o->gpu), &w->speed) != ERR_OK)
         return ERR_ARG;
     rng_init(&w->rng, o->seed);
     err = rtt_data_spread(rtt, (uint32_t)rng_below(&w->rng, rtt->rtt.count), o->regions, places);
@@ -336,7 +341,9 @@ world_open(struct place_world *w, const struct rtt_data *rtt)
     if (w->first_ms == NULL)
         return ERR_MEMORY;
     place_rule_begin(w);
-    return o->policy == PLACE_PLAN || o->policy == PLACE_STATIC ? place_gateway_open(w) : ERR_OK;
+    return o->policy == PLACE_PLAN || o->policy == PLACE_STATIC || o->policy == PLACE_ON_DEMAND
+               ? place_gateway_open(w)
+               : ERR_OK;
 }
 
 enum err

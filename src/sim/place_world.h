@@ -32,6 +32,7 @@ enum place_policy {
     PLACE_PLAN,          /* core decides, core/plan loads */
     PLACE_STATIC,        /* core decides; models stay where the average demand, known before, wants
                             them */
+    PLACE_ON_DEMAND,     /* core decides; nodes load what they are asked for */
     PLACE_LRU,           /* each region loads what it misses, the oldest goes */
     PLACE_SERVERLESSLLM, /* start where startup is fastest (OSDI'24), without live migration */
     PLACE_POLICIES
@@ -45,15 +46,24 @@ struct place_options {
     uint32_t held;            /* models that fit in a node's memory */
     uint32_t slots;           /* requests that a node runs at once, for each model that fits */
     bool has_own_slots;       /* of those each copy has so many for itself; else all share them */
+    uint32_t slots_odd;       /* instead, at every second node; 0: the same */
+    const char *gpu;          /* of speed_table: what all nodes are, and ... */
+    double hidden_speed;      /* ... how far from 1 factors on its speed go, that nobody tells */
+    bool is_dealt;            /* at first memory is full, of other models from node to node, and
+                                 nodes have all others on their disk; else as the policy has it */
     uint32_t asleep, on_disk; /* models beside those, in the host's memory and on its disk */
     double duration_ms, warmup_ms;
     double rate_s;                        /* requests a second, bursts not counted */
+    uint32_t unasked;                     /* models that nobody asks for */
+    double prompt_median, prompt_sigma;   /* tokens, log-normal; 0: lengths of the trace */
+    uint32_t output_tokens;               /* of each answer then */
     double zipf;                          /* exponent of popularity */
     double taste;                         /* deviation of ln(a region's liking for a model) */
     double drift_every_ms;                /* two models change their popularity */
     double burst_every_ms;                /* a model's demand is... */
     double burst_factor;                  /* so many times what it was */
     double burst_ms;                      /* for so long */
+    bool has_even_bursts;                 /* all models alike; else each power of two of ranks */
     double ramp_ms;                       /* after which it is that; 0: at once */
     double heartbeat_ms, demand_every_ms; /* what nodes and gateways tell */
     double news_ms;                       /* until a model's state is known, beside the way */

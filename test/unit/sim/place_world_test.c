@@ -144,6 +144,54 @@ test_worth(void)
     CHECK(plan <= serverless, "no more requests are slow than where they load for themselves");
 }
 
+/* Few nodes that differ, dealt out, and gateways that plan for them or do not. */
+static void
+small_dealt(struct place_options *o, uint64_t seed, enum place_policy policy)
+{
+    small(o, seed, policy);
+    o->models = 16;
+    o->unasked = 2;
+    o->nodes = 8;
+    o->regions = 1;
+    o->held = 4;
+    o->asleep = 0;
+    o->on_disk = 16;
+    o->slots = 2;
+    o->slots_odd = 8;
+    o->has_own_slots = true;
+    o->is_dealt = true;
+    o->has_even_bursts = true;
+    o->gpu = "a100x4";
+    o->hidden_speed = 0.3;
+    o->prompt_median = 400.0;
+    o->prompt_sigma = 0.6;
+    o->output_tokens = 96;
+    o->taste = 0.0;
+    o->rate_s = 40.0;
+    o->news_ms = 50.0;
+}
+
+static void
+test_dealt(void)
+{
+    uint64_t plan = 0, on_demand = 0;
+
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct place_options o;
+        struct place_stats s;
+
+        small_dealt(&o, seed, PLACE_PLAN);
+        s = run(&o);
+        plan += s.slow_unwarmed;
+        CHECK(s.violations == 0 && s.loads_asked > 0, "what is dealt is not what is wanted");
+        o.policy = PLACE_ON_DEMAND;
+        s = run(&o);
+        on_demand += s.slow_unwarmed;
+        CHECK(s.violations == 0 && s.directives == 0, "without a plan nobody is asked to load");
+    }
+    CHECK(plan < on_demand, "fewer are slow with a plan");
+}
+
 /* Ten models take turns on a place for each of two regions: by hand. */
 static void
 test_belady(void)
@@ -185,6 +233,18 @@ test_options(void)
     small(&o, 1, PLACE_PLAN);
     o.held = PLACE_HELD_MAX + 1;
     CHECK(place_run(&o, &trace, &rtt, &s) == ERR_ARG, "more in memory than fits");
+    small(&o, 1, PLACE_PLAN);
+    o.slots_odd = 4;
+    CHECK(place_run(&o, &trace, &rtt, &s) == ERR_ARG, "slots of its own, and none of the model's");
+    small_dealt(&o, 1, PLACE_PLAN);
+    o.on_disk = 11;
+    CHECK(place_run(&o, &trace, &rtt, &s) == ERR_ARG, "models that are nowhere");
+    small_dealt(&o, 1, PLACE_PLAN);
+    o.unasked = o.models;
+    CHECK(place_run(&o, &trace, &rtt, &s) == ERR_ARG, "nobody asks for anything");
+    small_dealt(&o, 1, PLACE_PLAN);
+    o.gpu = "abacus";
+    CHECK(place_run(&o, &trace, &rtt, &s) == ERR_ARG, "hardware that is not in the table");
 }
 
 int
@@ -198,6 +258,7 @@ main(void)
     test_invariants();
     test_seed();
     test_worth();
+    test_dealt();
     test_belady();
     test_options();
     trace_close(&trace);
