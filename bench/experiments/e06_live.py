@@ -32,6 +32,7 @@ GOAL_MS, GOAL_MS_A_TOKEN = 1000.0, 1.0  # of the first token: E6's
 BUSY_MAX = 70.0  # percent of the machine: with more, times are those of the machine
 ENGINE_PORT, NATS_PORT, GATEWAY_PORT, NODE_PORT = 9270, 4870, 4871, 4900
 ARMS = ("plan", "on-demand")
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # of the run, and of all that it started
 
 
 def nats_server():
@@ -39,6 +40,10 @@ def nats_server():
         if os.access(path, os.X_OK):
             return path
     return None
+
+
+def end(number, _frame):
+    raise SystemExit(128 + number)
 
 
 class Arm:
@@ -55,6 +60,8 @@ class Arm:
         return self
 
     def __exit__(self, *_):
+        for number in ENDS:  # who is impatient waits for this, too
+            signal.signal(number, signal.SIG_IGN)
         for _ in range(2):  # a gateway drops what is open when it is asked again
             for p in self.processes:
                 if p.poll() is None:
@@ -66,6 +73,8 @@ class Arm:
             except subprocess.TimeoutExpired:
                 p.kill()
                 p.wait()
+        for number in ENDS:
+            signal.signal(number, end)
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -227,6 +236,8 @@ def main():
     if nats_server() is None:
         print("skipped: there is no nats-server")
         return 0
+    for number in ENDS:
+        signal.signal(number, end)
     by_name = {}
     for name in ARMS if options.only is None else (options.only,):
         with Arm(options, name) as arm:
