@@ -25,6 +25,7 @@
 #include "core/load_time.h"
 #include "core/model_slots.h"
 #include "core/plan.h"
+#include "core/plan_worth.h"
 #include "core/prefix.h"
 #include "core/readiness.h"
 #include "core/retry.h"
@@ -40,8 +41,8 @@
 
 struct layout {
     size_t core, fair, hot, cold, placements, links, placed, slotted, curves, learned, models,
-        sketches, tenant_sketches, tenant_tags, heads, masks, demands, headrooms, paths, requests,
-        request_heads, scratch, prefixes, caches, rates, chains, ring, bytes;
+        sketches, tenant_sketches, tenant_tags, heads, masks, demands, owns, headrooms, paths,
+        requests, request_heads, scratch, prefixes, caches, rates, chains, ring, bytes;
 };
 
 static size_t
@@ -100,6 +101,7 @@ layout_of(const struct core_config *c)
     l.heads = part(&at, slots * INDEX_BUCKETS, sizeof(uint32_t));
     l.masks = part(&at, slots, sizeof(uint32_t));
     l.demands = part(&at, slots, sizeof(struct demand));
+    l.owns = part(&at, slots, sizeof(struct own_slots));
     l.headrooms = part(&at, slots, sizeof(struct headroom));
     l.paths = part(&at, c->regions_max, sizeof(struct region_path));
     l.requests = part(&at, c->requests_max, sizeof(struct request));
@@ -217,6 +219,7 @@ core_init(void *memory, size_t bytes, const struct core_config *c, struct core *
     core->bucket_heads = (uint32_t *)(void *)(base + l.heads);
     core->bucket_masks = (uint32_t *)(void *)(base + l.masks);
     core->demands = (struct demand *)(void *)(base + l.demands);
+    core->owns = (struct own_slots *)(void *)(base + l.owns);
     core->headrooms = (struct headroom *)(void *)(base + l.headrooms);
     core->paths = (struct region_path *)(void *)(base + l.paths);
     core->requests = (struct request *)(void *)(base + l.requests);
@@ -341,6 +344,7 @@ step_ended(struct core *core, const struct event_ended *e, struct actions *actio
                  e->output_tokens > 0 ? (float)e->output_tokens : r->output_tokens);
     prefix_ended(core, r, a, e);
     headroom_ended(core, r, a, e);
+    plan_worth_ended(core, r, a, e);
     headroom_check_ended(core, r, a, e);
     if (a->node != NODE_ANY)
         isolation_result(core, a->node, FAILURE_NONE, NAN);

@@ -11,6 +11,7 @@
 #include "core/capacity.h"
 #include "core/claim.h"
 #include "core/limit.h"
+#include "core/model_slots.h"
 #include "core/price.h"
 #include "core/ring.h"
 
@@ -93,6 +94,19 @@ bucket_of(struct core *core, uint32_t placement)
     }
 }
 
+/* It becomes one of the region's copies (sign 1), or is none any more (-1). Its slots change only
+ * while it is in no ring. */
+static void
+count_copy(struct core *core, uint32_t placement, size_t slot, uint32_t sign)
+{
+    core->models[core->placements[placement].model].copies += sign;
+    core->demands[slot].copies += sign;
+    if (!model_slots_has(core, &core->hot[core->links[placement].node], placement))
+        return;
+    core->owns[slot].copies += sign;
+    core->owns[slot].slots += sign * core->slotted[placement].slots;
+}
+
 static void
 insert_into(struct core *core, uint32_t placement, uint32_t bucket)
 {
@@ -116,8 +130,8 @@ insert_into(struct core *core, uint32_t placement, uint32_t bucket)
     core->models[p->model].region_mask |= UINT64_C(1) << region;
     core->models[p->model].ready_count += bucket <= BUCKET_READY_LAST;
     core->models[p->model].loading_count += bucket == BUCKET_LOADING;
-    core->models[p->model].copies += bucket <= BUCKET_LOADING;
-    core->demands[slot].copies += bucket <= BUCKET_LOADING;
+    if (bucket <= BUCKET_LOADING)
+        count_copy(core, placement, slot, 1u);
 }
 
 void
@@ -150,8 +164,8 @@ remove_from(struct core *core, uint32_t placement)
         core->models[p->model].region_mask &= ~(UINT64_C(1) << region);
     core->models[p->model].ready_count -= p->bucket <= BUCKET_READY_LAST;
     core->models[p->model].loading_count -= p->bucket == BUCKET_LOADING;
-    core->models[p->model].copies -= p->bucket <= BUCKET_LOADING;
-    core->demands[slot].copies -= p->bucket <= BUCKET_LOADING;
+    if (p->bucket <= BUCKET_LOADING)
+        count_copy(core, placement, slot, UINT32_MAX);
 }
 
 void

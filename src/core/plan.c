@@ -30,7 +30,6 @@
 #define LOADS_PART     4u /* one in so many nodes loads at once */
 #define LOADS_LEAST    2u
 #define SPILL_TAU_S    600.0f
-#define OWN_PART_LEAST 0.02f
 #define PLANNERS_MAX   1024u
 #define TURN_NS        UINT64_C(5000000000) /* until a load that was asked for is known to others */
 #define SPILL_LEAST_MS 5.0f                 /* less is no reason to move a model */
@@ -369,7 +368,7 @@ plan_arrived(struct core *core, uint32_t model, uint64_t request, const struct a
     if (!(ms > SPILL_LEAST_MS))
         return;
     if (core->plan.planners > 1 && turn_of(core, model) == 0) /* we decide for the others, too */
-        part = max_f(OWN_PART_LEAST, demand_own_part(core, model));
+        part = max_f(PLAN_OWN_PART_LEAST, demand_own_part(core, model));
     m->spilled_ms *= (float)fmath_exp(
         (double)(-1e-3f * ns_to_ms(core->now_ns - m->spilled_ns) / SPILL_TAU_S));
     m->spilled_ms += ms / part;
@@ -416,7 +415,7 @@ sweep_model(struct core *core, uint32_t model, uint32_t node)
     }
     if (local == 0)
         return; /* what is spilled tells when it pays */
-    worth = plan_worth(core, model, node, local + 1);
+    worth = plan_worth(core, model, node, NONE);
     if (worth > GAIN_FACTOR * plan_price(core, model) &&
         worth * HORIZON_S > load_time_ms(core, node, model))
         want(core, model, PLAN_HEADROOM);
@@ -479,6 +478,11 @@ struct plan_target {
     uint32_t node, victim_count;
     uint32_t victims[VICTIMS_MAX]; /* placements; none: there is room */
     float gain, loss, load_ms, score;
+};
+
+struct gain {       /* of one copy more in a region, as it was reckoned last */
+    float ms_s;     /* < 0: not yet */
+    uint32_t slots; /* of its own that a copy has there; 0: all share the node's */
 };
 
 static bool
@@ -632,7 +636,7 @@ place_on(const struct core *core, uint32_t model, struct plan_target *t)
 /* p: its placement there; NONE. By what was known of the node's least model when it was looked at:
  * the look itself is for the best alone. */
 static void
-target_weigh(struct core *core, uint32_t model, uint32_t node, uint32_t p, float gains[],
+target_weigh(struct core *core, uint32_t model, uint32_t node, uint32_t p, struct gain gains[],
              struct plan_target *best)
 {
     const struct node_cold *cold = &core->cold[node];
@@ -645,10 +649,9 @@ target_weigh(struct core *core, uint32_t model, uint32_t node, uint32_t p, float
     if (p != NONE && core->placements[p].state != MODEL_ON_DISK &&
         core->placements[p].state != MODEL_SLEEPING && core->placements[p].state != MODEL_DORMANT)
         return;
-    if (gains[region] < 0.0f)
-        gains[region] = plan_worth(core, model, node,
-                                   core->demands[index_slot(core, model, region)].copies + 1u);
-    t.gain = gains[region];
+    if (gains[region].ms_s < 0.0f || gains[region].slots != cold->model_slots)
+        gains[region] = (struct gain){plan_worth(core, model, node, NONE), cold->model_slots};
+    t.gain = gains[region].ms_s;
     t.load_ms = load_time_from_ms(core, node, model, p);
     need_mib = core->models[model].weights_mib - cold->plan.free_mib;
     t.loss = need_mib <= 0.0f ? 0.0f : need_mib * cold->plan.victim_ms_s_mib;
@@ -663,12 +666,12 @@ static bool
 find_target(struct core *core, uint32_t model, struct plan_target *ret_target)
 {
     struct plan_target best = {.node = NONE, .score = 0.0f};
-    float gains[CORE_REGIONS_MAX];
+    struct gain gains[CORE_REGIONS_MAX];
     uint64_t regions = core->models[model].region_mask;
     uint32_t asleep = 0;
 
     for (uint32_t i = 0; i < core->config.regions_max; i++)
-        gains[i] = -1.0f;
+        gains[i].ms_s = -1.0f;
     for (; regions != 0 && asleep < ASLEEP_TARGETS; regions &= regions - 1) {
         size_t slot = index_slot(core, model, (uint32_t)__builtin_ctzll(regions));
         for (uint32_t p = index_first(core, slot, BUCKET_LOADABLE);

@@ -6,6 +6,7 @@
 #include "base/fmath.h"
 #include "core/capacity.h"
 #include "core/demand.h"
+#include "core/fair.h"
 #include "core/index.h"
 #include "core/load_time.h"
 
@@ -15,6 +16,10 @@
 #define WANTED_LEAST_S 1e-4f /* requests/s: less is no demand */
 #define Z_MAX          3.0f
 #define LOAD_GUESS     20000.0f
+
+#define STAY_TOKENS_MIN 8u  /* shorter answers say little about how long one takes */
+#define STAYS_MEAN      64u /* that stay_factor is a mean of */
+#define STAY_FACTOR_MAX 1000.0f
 
 /* Requests a second that all regions expect. */
 static float
@@ -48,15 +53,65 @@ elsewhere_ms(const struct core *core, uint32_t model, uint32_t region)
     return best_ms;
 }
 
-/* How long a request stays on a node of this class with a few beside it. */
+/* How long a request has its slot with a few beside it, as the class's curve says. */
 static float
-stay_s(const struct core *core, uint32_t model, uint32_t class)
+told_stay_ms(const struct core *core, uint32_t model, uint32_t class, float prompt, float output)
+{
+    const struct curve *c = &capacity_class(core, model, class)->curve;
+    float kv_tokens = PREDICT_BATCH_GUESS * core->models[model].prompt_mean;
+
+    return predict_prefill_ms(c, prompt, 0.0f) +
+           output * predict_step_ms(c, PREDICT_BATCH_GUESS, kv_tokens);
+}
+
+/* The same of its usual request. Where copies have slots of their own, as long as it really is:
+ * others take turns with it. (Where all share the node's, a copy's part of them has that in it.) */
+static float
+stay_s(const struct core *core, uint32_t model, uint32_t node)
 {
     const struct model_record *m = &core->models[model];
-    const struct curve *c = &capacity_class(core, model, class)->curve;
-    float step_ms = predict_step_ms(c, PREDICT_BATCH_GUESS, PREDICT_BATCH_GUESS * m->prompt_mean);
+    bool is_learned = m->stays > 0 && core->cold[node].model_slots > 0;
+    float told_ms = told_stay_ms(core, model, core->hot[node].class, m->prompt_mean,
+                                 m->output_mean);
 
-    return 1e-3f * (predict_prefill_ms(c, m->prompt_mean, 0.0f) + m->output_mean * step_ms);
+    return 1e-3f * told_ms * (is_learned ? m->stay_factor : 1.0f);
+}
+
+/* From when its prompt's turn came to its end; NAN: it cannot be told. */
+static float
+stayed_ms(const struct core *core, const struct request *r, const struct attempt *a,
+          const struct event_ended *e)
+{
+    const struct curve *c;
+
+    if (e->engine_prefill_ms > 0.0f && e->engine_decode_ms > 0.0f)
+        return e->engine_prefill_ms + e->engine_decode_ms;
+    if (r->arrived.stream == 0 || a->started_ns == 0 || e->held_up != 0)
+        return NAN;
+    c = &capacity_class(core, r->arrived.model, core->hot[a->node].class)->curve;
+    return predict_prefill_ms(c, (float)e->prompt_tokens, a->hit_tokens) +
+           ns_to_ms(core->now_ns - a->started_ns);
+}
+
+void
+plan_worth_ended(struct core *core, const struct request *r, const struct attempt *a,
+                 const struct event_ended *e)
+{
+    struct model_record *m = &core->models[r->arrived.model];
+    float ms, told_ms;
+
+    if (a->node == NODE_ANY || e->prompt_tokens == 0 || e->output_tokens < STAY_TOKENS_MIN ||
+        (core->tuning.without & WITHOUT_LEARNING) != 0)
+        return;
+    ms = stayed_ms(core, r, a, e);
+    if (!(ms >= 0.0f))
+        return;
+    told_ms = told_stay_ms(core, r->arrived.model, core->hot[a->node].class,
+                           (float)e->prompt_tokens, (float)e->output_tokens);
+    if (m->stays < STAYS_MEAN)
+        m->stays++;
+    m->stay_factor += (min_f(STAY_FACTOR_MAX, ms / max_f(told_ms, 1e-3f)) - m->stay_factor) /
+                      (float)m->stays;
 }
 
 /* Requests at once that a copy takes: its own slots, where the node's models have such; else the
@@ -71,21 +126,54 @@ copy_room(const struct core *core, uint32_t model, uint32_t node)
     return own > 0 ? (float)own : max_f(1.0f, slots * min_f(part, 1.0f));
 }
 
-/* The part of the demand that finds no room in so many copies. upper: its upper quantile, in
- * requests at once. */
-static float
-left_over(float copies, float room, float upper)
+/* Is it one of its region's copies, as index has them? */
+static bool
+is_copy(const struct core *core, uint32_t placement)
 {
-    if (copies <= 0.0f)
-        return 1.0f;
-    return max_f(0.0f, 1.0f - copies * room / max_f(upper, 1e-6f));
+    return placement != NONE && core->placements[placement].bucket <= BUCKET_LOADING;
 }
 
-/* What the copy number nth takes of it. */
+/* What the region's copies take at once, but for one: each its own slots, and those without as much
+ * as the one that they are asked about. */
 static float
-copy_part(uint32_t nth, float room, float at_once)
+room_beside(const struct core *core, uint32_t model, uint32_t region, uint32_t but, float room)
 {
-    return left_over((float)nth - 1.0f, room, at_once) - left_over((float)nth, room, at_once);
+    size_t slot = index_slot(core, model, region);
+    float own = (float)core->owns[slot].slots,
+          shared = (float)(core->demands[slot].copies - core->owns[slot].copies);
+
+    if (is_copy(core, but)) {
+        own -= (float)core->slotted[but].slots;
+        shared -= core->slotted[but].slots == 0 ? 1.0f : 0.0f;
+    }
+    return own + shared * room;
+}
+
+/* Requests at once: those that come while one stays (Little), but no less than there are, where
+ * some are held since all copies are full. Of these we know ours. */
+static float
+requests_at_once(const struct core *core, uint32_t model, float rate, float stay, float beside)
+{
+    uint32_t held = core->fair.held > 0 ? fair_ahead(&core->fair, model, PRIORITIES_MAX - 1) : 0;
+
+    if (held == 0)
+        return rate * stay;
+    return max_f(rate * stay,
+                 beside + (float)held / max_f(PLAN_OWN_PART_LEAST, demand_own_part(core, model)));
+}
+
+/* The part of the demand that finds no room. upper: its upper quantile, in requests at once. */
+static float
+left_over(float room, float upper)
+{
+    return max_f(0.0f, 1.0f - room / max_f(upper, 1e-6f));
+}
+
+/* What a copy with this room takes of it, beside what the others take. */
+static float
+copy_part(float beside, float room, float at_once)
+{
+    return left_over(beside, at_once) - left_over(beside + room, at_once);
 }
 
 float
@@ -95,18 +183,19 @@ plan_price(const struct core *core, uint32_t model)
 }
 
 float
-plan_worth(const struct core *core, uint32_t model, uint32_t node, uint32_t nth)
+plan_worth(const struct core *core, uint32_t model, uint32_t node, uint32_t but)
 {
-    uint32_t region = core->hot[node].region, class = core->hot[node].class;
+    uint32_t region = core->hot[node].region;
     uint32_t local = core->demands[index_slot(core, model, region)].copies;
     float rate = demand_ahead(core, core->now_ns, model, core->config.own_region, AHEAD_MS);
-    float saved_ms, waits_ms, at_once, z, room, upper, part;
+    bool is_first = local == (is_copy(core, but) ? 1u : 0u);
+    float saved_ms, waits_ms, at_once, z, room, beside, upper, part, stay;
 
     if (core->models[model].copies <= local) { /* none elsewhere */
         float load_ms = load_time_ms(core, node, model);
         if (isinf(load_ms))
             load_ms = LOAD_GUESS;
-        if (nth == 1)
+        if (is_first)
             return demand_all(core, model) * load_ms;
         saved_ms = load_ms;
     } else {
@@ -115,29 +204,29 @@ plan_worth(const struct core *core, uint32_t model, uint32_t node, uint32_t nth)
     }
     if (!(saved_ms > 0.0f) || rate < WANTED_LEAST_S)
         return 0.0f;
-    at_once = rate * stay_s(core, model, class);
-    waits_ms = nth == 1 ? saved_ms : min_f(saved_ms, 1e3f * stay_s(core, model, class));
+    room = copy_room(core, model, node);
+    beside = room_beside(core, model, region, but, room);
+    stay = stay_s(core, model, node);
+    at_once = requests_at_once(core, model, rate, stay, beside);
+    waits_ms = is_first ? saved_ms : min_f(saved_ms, 1e3f * stay);
     z = (float)fmath_log((double)(rate * waits_ms / max_f(plan_price(core, model), 1e-3f))) /
         1.702f;
     z = max_f(0.0f, min_f(Z_MAX, z)); /* of the quantile that lack and excess ask for */
     upper = at_once + z * sqrtf(at_once);
-    room = copy_room(core, model, node);
-    part = copy_part(nth, room, at_once);
-    return rate * (saved_ms * part + waits_ms * max_f(0.0f, copy_part(nth, room, upper) - part));
+    part = copy_part(beside, room, at_once);
+    return rate * (saved_ms * part + waits_ms * max_f(0.0f, copy_part(beside, room, upper) - part));
 }
 
 float
 plan_loss(const struct core *core, uint32_t p)
 {
     const struct placement *pl = &core->placements[p];
-    uint32_t node = core->links[p].node;
-    uint32_t local = core->demands[index_slot(core, pl->model, core->hot[node].region)].copies;
     float worth;
 
     if (pl->state != MODEL_READY || core->placed[p].pinned ||
         core->models[pl->model].weights_mib < PLAN_WEIGHTS_LEAST_MIB)
         return INFINITY;
-    worth = plan_worth(core, pl->model, node, local > 0 ? local : 1);
+    worth = plan_worth(core, pl->model, core->links[p].node, p);
     if (core->placed[p].since_ns != 0 && core->now_ns - core->placed[p].since_ns < STAY_NS)
         worth = STAY_FACTOR * worth + plan_price(core, pl->model);
     return worth;

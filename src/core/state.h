@@ -338,6 +338,8 @@ struct model_record {
     uint64_t asked_ns;      /* a load was asked for, and not heard of yet; 0: none */
     uint64_t failed_ns;     /* the last of its loads that came to nothing; 0: none */
     uint32_t fails;         /* such in a row */
+    float stay_factor;      /* plan: time that answers take over what its curves say; a mean... */
+    uint16_t stays;         /* ...of so many; 0: unknown */
     bool wanted;            /* it waits for plan to look at it */
     uint64_t refused_total; /* for want of room */
     struct model_mix mix;
@@ -382,6 +384,12 @@ struct demand {                                   /* of a model in a region (dem
     uint32_t copies; /* of the model on nodes of the region, ready or loading, as index has them */
 };
 _Static_assert(sizeof(struct demand) == 64, "an arrival touches one line of it");
+
+/* Of a model's copies in a region, as index has them, those with slots of their own (model_slots).
+ */
+struct own_slots {
+    uint32_t copies, slots;
+};
 
 /* ---- What a model's nodes in a region can take (headroom, headroom_check). */
 #define HEADROOM_TAU_MS 30000.0f /* of rates and their like */
@@ -509,6 +517,7 @@ struct core {
     uint32_t *bucket_heads;     /* [(model * regions_max + region) * INDEX_BUCKETS + bucket] */
     uint32_t *bucket_masks;     /* [model * regions_max + region] */
     struct demand *demands;     /* beside bucket_masks */
+    struct own_slots *owns;     /* likewise */
     struct headroom *headrooms; /* likewise */
     uint64_t headroom_ns;       /* when they were told last */
     uint32_t headroom_rounds;   /* in their sums */

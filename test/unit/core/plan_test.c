@@ -5,15 +5,17 @@
 #include "tap.h"
 #include "world.h"
 
-#define SECOND   (1000 * WORLD_MS)
-#define WEIGHTS  1000.0f /* MiB of each model */
-#define LOAD_MS  5000.0f /* from disk */
-#define FAR      3u      /* region, 200 ms away; the own one is 0 */
-#define FAR_NODE 9u
+#define SECOND    (1000 * WORLD_MS)
+#define WEIGHTS   1000.0f /* MiB of each model */
+#define LOAD_MS   5000.0f /* from disk */
+#define FAR       3u      /* region, 200 ms away; the own one is 0 */
+#define FAR_NODE  9u
+#define DECODE_MS 350.0f /* of an answer, as the curve has it */
 
 struct seen { /* directives of a run */
     uint32_t loads, unloads, load_node, load_model, unload_model, reason;
-    bool is_deaf; /* nobody does what they say */
+    bool is_deaf;    /* nobody does what they say */
+    float decode_ms; /* of each answer; 0: DECODE_MS */
 };
 
 static uint64_t next_id;
@@ -27,6 +29,18 @@ model_told(struct world *w, uint32_t node, uint16_t model, uint32_t state, uint3
                                            .state = (uint16_t)state,
                                            .ready_in_ms = 1000.0f,
                                            .pinned = pinned}});
+}
+
+/* It is ready, and has so many slots of its own. */
+static void
+ready_told(struct world *w, uint32_t node, uint16_t model, uint32_t slots)
+{
+    world_step(w, (struct event){.kind = EVENT_MODEL,
+                                 .model = {.node = node,
+                                           .model = model,
+                                           .state = MODEL_READY,
+                                           .ready_in_ms = NAN,
+                                           .slots = slots}});
 }
 
 static void
@@ -84,6 +98,21 @@ look(struct world *w, struct seen *s)
     }
 }
 
+/* It is answered; how long that took the engine says. */
+static void
+answered(struct world *w, uint64_t id, const struct seen *s)
+{
+    world_started(w, id, 1);
+    world_step(w, (struct event){.kind = EVENT_ENDED,
+                                 .ended = {.request = id,
+                                           .attempt = 1,
+                                           .prompt_tokens = 476,
+                                           .output_tokens = 50,
+                                           .engine_prefill_ms = 16.0f,
+                                           .engine_decode_ms = s->decode_ms > 0.0f ? s->decode_ms
+                                                                                   : DECODE_MS}});
+}
+
 /* For so long: `each` requests a second for the model, each answered at once, and ten ticks. */
 static void
 live(struct world *w, uint16_t model, uint32_t each, uint32_t seconds, struct seen *s)
@@ -94,8 +123,7 @@ live(struct world *w, uint16_t model, uint32_t each, uint32_t seconds, struct se
             uint64_t id = ++next_id;
             if (world_arrive(w, id, model) == NODE_ANY)
                 continue;
-            world_started(w, id, 1);
-            world_ended(w, id, 1, 50);
+            answered(w, id, s);
         }
         for (uint32_t n = 0; n < 10; n += 9)
             world_report(w, n, 0.0f, 0.0f);
@@ -301,6 +329,63 @@ test_headroom(void)
     live(&w, 0, 60, 60, &s);
     CHECK(s.loads > 0 && s.load_model == 0 && s.load_node != 0 && s.reason == PLAN_HEADROOM,
           "more is asked for than it takes at once: another one, before anybody waits");
+    world_close(&w);
+}
+
+/* Two copies, each on a node that is full, and a third node; model 3 is nowhere else. So many
+ * requests a second, and how long one takes, make how many are there at once: 18 of usual ones. */
+static void
+test_room(void)
+{
+    static const struct {
+        const char *label;
+        uint32_t slots[3]; /* of each model: where the copies are, and at the third */
+        float decode_ms;
+        uint32_t loads;
+    } rows[] = {
+        {"they take it", {16, 16, 16}, 0.0f, 0},
+        {"each has its own, whatever there is at the third", {4, 8, 64}, 0.0f, 1},
+        {"the large one takes it, though the third is small", {4, 64, 4}, 0.0f, 0},
+        {"answers take longer than is told", {16, 16, 16}, 4.0f * DECODE_MS, 1},
+        {"or less long", {4, 16, 16}, 0.25f * DECODE_MS, 0},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct world w;
+        struct seen s = {.decode_ms = rows[i].decode_ms};
+
+        open_far(&w);
+        for (uint32_t n = 0; n < 3; n++) {
+            node_told(&w, n, 0, n == 2 ? 2000.0f : 1000.0f, 1000.0f, NODE_READY);
+            ready_told(&w, n, n == 2 ? 1 : 3, rows[i].slots[n]);
+        }
+        live(&w, 3, 50, 30, &s);
+        CHECK(s.loads == rows[i].loads, rows[i].label);
+        CHECK(s.loads == 0 || (s.load_model == 3 && s.load_node == 2), rows[i].label);
+        world_close(&w);
+    }
+}
+
+/* Some are held: more are there than its copies take, however few came in the last half minute. */
+static void
+test_held(void)
+{
+    struct world w;
+    struct seen s = {0};
+
+    open_far(&w);
+    for (uint32_t n = 0; n < 2; n++)
+        node_told(&w, n, 0, 1000.0f, 1000.0f, NODE_READY);
+    ready_told(&w, 0, 3, 16);
+    for (uint32_t i = 0; i < 30; i++) /* as many as may wait there, too, but two */
+        (void)world_arrive(&w, ++next_id, 3);
+    live(&w, 3, 0, 3, &s);
+    CHECK(w.core->fair.held == 0 && s.loads == 0, "nobody is held: one copy is enough");
+    for (uint32_t i = 0; i < 30; i++)
+        (void)world_arrive(&w, ++next_id, 3);
+    live(&w, 3, 0, 3, &s);
+    CHECK(w.core->fair.held > 0 && s.loads == 1 && s.load_model == 3 && s.load_node == 1,
+          "who is held is there");
     world_close(&w);
 }
 
@@ -560,6 +645,8 @@ main(void)
     test_nowhere();
     test_stays_away();
     test_headroom();
+    test_room();
+    test_held();
     test_at_once();
     test_view();
     test_several();
