@@ -317,7 +317,7 @@ roster_intern(struct roster *r, struct roster_names *names, struct span name, ui
             return ERR_OK;
         }
     }
-    if (names->count == max)
+    if (names->count >= max)
         return ERR_FULL;
     if (names->count == names->room) {
         uint32_t room = names->room == 0 ? 16 : names->room * 2;

@@ -90,6 +90,7 @@ roster_member_make(const struct roster_member_said *said, struct roster_member *
     m->operator= keep(&to, said->operator);
     m->node.kind = adapter != NULL ? adapter->kind : ENGINE_OPENAI;
     m->node.rtt_ms = NAN;
+    m->proven = said->proven;
     if (tls) {
         memcpy(m->pin, said->pin, sizeof(m->pin));
         m->node.tls = said->tls != NULL ? tls_ref(said->tls) : NULL;
@@ -116,6 +117,7 @@ roster_member_again(const struct roster_member *was, struct roster_member **ret_
         .operator= was->operator,
         .pin = was->node.tls != NULL ? was->pin : NULL,
         .tls = was->node.tls,
+        .proven = was->proven,
     };
     const char *why;
     enum err err = roster_member_make(&said, ret_member, &why);
@@ -181,16 +183,18 @@ copy_names(struct roster *r, const struct roster_names *from, struct roster_name
 }
 
 /* The index of a name that a member brings; of `other` when there are too many, or it says none;
- * and the first one when there is not even room for that. */
+ * and the first one when there is not even room for that. Names are never forgotten: where some
+ * operators are trusted, strangers have half of the room, so that they cannot take all. */
 static uint16_t
-place_name(struct roster *r, struct roster_names *names, struct span name, uint32_t max,
-           struct span other)
+place_name(struct roster *r, const struct roster_member *m, struct roster_names *names,
+           struct span name, uint32_t max, struct span other)
 {
+    bool has_all = m->proven || r->config.operators.trust_count == 0;
     uint16_t index = 0;
     enum err err = ERR_FULL;
 
     if (name.bytes > 0)
-        err = roster_intern(r, names, name, max, &index);
+        err = roster_intern(r, names, name, has_all ? max : max / 2, &index);
     if (err != ERR_OK)
         err = roster_intern(r, names, other, max + 1, &index);
     return err == ERR_OK ? index : 0;
@@ -206,10 +210,10 @@ place(struct roster *r, struct roster_member *m)
 
     if (m->placed)
         return;
-    n->region = place_name(r, &r->regions, m->region, CORE_REGIONS_MAX - 1, r->config.region);
-    n->class = place_name(r, &r->classes, m->gpu, CORE_CLASSES_MAX - 1, unknown);
-    n->operator= place_name(r, &r->operators, m->operator, ROSTER_MEMBER_NAMES_MAX, unknown);
-    n->site = place_name(r, &r->sites, m->site, ROSTER_MEMBER_NAMES_MAX,
+    n->region = place_name(r, m, &r->regions, m->region, CORE_REGIONS_MAX - 1, r->config.region);
+    n->class = place_name(r, m, &r->classes, m->gpu, CORE_CLASSES_MAX - 1, unknown);
+    n->operator= place_name(r, m, &r->operators, m->operator, ROSTER_MEMBER_NAMES_MAX, unknown);
+    n->site = place_name(r, m, &r->sites, m->site, ROSTER_MEMBER_NAMES_MAX,
                          r->regions.list[n->region]);
     n->rtt_ms = rtt_ms(&r->rtt, r->config.region, r->regions.list[n->region]);
     m->placed = true;

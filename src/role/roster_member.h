@@ -14,6 +14,7 @@
 struct roster_member { /* fields of node but index and names are set by who makes it */
     _Atomic uint32_t refs;
     bool placed; /* index and names are set: they do not change any more */
+    bool proven; /* a trusted operator vouches for it */
     struct roster_node node;
     struct span region, gpu, site, operator; /* as it said; empty: not said */
     unsigned char pin[TLS_PIN_BYTES];
@@ -25,6 +26,7 @@ struct roster_member_said { /* all spans are copied */
     struct span region, gpu, site, operator, engine;
     const unsigned char *pin; /* NULL: none */
     struct tls_context *tls;  /* for pins; referenced */
+    bool proven;
 };
 
 /* Of what it said; without an address when the host in url is a name (roster_member_host). ERR_ARG:

@@ -347,7 +347,7 @@ is_same(const struct roster_member *a, const struct roster_member *b)
 
 /* What it is as a node. False: nowhere to send requests to. */
 static bool
-make_node(struct members *m, const struct identity *i, const struct roster *roster,
+make_node(struct members *m, const struct identity *i, bool proven, const struct roster *roster,
           struct roster_member **ret_node)
 {
     struct span region = label(i, "region");
@@ -360,6 +360,7 @@ make_node(struct members *m, const struct identity *i, const struct roster *rost
         .operator= i->operator.bytes> 0
         ? i->operator: label(i, "operator"),
         .engine = label(i, "engine"),
+        .proven = proven,
         .pin = message_is_zero(i->tls_pin, sizeof(i->tls_pin)) ? NULL : i->tls_pin, };
     const struct tls_client_options pinned = {.pinned = true};
     const char *why;
@@ -530,7 +531,7 @@ take_hello(struct members *m, struct member *member, const struct members_messag
     verdict = may_be_member(message, member, roster, h, identity);
     if (verdict != REPORT_NEWS)
         return verdict;
-    if (!make_node(m, &h->identity, roster, &node))
+    if (!make_node(m, &h->identity, identity == IDENTITY_PROVEN, roster, &node))
         return MEMBERS_NO_URL;
     if (node->node.address.bytes > 0 && configured == NULL &&
         !members_may_reach(roster, identity == IDENTITY_PROVEN, &node->node.address, words)) {

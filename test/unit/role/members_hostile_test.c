@@ -248,6 +248,45 @@ test_hoard(void)
     leave(&proven);
 }
 
+/* In which region does the fleet have it? */
+static bool
+is_in(const struct bus_node *n, const char *region)
+{
+    struct fleet *fleet = decide_fleet(gateway->door);
+    const struct roster_node *node = roster_find(fleet->roster, span_of(n->name));
+    bool is = node != NULL && span_eq_text(fleet->roster->regions.list[node->region], region);
+
+    fleet_unref(fleet);
+    return is;
+}
+
+/* Regions are few, and none is ever forgotten. */
+static void
+test_places(void)
+{
+    struct bus_node strangers[CORE_REGIONS_MAX + 6], proven = new_node(399);
+    unsigned count = sizeof(strangers) / sizeof(strangers[0]), own = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        strangers[i] = new_node(300 + i);
+        snprintf(strangers[i].region, sizeof(strangers[i].region), "region-%u", i);
+        CHECK(hello(&strangers[i]) == REPORT_NEWS, "a stranger of a region of its own");
+    }
+    gather();
+    for (unsigned i = 0; i < count; i++)
+        own += is_in(&strangers[i], strangers[i].region);
+    CHECK(own > 0 && own < CORE_REGIONS_MAX / 2, "some are where they say to be");
+    CHECK(is_in(&strangers[count - 1], "local"), "the others count as near us");
+    proven.operator_secret = &operator_secret;
+    snprintf(proven.region, sizeof(proven.region), "eu-west");
+    CHECK(hello(&proven) == REPORT_NEWS, "a node of a trusted operator comes");
+    gather();
+    CHECK(is_in(&proven, "eu-west"), "for its region there is room");
+    for (unsigned i = 0; i < count; i++)
+        leave(&strangers[i]);
+    leave(&proven);
+}
+
 /* ---- Strangers take all the room there is. */
 
 /* From one address. */
@@ -478,6 +517,7 @@ main(void)
     test_hoard();
     write_config("operators: {trust: [\"%s\"]}\n", operator_key);
     reload();
+    test_places();
     test_address();
     test_strangers();
     test_flood();
