@@ -311,6 +311,7 @@ test_keys(void)
     struct signature_secret secret;
     char keys[1024] = "keys:\n", path[256], gw[SIGNATURE_KEY_TEXT_SIZE],
          ops[SIGNATURE_KEY_TEXT_SIZE];
+    struct e2e_reply reply;
     uint32_t calls;
 
     add_key(keys, sizeof(keys), "gw");
@@ -335,6 +336,20 @@ test_keys(void)
           "a key of no gateway");
     CHECK(ask_as("nobody", "POST", "/v1/chat/completions", "invalid_api_key") == 401, "no key");
     CHECK(e2e_engine_calls(engine) == calls, "the engine hears of none of them");
+    e2e_ask(node.port, "POST", "/v1/chat/completions",
+            "authorization: Bearer gw\r\nIsochrone-Gateway: gw\r\nIsochrone-Dispatch: 7\r\n",
+            E2E_CHAT, &reply);
+    CHECK(reply.status == 200 && strstr(reply.trailers, "{\"gw\":7}") != NULL,
+          "a gateway is counted");
+    e2e_reply_fini(&reply);
+    e2e_ask(node.port, "POST", "/v1/chat/completions",
+            "authorization: Bearer gw\r\nIsochrone-Gateway: ops\r\nIsochrone-Dispatch: 9000\r\n",
+            E2E_CHAT, &reply);
+    CHECK(reply.status == 200 && strstr(reply.trailers, "ops") == NULL,
+          "but not in another's name");
+    e2e_reply_fini(&reply);
+    CHECK(ask_as("gw", "GET", "/network/v1/report", "\"ack\":{\"gw\":7}") == 200,
+          "nor do others hear so");
     e2e_node_stop(&node);
 }
 

@@ -617,7 +617,7 @@ enter(struct node_request *q)
 
 void
 node_proxy_begin(struct node *n, const struct node_api *api, struct http_exchange *x,
-                 const struct http_request *r)
+                 const struct http_request *r, struct span gateway)
 {
     struct node_request *q = arena_zeroed(http_exchange_arena(x), sizeof(*q));
     struct node_place place;
@@ -657,7 +657,7 @@ node_proxy_begin(struct node *n, const struct node_api *api, struct http_exchang
     if (api->has_output)
         q->tokens += q->ask.output_tokens != 0 ? q->ask.output_tokens : (uint64_t)n->output_mean;
     /* of its own: a reload may come before its end */
-    if (arena_copy(http_exchange_arena(x), node_gateway_name(n, r), &q->gateway) != ERR_OK) {
+    if (arena_copy(http_exchange_arena(x), gateway, &q->gateway) != ERR_OK) {
         node_refuse(x, 503, "node_out_of_memory", NAN, "this node has no room for it now");
         return;
     }

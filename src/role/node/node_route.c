@@ -103,22 +103,41 @@ common_name(const struct http_exchange *x)
     return (struct span){at + 3, strcspn(at + 3, ",")};
 }
 
-/* Which of the gateways of the configuration asks: by the name of its key, by its certificate, or,
- * where anybody comes in, as it says itself. NULL: none of them. */
+/* Which of the gateways of the configuration has shown that it asks: by the name of its key, or by
+ * its certificate. NULL: none of them. */
 static const struct config_gateway *
-caller_of(const struct node *n, const struct http_exchange *x, const struct http_request *r,
-          const struct access_grant *grant)
+shown_caller(const struct node *n, const struct http_exchange *x, const struct access_grant *grant)
 {
     const struct config_gateway *found;
 
     if (grant->key != NULL)
         return by_name(n->config, grant->key->name);
     found = by_pin(n->config, x);
-    if (found == NULL)
-        found = by_name(n->config, common_name(x));
-    if (found == NULL)
-        found = by_name(n->config, node_gateway_name(n, r));
-    return found;
+    return found != NULL ? found : by_name(n->config, common_name(x));
+}
+
+/* Or, where anybody comes in, as it says itself. */
+static const struct config_gateway *
+caller_of(const struct node *n, const struct http_exchange *x, const struct http_request *r,
+          const struct access_grant *grant)
+{
+    const struct config_gateway *shown = shown_caller(n, x, grant);
+
+    if (shown != NULL || grant->key != NULL)
+        return shown;
+    return by_name(n->config, node_gateway_name(n, r));
+}
+
+/* As which gateway it is counted: what one says in another's name would be held against the node
+ * by that one. Empty: as none. */
+static struct span
+counted_name(const struct node *n, const struct http_exchange *x, const struct http_request *r,
+             const struct access_grant *grant)
+{
+    const struct config_gateway *shown = shown_caller(n, x, grant);
+    struct span said = node_gateway_name(n, r);
+
+    return shown == NULL || span_eq(shown->name, said) ? said : (struct span){NULL, 0};
 }
 
 /* May it have the engines answer? False: answered. */
@@ -160,7 +179,7 @@ route_public(struct http_exchange *x, const struct http_request *r, void *user)
         if (!span_eq_text(r->path, apis[i].path))
             continue;
         if (span_eq(r->method, SPAN_LIT("POST")) && may_infer(n, x, r, &grant))
-            node_proxy_begin(n, &apis[i], x, r);
+            node_proxy_begin(n, &apis[i], x, r, counted_name(n, x, r, &grant));
         else if (!span_eq(r->method, SPAN_LIT("POST")))
             node_refuse(x, 405, "method_not_allowed", NAN, "POST a request here");
         return;

@@ -200,8 +200,9 @@ struct node_api { /* a path of the model API */
     bool is_openai;  /* its answers are read by wire/openai; else by what usage they have */
     bool has_output; /* false: embeddings */
 };
+/* gateway: whose it is; empty: of none that is known. */
 void node_proxy_begin(struct node *n, const struct node_api *api, struct http_exchange *x,
-                      const struct http_request *r);
+                      const struct http_request *r, struct span gateway);
 /* Which gateway it says it is, by its name, or by its key, of which the configuration has the name;
  * empty: none that is known. It lives as long as the request. */
 struct span node_gateway_name(const struct node *n, const struct http_request *r);
