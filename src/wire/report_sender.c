@@ -282,7 +282,8 @@ static const struct {
     [REPORT_GAP] = {"gap", "taken, but reports before it were missed: a full one is wanted"},
     [REPORT_REPEATED] = {"repeated", "this was heard before"},
     [REPORT_STALE] = {"stale", "newer was heard before"},
-    [REPORT_OLD_EPOCH] = {"old_epoch", "of an earlier life of this node"},
+    [REPORT_OLD_EPOCH] =
+        {"old_epoch", "of an earlier life; or its clock was set back, or its key is used twice"},
     [REPORT_UNANNOUNCED] = {"unannounced", "of a life that no hello began: a hello is wanted"},
     [REPORT_IS_GONE] = {"is_gone", "of a life that this node ended"},
     [REPORT_WRONG_NAME] = {"wrong_name", "it came under another name than it says"},
