@@ -244,34 +244,49 @@ gateway_of(const struct directive_guard *g, const struct signature_key *key)
     return NULL;
 }
 
-/* Forget what has expired; is this one among the rest? A nonce is remembered for as long as the
- * directive would pass the check of times, and a little longer: clocks are set back. */
 static bool
-was_seen(struct directive_guard *g, const struct directive *d, uint64_t now_s)
+was_seen(const struct directive_guard *g, const struct directive *d)
+{
+    for (size_t i = 0; i < g->nonce_count; i++) {
+        if (memcmp(g->nonces[i].bytes, d->nonce, DIRECTIVE_NONCE_BYTES) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Would the directive pass the check of times, or after a little while by a clock set back? */
+static bool
+is_kept(const struct directive_nonce *n, uint64_t now_s)
+{
+    return n->expires_s + SIGNATURE_CLOCK_SKEW_S_MAX > now_s;
+}
+
+/* What has expired goes when there is need of room, not before: a clock that is set back makes old
+ * directives good again. */
+static void
+make_room(struct directive_guard *g, uint64_t now_s)
 {
     size_t kept = 0;
-    bool seen = false;
 
+    if (g->nonce_count < DIRECTIVE_NONCES_MAX)
+        return;
     for (size_t i = 0; i < g->nonce_count; i++) {
-        if (g->nonces[i].expires_s + SIGNATURE_CLOCK_SKEW_S_MAX <= now_s)
-            continue;
-        seen = seen || memcmp(g->nonces[i].bytes, d->nonce, DIRECTIVE_NONCE_BYTES) == 0;
-        g->nonces[kept++] = g->nonces[i];
+        if (is_kept(&g->nonces[i], now_s))
+            g->nonces[kept++] = g->nonces[i];
     }
     g->nonce_count = kept;
-    return seen;
 }
 
 /* Has this gateway its part of what is remembered? */
 static bool
-has_its_part(const struct directive_guard *g, const struct signature_key *gateway)
+has_its_part(const struct directive_guard *g, const struct signature_key *gateway, uint64_t now_s)
 {
     size_t steering = 0, own = 0;
 
     for (size_t i = 0; i < g->gateway_count; i++)
         steering += (g->gateways[i].may & (DIRECTIVE_MAY_LOAD | DIRECTIVE_MAY_DRAIN)) != 0;
     for (size_t i = 0; i < g->nonce_count; i++)
-        own += signature_key_eq(&g->nonces[i].gateway, gateway);
+        own += is_kept(&g->nonces[i], now_s) && signature_key_eq(&g->nonces[i].gateway, gateway);
     return own >= DIRECTIVE_NONCES_MAX / steering; /* it is one of them */
 }
 
@@ -306,12 +321,13 @@ directive_judge(struct directive_guard *guard, const struct directive *directive
     verdict = judge_times(directive, now_s);
     if (verdict != DIRECTIVE_GOOD)
         return verdict;
-    if (was_seen(guard, directive, now_s))
+    if (was_seen(guard, directive))
         return DIRECTIVE_REPLAYED;
     directive_data(directive, &data);
     if (!signature_is_good(&gateway->key, &data, &directive->signature))
         return DIRECTIVE_BAD_SIGNATURE;
-    if (guard->nonce_count == DIRECTIVE_NONCES_MAX || has_its_part(guard, &gateway->key))
+    make_room(guard, now_s);
+    if (guard->nonce_count == DIRECTIVE_NONCES_MAX || has_its_part(guard, &gateway->key, now_s))
         return DIRECTIVE_TOO_MANY;
     n = &guard->nonces[guard->nonce_count++];
     *n = (struct directive_nonce){.gateway = gateway->key, .expires_s = directive->expires_s};

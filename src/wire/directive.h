@@ -85,7 +85,7 @@ struct directive_guard { /* set node, epoch and gateways; the rest is zero at th
     uint64_t epoch;
     const struct directive_gateway *gateways;
     size_t gateway_count;
-    struct directive_nonce nonces[DIRECTIVE_NONCES_MAX]; /* those that have not expired */
+    struct directive_nonce nonces[DIRECTIVE_NONCES_MAX]; /* no expired ones when it was full */
     size_t nonce_count;
 };
 

@@ -158,6 +158,24 @@ check_replay(void)
     CHECK(guard.nonce_count == 1, "and they are gone");
 }
 
+/* An hour later its time is over, and nobody would obey it; then the clock is set back. */
+static void
+check_set_back(void)
+{
+    struct directive first;
+
+    prepare();
+    CHECK(directive_sign(&d, &gateway_secret) == ERR_OK, "signed");
+    CHECK(directive_judge(&guard, &d, NOW) == DIRECTIVE_GOOD, "once");
+    first = d;
+    d.nonce[0]++;
+    hour_ahead();
+    CHECK(directive_sign(&d, &gateway_secret) == ERR_OK, "another");
+    CHECK(directive_judge(&guard, &d, NOW + 3600) == DIRECTIVE_GOOD, "an hour later");
+    CHECK(directive_judge(&guard, &first, NOW) == DIRECTIVE_REPLAYED,
+          "not again by a clock set back");
+}
+
 /* A gateway that asks without end takes nobody else's word away. */
 static void
 check_parts(void)
@@ -278,6 +296,7 @@ main(void)
     check_cases();
     check_forged();
     check_replay();
+    check_set_back();
     check_parts();
     check_text();
     check_reply();
