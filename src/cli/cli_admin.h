@@ -32,11 +32,12 @@
 #define CLI_ADMIN_HELP_WHERE                                                                       \
     "      --admin URL        its admin side (ISOCHRONE_ADMIN; " CLI_ADMIN_URL ",\n"               \
     "                         then the port of `isochrone up`)\n"                                  \
-    "      --token file:PATH  the admin token, where one is needed (ISOCHRONE_ADMIN_TOKEN)\n"      \
-    "      --ca file:PATH     with https://: who vouches for it (ISOCHRONE_ADMIN_CA; the\n"        \
-    "                         system's CAs)\n"                                                     \
-    "      --pin sha256:...   or: its public key, and nothing else (ISOCHRONE_ADMIN_PIN)\n"        \
-    "      --client-cert file:PATH, --client-key file:PATH   what to show when it asks\n"
+    "      --token file:PATH  its admin token, if it has one (ISOCHRONE_ADMIN_TOKEN)\n"            \
+    "      --ca file:PATH     with https://: who vouches for it\n"                                 \
+    "                         (ISOCHRONE_ADMIN_CA; the system's CAs)\n"                            \
+    "      --pin sha256:...   or: its public key, no other (ISOCHRONE_ADMIN_PIN)\n"                \
+    "      --client-cert file:PATH, --client-key file:PATH\n"                                      \
+    "                         what to show when it asks\n"
 
 /* Their rows of an option table; a is a struct cli_admin. */
 #define CLI_ADMIN_OPTIONS(a)                                                                       \

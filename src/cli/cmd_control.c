@@ -30,9 +30,8 @@
 #define NODE_HELP(word_, model_)                                                                   \
     "Or a node, by a gateway whose key it obeys:\n"                                                \
     "  isochrone " word_ " " model_ "--node ams1-gpu0\n"                                           \
-    "      --node NAME, --timeout, --json, and with --admin and the like where the gateway is, "   \
-    "as\n"                                                                                         \
-    "      `isochrone pin --help` has them\n"
+    "      --node NAME, --timeout, --json, and --admin and the like, where the\n"                  \
+    "      gateway is, as `isochrone pin --help` has them\n"
 #define EXIT_HELP                                                                                  \
     "What each kind of engine can is in doc/control.md.\n"                                         \
     "Exit status: 0 done, 1 it did not work, 2 wrong use.\n"
@@ -40,29 +39,33 @@
 const char cmd_load_help[] =
     "Have a model server take a model into memory, and keep it there.\n"
     "\n"
-    "  isochrone load qwen3:8b --engine http://127.0.0.1:11434     # Ollama\n"
-    "  isochrone load qwen3-8b --engine http://127.0.0.1:8080      # llama-server as a router\n"
-    "  isochrone load mine --lora /adapters/mine --engine http://127.0.0.1:8000   # vLLM, SGLang\n"
+    "  isochrone load qwen3:8b --engine http://127.0.0.1:11434  # Ollama\n"
+    "  isochrone load qwen3-8b --engine http://127.0.0.1:8080   # llama-server\n"
+    "  isochrone load mine --lora /adapters/mine \\\n"
+    "      --engine http://127.0.0.1:8000                       # vLLM, SGLang\n"
     "\n" OPTIONS_HELP
-    "      --lora PATH        a LoRA adapter: the name it gets is MODEL, PATH as the engine sees "
-    "it\n"
+    "      --lora PATH        a LoRA adapter: the name it gets is MODEL, PATH as the\n"
+    "                         engine sees it\n"
     "\n" NODE_HELP("load", "qwen3:8b ") "\n" EXIT_HELP;
 const char cmd_unload_help[] =
     "Have a model server take a model out of memory. It stays on disk.\n"
     "\n"
-    "  isochrone unload qwen3:8b --engine http://127.0.0.1:11434   # Ollama\n"
-    "  isochrone unload qwen3-8b --engine http://127.0.0.1:8080    # llama-server as a router\n"
-    "  isochrone unload mine --lora --engine http://127.0.0.1:8000 # an adapter: vLLM, SGLang\n"
+    "  isochrone unload qwen3:8b --engine http://127.0.0.1:11434    # Ollama\n"
+    "  isochrone unload qwen3-8b --engine http://127.0.0.1:8080     # llama-server\n"
+    "  isochrone unload mine --lora --engine http://127.0.0.1:8000  # an adapter\n"
     "\n"
-    "A router ends the requests that the model is answering; Ollama lets them end first.\n"
+    "A router ends the requests that the model is answering; Ollama lets them end\n"
+    "first.\n"
     "\n" OPTIONS_HELP "      --lora             MODEL is a LoRA adapter\n"
     "\n" NODE_HELP("unload", "qwen3:8b ") "\n" EXIT_HELP;
 const char cmd_sleep_help[] =
-    "Have a model server give its GPU's memory back; its process stays, and wakes in a moment.\n"
+    "Have a model server give its GPU's memory back; its process stays, and wakes in\n"
+    "a moment.\n"
     "\n"
     "  isochrone sleep --engine http://127.0.0.1:8000             # vLLM, SGLang\n"
     "\n"
-    "vLLM sleeps only when it was started with VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode.\n"
+    "vLLM sleeps only when it was started with VLLM_SERVER_DEV_MODE=1 and\n"
+    "--enable-sleep-mode.\n"
     "Requests that reach a sleeping engine wait.\n"
     "\n" OPTIONS_HELP "\n" NODE_HELP("sleep", "") "\n" EXIT_HELP;
 const char cmd_wake_help[] = "Wake a model server that sleeps.\n"

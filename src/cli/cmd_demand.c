@@ -18,12 +18,11 @@ const char cmd_demand_help[] =
     "  isochrone demand llama-3.1-8b       # one model\n"
     "  isochrone demand --json\n"
     "\n" CLI_ADMIN_HELP "\n"
-    "Requests a second: NOW over half a minute, USUAL over ten, SOON in a minute, TREND by how\n"
-    "much more a minute; READ and WRITE: tokens of prompts and answers a second. OTHERS is the "
-    "part\n"
-    "that other gateways count, TOLD BY which; the rest this gateway counts itself, for the "
-    "region\n"
-    "it stands in. Who is refused wanted an answer too.\n"
+    "Requests a second: NOW over half a minute, USUAL over ten, SOON in a minute,\n"
+    "TREND by how much more a minute; READ and WRITE: tokens of prompts and answers a\n"
+    "second. OTHERS is the part that other gateways count, TOLD BY which; the rest\n"
+    "this gateway counts itself, for the region it stands in. Who is refused wanted\n"
+    "an answer too.\n"
     "Exit status: 0 done, 1 no answer or no such model, 2 wrong use.\n";
 
 /* "gw-a, gw-b and 3 more"; "": nobody. */

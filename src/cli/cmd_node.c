@@ -11,21 +11,23 @@
 #define ARENA_BYTES_MAX 65536u
 
 const char cmd_node_help[] =
-    "  isochrone key node --name ams1-gpu0 -o node.key     # once\n"
+    "  isochrone key node --name ams1-gpu0 -o node.key               # once\n"
     "  isochrone node -f node.yaml\n"
-    "  isochrone node --engine http://127.0.0.1:8000 --key node.key       # without a file\n"
-    "  isochrone node --drain                              # the one that runs here: finish, then "
-    "end\n"
+    "  isochrone node --engine http://127.0.0.1:8000 --key node.key  # without a file\n"
+    "  isochrone node --drain                                        # let it end\n"
     "\n"
-    "Stands beside one engine or several: lets gateways use their model API and nothing else,\n"
-    "guards them against too much at once, and tells gateways how busy they are.\n"
+    "Stands beside one engine or several: lets gateways use their model API and\n"
+    "nothing else, guards them against too much at once, and tells gateways how busy\n"
+    "they are.\n"
     "\n"
-    "  -f FILE            the configuration (isochrone check -f FILE shows what is wrong with it)\n"
+    "  -f FILE            the configuration (isochrone check -f FILE shows what is\n"
+    "                     wrong with it)\n"
     "  --engine URL       instead of it: the engine, with\n"
     "  --key FILE         the node's key,\n"
     "  --name NAME        its name (the key's),\n"
     "  --identity FILE    the record that its operator signed,\n"
-    "  --listen ADDRESS   where gateways come in (127.0.0.1:4143; loopback only without a file),\n"
+    "  --listen ADDRESS   where gateways come in (127.0.0.1:4143; loopback only\n"
+    "                     without a file),\n"
     "  --bus URL          where the bus is, nats://HOST:PORT, and\n"
     "  --nkey FILE        the seed to sign in with there,\n"
     "  --gateway NAME=KEY the gateway that it obeys, and answers nobody else\n"
@@ -33,11 +35,12 @@ const char cmd_node_help[] =
     "  --admin URL        its admin side (http://127.0.0.1:4144)\n"
     "  --token file:PATH  its admin token, where one is needed\n"
     "\n"
-    "Its epoch is kept in the directory `state` of the configuration, else $STATE_DIRECTORY.\n"
-    "SIGTERM stops taking requests, waits at most limits.drain, and says that the node is gone;\n"
-    "a second one does so at once. SIGHUP reads the configuration again, and keeps the old one "
-    "when\n"
-    "anything is wrong with it. SIGUSR1 opens the log file anew, after it was moved away.\n";
+    "Its epoch is kept in the directory `state` of the configuration, else\n"
+    "$STATE_DIRECTORY.\n"
+    "SIGTERM stops taking requests, waits at most limits.drain, and says that the\n"
+    "node is gone; a second one does so at once. SIGHUP reads the configuration\n"
+    "again, and keeps the old one when anything is wrong with it. SIGUSR1 opens the\n"
+    "log file anew, after it was moved away.\n";
 
 static int
 drain(struct cli_admin *admin)

@@ -22,14 +22,12 @@ const char cmd_nodes_help[] =
     "  isochrone nodes ams1-gpu0           # everything about one\n"
     "  isochrone nodes --json\n"
     "\n" CLI_ADMIN_HELP "\n"
-    "RUN and WAIT are requests as the engine told; KV is how full its cache is; FREE is what it\n"
-    "could write on top of what it does now, of one request at least, however late its tokens "
-    "come\n"
-    "(what it may take so that they come in time is `isochrone capacity`); AGE is that of its "
-    "last\n"
-    "report; WORD, where there is one, what its word is worth after it said what was not so. "
-    "Below:\n"
-    "whose messages the gateway refused in the last ten minutes, and why.\n"
+    "RUN and WAIT are requests as the engine told; KV is how full its cache is; FREE\n"
+    "is what it could write on top of what it does now, of one request at least,\n"
+    "however late its tokens come (what it may take so that they come in time is\n"
+    "`isochrone capacity`); AGE is that of its last report; WORD, where there is one,\n"
+    "what its word is worth after it said what was not so. Below: whose messages the\n"
+    "gateway refused in the last ten minutes, and why.\n"
     "Exit status: 0 done, 1 no answer, 2 wrong use.\n";
 
 /* ---- One node in words. */

@@ -17,10 +17,10 @@ const char cmd_plan_help[] =
     "  isochrone plan --json\n"
     "\n" CLI_ADMIN_HELP "\n"
     "WHY: spilled: requests that had to wait or go far have cost as much as a load;\n"
-    "headroom: more is expected than the copies take; ready_nowhere; gives_way: another model is\n"
-    "worth more there; asked: a person wanted it. WORTH: waiting that it saves (of what gives "
-    "way:\n"
-    "costs), in ms a second. Below: what nodes and engines said, the last first.\n"
+    "headroom: more is expected than the copies take; ready_nowhere; gives_way:\n"
+    "another model is worth more there; asked: a person wanted it. WORTH: waiting\n"
+    "that it saves (of what gives way: costs), in ms a second. Below: what nodes and\n"
+    "engines said, the last first.\n"
     "Exit status: 0 done, 1 no answer, 2 wrong use.\n";
 
 static enum cli_colour
@@ -116,7 +116,7 @@ print_plan(struct cli_admin *a, const cJSON *json)
     }
     if (steered > 0.0) {
         printf("%.0f node%s steered by this gateway%s\n", steered, steered == 1.0 ? " is" : "s are",
-               cJSON_GetArraySize(list) == 0 ? "; nothing was asked of them yet" : "");
+               cJSON_GetArraySize(list) == 0 ? "; nothing was asked yet" : "");
         return;
     }
     fputs("no node is steered by this gateway: ", stdout);

@@ -17,9 +17,10 @@ const char cmd_readiness_help[] =
     "  isochrone readiness --json\n"
     "\n" CLI_ADMIN_HELP "\n"
     "SLEEPING wakes on a request, DORMANT only when it is told to (isochrone wake).\n"
-    "SILENT nodes say nothing and do not answer; what they had is not counted elsewhere.\n"
-    "NEXT is when the first of those that load will be ready. States that no node is in are left\n"
-    "out.\n"
+    "SILENT nodes say nothing and do not answer; what they had is not counted\n"
+    "elsewhere.\n"
+    "NEXT is when the first of those that load will be ready. States that no node is\n"
+    "in are left out.\n"
     "Exit status: 0 done, 1 no answer or no such model, 2 wrong use.\n";
 
 static void

@@ -11,12 +11,14 @@ const char cmd_reload_help[] =
     "Have the gateway read its configuration again; no request is disturbed.\n"
     "\n"
     "  isochrone reload\n"
-    "  isochrone reload --admin http://10.0.0.1:4142 --token file:/etc/isochrone/admin.token\n"
+    "  isochrone reload --admin http://10.0.0.1:4142 --token file:admin.token\n"
     "\n" CLI_ADMIN_HELP "\n"
-    "Prints every key that differs, and which of them wait for the next process. When the file\n"
-    "has an error the gateway keeps what it has, and this prints where the error is.\n"
+    "Prints every key that differs, and which of them wait for the next process. When\n"
+    "the file has an error the gateway keeps what it has, and this prints where the\n"
+    "error is.\n"
     "SIGHUP does the same; what it finds is in the gateway's log.\n"
-    "Exit status: 0 taken over, 1 not (an error in the file, or no answer), 2 wrong use.\n";
+    "Exit status: 0 taken over, 1 not (an error in the file, or no answer), 2 wrong\n"
+    "use.\n";
 
 static void
 print(const cJSON *json)

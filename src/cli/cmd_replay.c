@@ -168,7 +168,7 @@ const char cmd_replay_help[] =
     "\n"
     "  isochrone replay run.rec\n"
     "  isochrone replay --json run.rec\n"
-    "  isochrone replay --actions out.bin run.rec   # the actions' bytes, to compare builds\n"
+    "  isochrone replay --actions out.bin run.rec  # their bytes, to compare\n"
     "\n"
     "A record is made by `isochrone gateway -f FILE --record run.rec`.\n"
     "Exit status: 0 identical, 1 different or unreadable, 2 usage.\n";

@@ -16,15 +16,17 @@
 #define STATUS_QUANTILE    0.95
 
 const char cmd_status_help[] =
-    "Is all well? One line for the network as this gateway sees it, then one for each model.\n"
+    "Is all well? One line for the network as this gateway sees it, then one for each\n"
+    "model.\n"
     "\n"
     "  isochrone status\n"
     "  isochrone status && deploy          # status 1: it cannot answer now\n"
     "  isochrone status --json\n"
     "\n"
     "      --json             the figures below\n" CLI_ADMIN_HELP_WHERE "\n"
-    "Times are those of streams since the gateway started: p95 TTFT, by which 19 of 20 had their\n"
-    "first token, and the mean distance between prediction and fact, over the mean time.\n"
+    "Times are those of streams since the gateway started: p95 TTFT, by which 19 of\n"
+    "20 had their first token, and the mean distance between prediction and fact,\n"
+    "over the mean time.\n"
     "Exit status: 0 ready, 1 not ready or no answer, 2 wrong use.\n";
 
 struct model {

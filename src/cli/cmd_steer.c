@@ -26,12 +26,13 @@
     "      --node NAME        the node\n"                                                          \
     "      --timeout SECONDS  how long to follow it (600); the node goes on\n"                     \
     "      --json             how it ended, as the gateway tells it\n" CLI_ADMIN_HELP_WHERE "\n"   \
-    "The node has to let the gateway (`gateways: [{..., may: [load, drain]}]`), and the gateway\n" \
-    "has to have a key (`key: file:PATH`).\n"                                                      \
+    "The node has to let the gateway (`gateways: [{..., may: [load, drain]}]`), and\n"             \
+    "the gateway has to have a key (`key: file:PATH`).\n"                                          \
     "Exit status: 0 done, 1 it did not work, 2 wrong use.\n"
 
 const char cmd_pin_help[] =
-    "Have a node keep a model: no gateway unloads it or puts it to sleep until `unpin`.\n"
+    "Have a node keep a model: no gateway unloads it or puts it to sleep until\n"
+    "`unpin`.\n"
     "\n"
     "  isochrone pin qwen3:8b --node ams1-gpu0\n"
     "\n" OPTIONS_HELP;

@@ -16,30 +16,29 @@
 #include "wire/config_bus.h"
 
 const char cmd_up_help[] =
-    "  isochrone up                                      # engines on 8000, 8080, 11434, 30000, "
-    "3000\n"
-    "  isochrone up --engine http://10.0.0.5:8000        # this one; may be repeated\n"
+    "  isochrone up                                # what answers on the usual ports\n"
+    "  isochrone up --engine http://10.0.0.5:8000  # this one; may be repeated\n"
     "  isochrone up --listen 127.0.0.1:8888\n"
-    "  isochrone up --nats start                         # with a bus: nodes come by themselves\n"
+    "  isochrone up --nats start                   # with a bus for nodes\n"
     "\n"
-    "Finds the model servers on this machine, prints what to paste into your program, and serves\n"
-    "the OpenAI API in front of them. `isochrone nodes` and the other words work meanwhile.\n"
+    "Finds the model servers on this machine (ports 8000, 8080, 11434, 30000, 3000),\n"
+    "prints what to paste into your program, and serves the OpenAI API in front of\n"
+    "them. `isochrone nodes` and the other words work meanwhile.\n"
     "\n"
     "`isochrone usage` shows what was used; it is kept in ~/.local/state/isochrone.\n"
     "\n"
     "  --engine URL   do not look for engines, use this one; may be repeated\n"
     "  --listen ADDR  where to serve: HOST:PORT on loopback; 127.0.0.1:4141 without\n"
-    "  --nats start   start the installed nats-server on loopback, and end it with this gateway; "
-    "its\n"
-    "                 keys and configuration are kept in ~/.local/state/isochrone/bus, and more "
-    "users\n"
-    "                 can be listed in users.txt there (isochrone bus config)\n"
+    "  --nats start   start the installed nats-server on loopback, and end it with\n"
+    "                 this gateway; its keys and configuration are kept in\n"
+    "                 ~/.local/state/isochrone/bus, and more users can be listed in\n"
+    "                 users.txt there (isochrone bus config)\n"
     "  --nats URL     use this bus, nats://HOST:PORT\n"
     "  --nkey FILE    sign in there with this seed, as the gateway `up`\n"
     "\n"
-    "With a bus it has a key, kept in ~/.local/state/isochrone/gateway.key: nodes that name it "
-    "obey\n"
-    "`isochrone load`, `drain` and the like. Its public half is printed.\n";
+    "With a bus it has a key, kept in ~/.local/state/isochrone/gateway.key: nodes\n"
+    "that name it obey `isochrone load`, `drain` and the like. Its public half is\n"
+    "printed.\n";
 
 #define ENGINES_MAX    64u
 #define ASK_NS         1000000000u /* an engine on this machine answers at once */

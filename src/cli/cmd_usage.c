@@ -16,12 +16,14 @@ const char cmd_usage_help[] =
     "  isochrone usage --key alice --by hour,model\n"
     "  isochrone usage --json\n"
     "\n"
-    "      --since TIME       back from now: 24h, 90m, 7d (24h); whole hours are shown\n"
+    "      --since TIME       back from now: 24h, 90m, 7d (24h); whole hours are\n"
+    "                         shown\n"
     "      --by LIST          what to tell apart: key, model, hour (key,model)\n"
     "      --key NAME         of this key alone\n" CLI_ADMIN_HELP "\n"
-    "FAILED and REFUSED are among REQUESTS: answers of 5xx, and what the client was not let have.\n"
-    "CACHED is among PROMPT, where engines tell it. Who left early is counted by estimate. The\n"
-    "figures are a second or two old, and kept for limits.usage_days.\n"
+    "FAILED and REFUSED are among REQUESTS: answers of 5xx, and what the client was\n"
+    "not let have.\n"
+    "CACHED is among PROMPT, where engines tell it. Who left early is counted by\n"
+    "estimate. The figures are a second or two old, and kept for limits.usage_days.\n"
     "Exit status: 0 done, 1 no answer or no usage is kept, 2 wrong use.\n";
 
 struct usage_options {

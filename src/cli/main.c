@@ -57,15 +57,14 @@ static const struct command {
 static void
 print_help(FILE *out)
 {
-    fputs(
-        "isochrone sends each AI request to the node that will answer it first.\n"
-        "\n"
-        "  isochrone up                       # a gateway in front of the engines on this machine\n"
-        "  isochrone gateway -f gateway.yaml  # a gateway in front of many\n"
-        "  isochrone nodes                    # who is there, and what each can take\n"
-        "  isochrone explain ID               # why this node answered, and why others did not\n"
-        "\n",
-        out);
+    fputs("isochrone sends each AI request to the node that will answer it first.\n"
+          "\n"
+          "  isochrone up                       # in front of what runs on this machine\n"
+          "  isochrone gateway -f gateway.yaml  # a gateway in front of many\n"
+          "  isochrone nodes                    # who is there, and what each can take\n"
+          "  isochrone explain ID               # why this node answered, and no other\n"
+          "\n",
+          out);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (i == 0 || strcmp(commands[i].group, commands[i - 1].group) != 0)
             fprintf(out, "%s%s\n", i > 0 ? "\n" : "", commands[i].group);

@@ -37,8 +37,11 @@ def check_main():
     for word in words:
         code, out, err = run(word, "--help")
         check(code == 0 and "isochrone " + word in out and err == "", word + " --help has examples")
+        wide = [line for line in out.splitlines() if len(line) > 80]
+        check(not wide, word + " --help fits a terminal", wide)
     code, out, _ = run("key", "sign", "--help")
-    check(code == 0 and "isochrone key sign" in out and "key add" not in out, "keys of nodes have a help of their own")
+    check(code == 0 and "isochrone key sign" in out and "key add" not in out
+          and max(map(len, out.splitlines())) <= 80, "keys of nodes have a help of their own")
     code, out, _ = run("--version")
     check(code == 0 and re.fullmatch(r"isochrone \d+\.\d+\.\d+\n", out) is not None, "--version")
     code, out, err = run()
