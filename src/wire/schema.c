@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #define KEYS_IN_TABLE_MAX  32u
+#define PART_BYTES_MIN     3u
 #define VALUE_BYTES_MAX    4096u /* of a scalar with its variables filled in */
 #define VARIABLE_BYTES_MAX 128u  /* of a variable's name */
 #define SHOWN_BYTES_MAX    60u   /* of a value in an error text */
@@ -147,6 +148,22 @@ schema_substitute(struct schema_reader *r, struct yaml_tree_node *node)
 
 /* ---- Mappings. */
 
+/* The first name of which the key is a part, as `pin` is of `url_pin`; what is shorter than that is
+ * a part of too much. NULL: there is none. */
+static const char *
+whole_of(struct span key, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count && key.bytes >= PART_BYTES_MIN; i++) {
+        struct span rest = span_of(names[i]);
+
+        for (; rest.bytes >= key.bytes; rest = span_from(rest, 1)) {
+            if (span_starts(rest, key))
+                return names[i];
+        }
+    }
+    return NULL;
+}
+
 static void
 unknown_key(struct schema_reader *r, const struct schema_key *keys,
             const struct yaml_tree_node *node)
@@ -159,6 +176,8 @@ unknown_key(struct schema_reader *r, const struct schema_key *keys,
         count++;
     }
     nearest = config_nearest(node->key, names, count);
+    if (nearest == NULL)
+        nearest = whole_of(node->key, names, count);
     if (nearest != NULL)
         config_problem(r->problems, node->key_line, node->key_column, false,
                        "unknown key `%.*s`; did you mean `%s`?", shown(node->key), node->key.data,

@@ -183,6 +183,7 @@ static const struct {
     {"prefix: {scope: world}", 1, 17, "write for example `scope: tenant`"},
     {"prefix: {secret: hunter2}", 1, 18, "file:"},
     {"zebra: 1", 1, 1, "unknown key `zebra`"},
+    {"limits: {buffers: 1MiB}", 1, 10, "unknown key `buffers`; did you mean `buffers_bytes_max`?"},
     {"region: EU", 1, 9, "`EU` is not a name"},
     {"region: [a]", 1, 9, "region takes one value; write for example `region: eu-west`"},
     {"region:", 1, 8, "region has no value"},
