@@ -27,7 +27,7 @@ static struct {
  * the trace. */
 static const char *const names[] = {
     "host",         "content-type",  "content-length", "accept",     "user-agent",
-    "x-request-id", "authorization", "traceparent",    "tracestate",
+    "x-request-id", "authorization", "traceparent",    "tracestate", "isochrone-via",
 };
 #define NAME_COUNT (sizeof(names) / sizeof(names[0]))
 

@@ -17,6 +17,7 @@
 #include "role/gateway/members.h"
 #include "role/gateway/request.h"
 #include "role/gateway/upstream.h"
+#include "role/gateway/via.h"
 
 #define UPSTREAM_HEADERS_MAX 12u
 #define JSON_DONE_FACTOR     4.0 /* a whole answer may take so many times as long as predicted */
@@ -391,11 +392,15 @@ ns_of_ms(double ms)
 
 #define NUMBER_BYTES 24u
 
-/* The closed list of what an engine gets to see. number: room for one that lives as long as list.
- */
+/* Of values that are made for one request; they live as long as its list. */
+struct header_room {
+    char number[NUMBER_BYTES], via[VIA_BYTES_MAX];
+};
+
+/* The closed list of what an engine gets to see. */
 static size_t
 upstream_headers(const struct attempt *a, const struct roster_node *node, struct http_header *list,
-                 uint32_t serial, char number[NUMBER_BYTES])
+                 uint32_t serial, struct header_room *room)
 {
     const struct request *r = a->request;
     struct gateway *g = r->lane->gateway;
@@ -412,12 +417,14 @@ upstream_headers(const struct attempt *a, const struct roster_node *node, struct
     add(list, &count, SPAN_LIT("authorization"), node->authorization);
     add_trace(list, &count, SPAN_LIT("traceparent"), traceparent);
     add_trace(list, &count, SPAN_LIT("tracestate"), tracestate);
+    add(list, &count, SPAN_LIT(VIA_HEADER), via_write(g->via_mark, r->http, room->via));
     if (adapter != NULL && adapter->in_band_load)
         add(list, &count, SPAN_LIT("endpoint-load-metrics-format"), SPAN_LIT("JSON"));
     if (is_member(g, a->node)) {
-        snprintf(number, NUMBER_BYTES, "%llu", (unsigned long long)(g->dispatch_base + serial));
+        snprintf(room->number, NUMBER_BYTES, "%llu",
+                 (unsigned long long)(g->dispatch_base + serial));
         add(list, &count, SPAN_LIT("isochrone-gateway"), span_of(g->name));
-        add(list, &count, SPAN_LIT("isochrone-dispatch"), span_of(number));
+        add(list, &count, SPAN_LIT("isochrone-dispatch"), span_of(room->number));
     }
     return count;
 }
@@ -436,7 +443,7 @@ call(struct attempt *a, const struct action_dispatch *dispatch)
     struct http_call_limits limits = {.connect_ns = roster->config.connect_ns};
     struct http_call_request request = {.method = SPAN_LIT("POST"), .headers = headers};
     struct arena *arena = http_exchange_arena(r->exchange);
-    char number[NUMBER_BYTES];
+    struct header_room room;
     enum err err;
 
     if (node == NULL || model.bytes == 0)
@@ -452,7 +459,7 @@ call(struct attempt *a, const struct action_dispatch *dispatch)
     request.parts = kept;
     request.target = r->openai.api == OPENAI_CHAT ? SPAN_LIT("/v1/chat/completions")
                                                   : SPAN_LIT("/v1/completions");
-    request.header_count = upstream_headers(a, node, headers, dispatch->serial, number);
+    request.header_count = upstream_headers(a, node, headers, dispatch->serial, &room);
     if (!r->openai.stream) { /* no sign of life before the end */
         first_ms += JSON_DONE_FACTOR * (double)dispatch->done_ms;
         limits.body_bytes_max = roster->config.body_bytes_max;

@@ -388,6 +388,16 @@ others_open(struct gateway *g)
     return err;
 }
 
+/* What no other process has. */
+static enum err
+draw(struct gateway *g)
+{
+    if (getrandom(&g->own_secret, sizeof(g->own_secret), 0) != (ssize_t)sizeof(g->own_secret) ||
+        getrandom(&g->via_mark, sizeof(g->via_mark), 0) != (ssize_t)sizeof(g->via_mark))
+        return ERR_IO;
+    return ERR_OK;
+}
+
 static enum err
 setup(struct control *c, const struct gateway_options *o)
 {
@@ -419,9 +429,8 @@ setup(struct control *c, const struct gateway_options *o)
     g->node_kinds = calloc(g->nodes_max, sizeof(*g->node_kinds));
     g->node_heard_ms = calloc(g->nodes_max, sizeof(*g->node_heard_ms));
     g->node_failures = calloc(g->nodes_max, sizeof(*g->node_failures));
-    if (err == ERR_OK &&
-        getrandom(&g->own_secret, sizeof(g->own_secret), 0) != (ssize_t)sizeof(g->own_secret))
-        err = ERR_IO;
+    if (err == ERR_OK)
+        err = draw(g);
     name_gateway(g, &o->roster->config);
     if (err == ERR_OK)
         err = door_open(g, o); /* takes the roster over */

@@ -98,6 +98,7 @@ struct gateway {
                                above all that this gateway said in a former life */
     struct tls_tickets tickets; /* of all lanes alike; the first one turns these */
     struct hash_key own_secret; /* of this process: for whatever has none of its own */
+    uint64_t via_mark;          /* of this process, for everybody to see: via.h */
     bool admin_on_public;       /* under `up`: for loopback clients */
     int rule_override;          /* enum rule_id, or -1 */
     _Atomic size_t buffers_bytes;

@@ -11,6 +11,7 @@
 #include "role/gateway/lane.h"
 #include "role/gateway/models.h"
 #include "role/gateway/request.h"
+#include "role/gateway/via.h"
 #include "role/origin.h"
 
 enum route_side {
@@ -218,6 +219,16 @@ route_admit_public(const struct http_request *r, void *user, struct http_share *
     return true;
 }
 
+static void
+begin(struct lane *lane, enum openai_api api, struct http_exchange *x, const struct http_request *r)
+{
+    if (via_goes_round(lane->gateway->via_mark, r))
+        refuse(lane, x, 508, "goes_round",
+               "this request was here before: the URL of a node or engine leads back to a gateway");
+    else
+        request_begin(lane, api, x, r);
+}
+
 void
 route_public(struct http_exchange *x, const struct http_request *r, void *user)
 {
@@ -228,9 +239,9 @@ route_public(struct http_exchange *x, const struct http_request *r, void *user)
     if (!origin_public(lane_fleet(lane)->roster, r, &refusal))
         refuse_origin(lane, x, &refusal);
     else if (post && span_eq(r->path, SPAN_LIT("/v1/chat/completions")))
-        request_begin(lane, OPENAI_CHAT, x, r);
+        begin(lane, OPENAI_CHAT, x, r);
     else if (post && span_eq(r->path, SPAN_LIT("/v1/completions")))
-        request_begin(lane, OPENAI_COMPLETIONS, x, r);
+        begin(lane, OPENAI_COMPLETIONS, x, r);
     else if (span_eq(r->path, SPAN_LIT("/v1/chat/completions")) ||
              span_eq(r->path, SPAN_LIT("/v1/completions")))
         refuse(lane, x, 405, "method_not_allowed", "POST a request here");

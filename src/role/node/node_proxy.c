@@ -423,6 +423,7 @@ engine_headers(const struct node_request *q, struct http_header *list)
                                         SPAN_INIT("x-request-id"),
                                         SPAN_INIT("traceparent"),
                                         SPAN_INIT("tracestate"),
+                                        SPAN_INIT("isochrone-via"), /* behind it is a gateway? */
                                         SPAN_INIT("anthropic-version"),
                                         SPAN_INIT("endpoint-load-metrics-format")};
     const struct http_request *r = http_exchange_request(q->x);
