@@ -2,7 +2,9 @@
  * configuration. It asks the ports that model servers use, prints what it found and what to paste
  * into a program, and serves. An engine that was named but does not answer yet is asked again by
  * the gateway. */
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/must.h"
@@ -25,6 +27,8 @@ const char cmd_up_help[] =
     "prints what to paste into your program, and serves the OpenAI API in front of\n"
     "them. `isochrone nodes` and the other words work meanwhile.\n"
     "\n"
+    "Ollama does not tell how many requests of a model it runs at once: 1, or what\n"
+    "OLLAMA_NUM_PARALLEL is here.\n"
     "`isochrone usage` shows what was used; it is kept in ~/.local/state/isochrone.\n"
     "\n"
     "  --engine URL   do not look for engines, use this one; may be repeated\n"
@@ -64,6 +68,19 @@ look(struct cli_engine *e, const struct config_engine *engine, struct adapter_mo
     return adapter;
 }
 
+/* How many requests of a model an Ollama runs at once it does not tell: what it is started with may
+ * stand in our environment, too. 0: it does not. */
+static uint32_t
+parallel(void)
+{
+    const char *text = getenv("OLLAMA_NUM_PARALLEL");
+    uint64_t slots;
+
+    return text != NULL && span_u64(span_of(text), &slots) == ERR_OK && slots <= CONFIG_SLOTS_MAX
+               ? (uint32_t)slots
+               : 0;
+}
+
 /* ---- Printing. */
 
 static void
@@ -90,9 +107,15 @@ static void
 print_found(const struct config_engine *engine, const struct adapter *adapter,
             const struct adapter_models *models)
 {
+    uint32_t of_each = adapter != NULL ? adapter->slots_of_each : 0;
+
     printf("%.*s  %s%s\n", (int)engine->url.bytes, engine->url.data,
            adapter != NULL ? adapter->title : "does not answer (it is asked again)",
            adapter != NULL && !adapter->has_adapter ? " (used as a plain OpenAI server)" : "");
+    if (of_each > 0)
+        printf("    requests of each model at once: %" PRIu32 " (OLLAMA_NUM_PARALLEL%s)\n",
+               engine->slots > 0 ? engine->slots : of_each,
+               engine->slots > 0 ? "" : " is not set here");
     for (size_t i = 0; i < models->count; i++) {
         fputs("    ", stdout);
         cli_print(stdout, models->list[i].name);
@@ -210,14 +233,18 @@ find(struct up *up)
 
     for (size_t i = 0; i < count; i++) {
         const struct adapter *adapter;
+        struct config_engine *e;
         if (!given)
             must(add_engine(up, usual_urls[i]));
-        adapter = look(&up->asker, &up->engines[given ? i : up->engine_count - 1], &models);
+        e = &up->engines[given ? i : up->engine_count - 1];
+        adapter = look(&up->asker, e, &models);
         if (adapter == NULL && !given) {
             up->engine_count--; /* nobody there */
             continue;
         }
-        print_found(&up->engines[given ? i : up->engine_count - 1], adapter, &models);
+        if (adapter != NULL && adapter->slots_of_each > 0)
+            e->slots = parallel();
+        print_found(e, adapter, &models);
         if (up->model[0] == '\0')
             choose_model(&models, up->model);
     }

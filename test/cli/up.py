@@ -103,6 +103,32 @@ def check_up(engine):
     check(code == 2 and "ftp://x" in text, "a URL that is none")
 
 
+def check_ollama():
+    """It does not tell how many requests it runs at once; the environment may."""
+    port, engines = free_port(), free_port()
+    emulate = subprocess.Popen([PROGRAM, "emulate", "--engines", "ollama", "--nodes", "6", "--regions", "1",
+                                "--background", "0", "--listen-port", str(engines)],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + PATIENCE
+    while get("http://127.1.0.1:%d/api/ps" % engines)[0] != 200 and time.monotonic() < until:
+        time.sleep(0.02)
+    for parallel, slots, words in ((None, 1, "at once: 1 (OLLAMA_NUM_PARALLEL is not set here)"), ("3", 3, "at once: 3 (OLLAMA_NUM_PARALLEL)")):
+        env = {k: v for k, v in os.environ.items() if k != "OLLAMA_NUM_PARALLEL"}
+        if parallel is not None:
+            env["OLLAMA_NUM_PARALLEL"] = parallel
+        up = subprocess.Popen([PROGRAM, "up", "--engine", "http://127.1.0.1:%d" % engines,
+                               "--listen", "127.0.0.1:%d" % port],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        base = "http://127.0.0.1:%d" % port
+        good = wait_ready(base) and wait_page(base, "/network/v1/nodes/engine-1", '"slots":%d,"requests"' % slots)
+        up.send_signal(signal.SIGTERM)
+        out, err = up.communicate(timeout=PATIENCE)
+        good = good and words in out
+        check(good, "an Ollama with OLLAMA_NUM_PARALLEL %s%s" % (parallel, "" if good else repr(out[:200] + err)))
+    emulate.terminate()
+    emulate.wait(PATIENCE)
+
+
 def wait_page(base, path, text):
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
@@ -242,6 +268,7 @@ def main():
         os.environ["XDG_STATE_HOME"] = directory  # not this person's own
         os.chdir(directory)
         check_up(engine)
+        check_ollama()
         check_bus(engine)
         check_gateway(engine)
         os.chdir("/")
