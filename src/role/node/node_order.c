@@ -46,7 +46,8 @@ struct node_order { /* a malloc of its own: few, and they outlive the exchange *
     struct control_request request;
     struct span body; /* request.body */
     uint64_t asked_ns, sent_ns, down_ns;
-    bool has_moved; /* its model was seen on its way */
+    uint64_t leaves_ns; /* when its model began to leave; 0: it does not */
+    bool has_moved;     /* its model was seen on its way */
     bool has_failed;
     char answer[ANSWER_BYTES_KEPT];
     char *looked_at; /* CHECK_BYTES_MAX: what the engine says before it is asked; NULL: not now */
@@ -69,6 +70,7 @@ struct node_orders {
 };
 
 static void order_send(struct node_order *o);
+static void order_proceed(struct node_order *o);
 static void on_look(struct loop_timer *timer);
 
 /* Requests that would be cut: an engine sleeps as a whole. */
@@ -249,9 +251,9 @@ let_end(struct node_order *o, uint64_t now_ns)
     uint32_t count = using_it(o);
     char words[CONTROL_WORDS_BYTES];
 
-    if (count == 0 && now_ns - o->asked_ns >= LEAVE_NS) {
-        order_send(o);
-    } else if (count > 0 && now_ns - o->asked_ns >= drain_ns) {
+    if (count == 0 && now_ns - o->leaves_ns >= LEAVE_NS) {
+        order_proceed(o);
+    } else if (count > 0 && now_ns - o->leaves_ns >= drain_ns) {
         snprintf(words, sizeof(words),
                  "%u of its requests did not end within %g s (limits.drain): it stays", count,
                  (double)drain_ns / 1e9);
@@ -339,8 +341,22 @@ fetch(struct node_order *o, const char *method, const char *path, http_fetch_fn 
 static void
 send_now(struct node_order *o)
 {
+    o->step = ORDER_SENT;
     o->sent_ns = clock_now_ns();
     fetch(o, o->request.method, o->request.path, on_over, o->answer, sizeof(o->answer));
+}
+
+/* What runs of it ends first, then it is sent. */
+static void
+order_proceed(struct node_order *o)
+{
+    if (is_on_its_way_out(o) && o->leaves_ns == 0) {
+        o->step = ORDER_ENDS;
+        o->leaves_ns = clock_now_ns();
+        node_models_changed(o->node);
+    } else {
+        send_now(o);
+    }
 }
 
 /* Would the order do anything? */
@@ -353,7 +369,7 @@ on_checked(struct http_fetch *f, bool is_whole, enum http_failure why)
 
     (void)why;
     if (control_check(o->engine->kind->kind, o->action, said, &words))
-        send_now(o);
+        order_proceed(o);
     else
         order_answered(o, DIRECTIVE_FAILED, words.text);
 }
@@ -369,7 +385,7 @@ order_send(struct node_order *o)
     if (path != NULL && o->looked_at != NULL)
         fetch(o, "GET", path, on_checked, o->looked_at, CHECK_BYTES_MAX);
     else
-        send_now(o);
+        order_proceed(o);
 }
 
 /* ---- What is asked. */
@@ -439,17 +455,6 @@ order_new(struct node_engine *e, const struct directive *d, enum control_action 
     return o;
 }
 
-/* Those that run are counted for whoever asked. */
-static void
-begin_end(struct node_order *o, struct control_words *words)
-{
-    uint32_t count = using_it(o);
-
-    o->step = ORDER_ENDS;
-    if (count > 0)
-        snprintf(words->text, sizeof(words->text), "%u of its requests may end first", count);
-}
-
 enum directive_result
 node_order_begin(struct node_engine *e, const struct directive *d, enum control_action action,
                  struct control_words *words)
@@ -484,9 +489,9 @@ node_order_begin(struct node_engine *e, const struct directive *d, enum control_
     LIST_INSERT_HEAD(&n->orders->list, o, link);
     n->orders->count++;
     look_later(n);
-    if (is_on_its_way_out(o))
-        begin_end(o, words);
-    else if (unloads_now(e) && (action == CONTROL_LOAD || action == CONTROL_WAKE))
+    if (is_on_its_way_out(o) && using_it(o) > 0)
+        snprintf(words->text, sizeof(words->text), "%u of its requests may end first", using_it(o));
+    if (unloads_now(e) && (action == CONTROL_LOAD || action == CONTROL_WAKE))
         o->step = ORDER_WAITS;
     else
         order_send(o);
@@ -512,7 +517,7 @@ node_control_state(const struct node_engine *e, struct span model, uint32_t stat
             continue;
         if (o->request.goal == MODEL_READY && state != MODEL_READY)
             return MODEL_LOADING;
-        if (is_on_its_way_out(o) && !o->has_failed && state == MODEL_READY)
+        if (o->leaves_ns != 0 && !o->has_failed && state == MODEL_READY)
             return o->request.goal;
     }
     return state;
@@ -524,8 +529,8 @@ node_order_lets_in(const struct node_engine *e, struct span model, uint32_t stat
     const struct node_order *o;
 
     LIST_FOREACH (o, &e->node->orders->list, link) {
-        if (changes(o, e, model, state) && is_on_its_way_out(o) && !o->has_failed)
-            return o->step == ORDER_ENDS && clock_now_ns() - o->asked_ns < LEAVE_NS;
+        if (changes(o, e, model, state) && o->leaves_ns != 0 && !o->has_failed)
+            return o->step == ORDER_ENDS && clock_now_ns() - o->leaves_ns < LEAVE_NS;
     }
     return true;
 }
