@@ -1,7 +1,8 @@
 #ifndef CORE_PLAN_WORTH_H
 #define CORE_PLAN_WORTH_H
 /* plan_worth - what a copy of a model is worth at a place, in the milliseconds of waiting that it
- * saves a second: see plan.h. Only asks, changes nothing. */
+ * saves a second: see plan.h. It learns how long
+ * requests stay; else it only asks. */
 #include "core/state.h"
 
 #define PLAN_OWN_PART_LEAST    0.02f /* of its region's demand: who sees less is not scaled more */

@@ -10,6 +10,7 @@
 
 #include "base/must.h"
 #include "e2e_page.h"
+#include "io/clock.h"
 
 static void *
 run(void *argument)
@@ -145,4 +146,32 @@ e2e_node_report(const struct e2e_node *n)
     must(report_parse((struct span){text, reply.body_bytes}, &report, &error) == ERR_OK);
     e2e_reply_fini(&reply);
     return &report;
+}
+
+bool
+e2e_node_direct(const struct e2e_node *n, unsigned char gateway, enum directive_action action,
+                const char *model, unsigned char nonce, const char *result)
+{
+    struct directive d = {.v = MESSAGE_VERSION,
+                          .node = SPAN_LIT("n1"),
+                          .epoch = e2e_node_report(n)->epoch,
+                          .nonce = {nonce},
+                          .issued_s = clock_wall_s(),
+                          .expires_s = clock_wall_s() + 60,
+                          .action = action,
+                          .model = span_of(model)};
+    char text[MESSAGE_BYTES_MAX + 1], key[SIGNATURE_KEY_TEXT_SIZE], wanted[64];
+    struct signature_secret secret;
+    struct e2e_reply reply;
+    size_t bytes;
+    bool good;
+
+    e2e_node_key(gateway, &secret, key);
+    must(directive_sign(&d, &secret) == ERR_OK && directive_write(&d, text, &bytes) == ERR_OK);
+    text[bytes] = '\0';
+    snprintf(wanted, sizeof(wanted), "\"result\":\"%s\"", result);
+    e2e_ask(n->port, "POST", "/network/v1/directive", "", text, &reply);
+    good = strstr(reply.body, wanted) != NULL;
+    e2e_reply_fini(&reply);
+    return good;
 }

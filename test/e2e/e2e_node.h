@@ -6,6 +6,7 @@
 
 #include "e2e.h"
 #include "role/node/node.h"
+#include "wire/directive.h"
 #include "wire/report.h"
 
 struct e2e_node {
@@ -32,4 +33,8 @@ void e2e_node_key(unsigned char first, struct signature_secret *ret_secret,
 void e2e_node_write_key(const char *path);
 /* Its full report, first page; it lives until the next call. */
 const struct report *e2e_node_report(const struct e2e_node *n);
+/* Post it a directive of the gateway whose key that of this seed is; the answer has this result.
+ * nonce: another one each time. */
+bool e2e_node_direct(const struct e2e_node *n, unsigned char gateway, enum directive_action action,
+                     const char *model, unsigned char nonce, const char *result);
 #endif

@@ -6,13 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/must.h"
 #include "e2e_node.h"
 #include "e2e_page.h"
-#include "io/clock.h"
 #include "patience.h"
 #include "tap.h"
-#include "wire/directive.h"
 
 #define MODELS     40u
 #define PLACES_MAX 6u /* models of a report of one page; many more come here */
@@ -54,27 +51,7 @@ told(const char *model)
 static bool
 pin(const char *model, unsigned char nonce, enum directive_action action)
 {
-    struct directive d = {.v = MESSAGE_VERSION,
-                          .node = SPAN_LIT("n1"),
-                          .epoch = e2e_node_report(&node)->epoch,
-                          .nonce = {nonce},
-                          .issued_s = clock_wall_s(),
-                          .expires_s = clock_wall_s() + 60,
-                          .action = action,
-                          .model = span_of(model)};
-    char text[MESSAGE_BYTES_MAX + 1], key[SIGNATURE_KEY_TEXT_SIZE];
-    struct signature_secret secret;
-    struct e2e_reply reply;
-    size_t bytes;
-    bool good;
-
-    e2e_node_key(GATEWAY, &secret, key);
-    must(directive_sign(&d, &secret) == ERR_OK && directive_write(&d, text, &bytes) == ERR_OK);
-    text[bytes] = '\0';
-    e2e_ask(node.port, "POST", "/network/v1/directive", "", text, &reply);
-    good = strstr(reply.body, "\"result\":\"done\"") != NULL;
-    e2e_reply_fini(&reply);
-    return good;
+    return e2e_node_direct(&node, GATEWAY, action, model, nonce, "done");
 }
 
 /* The engine has this model now, and the node has told so. */

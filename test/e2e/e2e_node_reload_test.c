@@ -11,10 +11,8 @@
 #include "e2e_fleet.h"
 #include "e2e_node.h"
 #include "e2e_page.h"
-#include "io/clock.h"
 #include "patience.h"
 #include "tap.h"
-#include "wire/directive.h"
 
 #define ENGINE "{url: \"http://127.0.0.1:%u\", kind: openai, slots: 2}"
 #define ASKERS 4u
@@ -275,27 +273,7 @@ model_comes(const char *model, enum model_state state)
 static bool
 load(const char *model)
 {
-    struct directive d = {.v = MESSAGE_VERSION,
-                          .node = SPAN_LIT("n1"),
-                          .epoch = e2e_node_report(&node)->epoch,
-                          .nonce = {1},
-                          .issued_s = clock_wall_s(),
-                          .expires_s = clock_wall_s() + 60,
-                          .action = DIRECTIVE_LOAD,
-                          .model = span_of(model)};
-    char text[MESSAGE_BYTES_MAX + 1], key[SIGNATURE_KEY_TEXT_SIZE];
-    struct signature_secret secret;
-    struct e2e_reply reply;
-    size_t bytes;
-    bool good;
-
-    e2e_node_key(GATEWAY, &secret, key);
-    must(directive_sign(&d, &secret) == ERR_OK && directive_write(&d, text, &bytes) == ERR_OK);
-    text[bytes] = '\0';
-    e2e_ask(node.port, "POST", "/network/v1/directive", "", text, &reply);
-    good = strstr(reply.body, "\"result\":\"begun\"") != NULL;
-    e2e_reply_fini(&reply);
-    return good;
+    return e2e_node_direct(&node, GATEWAY, DIRECTIVE_LOAD, model, 1, "begun");
 }
 
 /* An order is under way at an engine that leaves. */
